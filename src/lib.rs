@@ -1,0 +1,16 @@
+//! `archive` keeps the history of iTwin Platform Export runs in one SQLite file, and answers from it.
+//!
+//! The data goes one way, and each arrow is one module's job:
+//!
+//! ```text
+//! HTTP page -> api::wire -> normalize -> store -> SQLite
+//! ```
+//!
+//! `walk` decides what to ask next, `sync` drives `api`, `walk`, `normalize` and `store`; `commands`
+//! turns settings into an exit code; `emulator` is the platform for demo, tests and benchmarks.
+
+pub mod api {
+    pub mod wire;
+}
+pub mod normalize;
+pub mod time;

@@ -1,0 +1,669 @@
+//! A run as sent becomes rows, and rows become the run as sent again.
+//!
+//! In: the exact text of one run. Out: a [`Run`] with its jobs, tasks and errors, where every value
+//! that its column cannot give back (unknown field, other type, odd time, explicit null) stays in
+//! `extra`; or the reason why the text is no run. Pure: no I/O, no clock. Which rows are new or
+//! changed is decided in `store`.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::api::wire::{self, Object};
+use crate::time::UtcText;
+
+/// Text that a column holds, or nothing.
+pub type Text<'a> = Option<Cow<'a, str>>;
+
+/// What runs, jobs and tasks have in common.
+#[derive(Debug, Default, PartialEq)]
+pub struct Execution<'a> {
+    /// `state` as sent.
+    pub state: Text<'a>,
+    /// `result` as sent.
+    pub result: Text<'a>,
+    /// `startDateTime` as an instant.
+    pub started_at: Option<UtcText>,
+    /// `endDateTime` as an instant.
+    pub ended_at: Option<UtcText>,
+}
+
+impl Execution<'_> {
+    /// End minus start in milliseconds, only where both are real and in that order.
+    pub fn duration_ms(&self) -> Option<i64> {
+        self.started_at?.milliseconds_until(&self.ended_at?)
+    }
+}
+
+/// One run with everything below it.
+#[derive(Debug, Default, PartialEq)]
+pub struct Run<'a> {
+    /// The platform's id, opaque.
+    pub id: Cow<'a, str>,
+    /// State, result and times.
+    pub execution: Execution<'a>,
+    /// What the columns cannot give back, as a JSON object.
+    pub extra: Option<String>,
+    /// The jobs in the order sent.
+    pub jobs: Vec<Job<'a>>,
+}
+
+/// One job of a run; its place in the list is part of its identity.
+#[derive(Debug, Default, PartialEq)]
+pub struct Job<'a> {
+    /// The platform's id.
+    pub id: Text<'a>,
+    /// State, result and times.
+    pub execution: Execution<'a>,
+    /// `connectorType`, sent by older versions of the service.
+    pub connector_type: Text<'a>,
+    /// What the columns cannot give back.
+    pub extra: Option<String>,
+    /// The tasks in the order sent.
+    pub tasks: Vec<Task<'a>>,
+}
+
+/// One task of a job.
+#[derive(Debug, Default, PartialEq)]
+pub struct Task<'a> {
+    /// The platform's id.
+    pub id: Text<'a>,
+    /// State, result and times.
+    pub execution: Execution<'a>,
+    /// `retryAttempts`.
+    pub retry_attempts: Option<i64>,
+    /// `exportOutputFileId`, sent by newer versions of the service.
+    pub export_output_file_id: Text<'a>,
+    /// What the columns cannot give back.
+    pub extra: Option<String>,
+    /// The task's error object.
+    pub error: Option<TaskError<'a>>,
+}
+
+/// The error object of a task. A task that succeeded may carry one.
+#[derive(Debug, Default, PartialEq)]
+pub struct TaskError<'a> {
+    /// `errorCode`.
+    pub error_code: Text<'a>,
+    /// `message`, technical text.
+    pub message: Text<'a>,
+    /// `details`.
+    pub details: Text<'a>,
+    /// `bridgeExitCode`: both -7002 and 4294967295 are documented.
+    pub bridge_exit_code: Option<i64>,
+    /// `system`; spelled `Exporter` and `exporter`.
+    pub system: Text<'a>,
+    /// `phase`.
+    pub phase: Text<'a>,
+    /// `category`.
+    pub category: Text<'a>,
+    /// `descriptionKey`, the stable key of an error.
+    pub description_key: Text<'a>,
+    /// `description`, text for the user.
+    pub description: Text<'a>,
+    /// `kbArticleLink`, often empty.
+    pub kb_article_link: Text<'a>,
+    /// `canUserFix`.
+    pub can_user_fix: Option<bool>,
+    /// What the columns cannot give back.
+    pub extra: Option<String>,
+}
+
+/// Why a text is not a run that can be kept in tables. It is kept as text instead.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reject {
+    /// Some other JSON.
+    #[error("the run is not an object: {0}")]
+    NotAnObject(String),
+    /// Nothing to know it by.
+    #[error("the run has no id that is a text")]
+    NoId,
+    /// Two values under one name: neither may be dropped, and a row holds one.
+    #[error("the name {0:?} occurs twice in one object")]
+    NameTwice(String),
+}
+
+/// Reads one run from the text that was sent.
+pub fn normalize(raw: &str) -> Result<Run<'_>, Reject> {
+    let object = Object::parse(raw).map_err(|error| Reject::NotAnObject(error.to_string()))?;
+    let mut members = Members::new(object)?;
+    let id = members
+        .take_text("id")
+        .filter(|id| !id.is_empty())
+        .ok_or(Reject::NoId)?;
+    let jobs = match members.take_objects("jobs")? {
+        Some(jobs) => jobs.into_iter().map(normalize_job).collect::<Result<_, _>>()?,
+        None => Vec::new(),
+    };
+    Ok(Run {
+        id,
+        execution: members.take_execution(),
+        jobs,
+        extra: members.into_extra(),
+    })
+}
+
+fn normalize_job(mut members: Members<'_>) -> Result<Job<'_>, Reject> {
+    let tasks = match members.take_objects("tasks")? {
+        Some(tasks) => tasks.into_iter().map(normalize_task).collect::<Result<_, _>>()?,
+        None => Vec::new(),
+    };
+    Ok(Job {
+        id: members.take_text("id"),
+        execution: members.take_execution(),
+        connector_type: members.take_text("connectorType"),
+        tasks,
+        extra: members.into_extra(),
+    })
+}
+
+fn normalize_task(mut members: Members<'_>) -> Result<Task<'_>, Reject> {
+    Ok(Task {
+        error: members.take_object("error")?.map(normalize_error),
+        id: members.take_text("id"),
+        execution: members.take_execution(),
+        retry_attempts: members.take_integer("retryAttempts"),
+        export_output_file_id: members.take_text("exportOutputFileId"),
+        extra: members.into_extra(),
+    })
+}
+
+fn normalize_error(mut members: Members<'_>) -> TaskError<'_> {
+    TaskError {
+        error_code: members.take_text("errorCode"),
+        message: members.take_text("message"),
+        details: members.take_text("details"),
+        bridge_exit_code: members.take_integer("bridgeExitCode"),
+        system: members.take_text("system"),
+        phase: members.take_text("phase"),
+        category: members.take_text("category"),
+        description_key: members.take_text("descriptionKey"),
+        description: members.take_text("description"),
+        kb_article_link: members.take_text("kbArticleLink"),
+        can_user_fix: members.take_bool("canUserFix"),
+        extra: members.into_extra(),
+    }
+}
+
+/// The members of one object that no column has taken yet.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    fn new(object: Object<'a>) -> Result<Self, Reject> {
+        let members = object.0;
+        for (at, (name, _)) in members.iter().enumerate() {
+            if members[..at].iter().any(|(earlier, _)| earlier == name) {
+                return Err(Reject::NameTwice(name.clone().into_owned()));
+            }
+        }
+        Ok(Self(members))
+    }
+
+    /// Removes a member if `read` can make a column's value of it that gives the member back.
+    fn take<T>(&mut self, name: &str, read: impl FnOnce(&'a RawValue) -> Option<T>) -> Option<T> {
+        let at = self.0.iter().position(|(key, _)| key == name)?;
+        let value = read(self.0[at].1)?;
+        self.0.swap_remove(at);
+        Some(value)
+    }
+
+    fn take_text(&mut self, name: &str) -> Text<'a> {
+        // SQL's text functions stop at NUL, so a column could not give such a text back to everyone.
+        self.take(name, |value| {
+            wire::string(value).filter(|text| !text.contains('\0'))
+        })
+    }
+
+    fn take_integer(&mut self, name: &str) -> Option<i64> {
+        self.take(name, |value| {
+            value
+                .get()
+                .parse::<i64>()
+                .ok()
+                .filter(|number| number.to_string() == value.get())
+        })
+    }
+
+    fn take_bool(&mut self, name: &str) -> Option<bool> {
+        self.take(name, |value| value.get().parse().ok())
+    }
+
+    fn take_execution(&mut self) -> Execution<'a> {
+        Execution {
+            state: self.take_text("state"),
+            result: self.take_text("result"),
+            started_at: self.take_time("startDateTime"),
+            ended_at: self.take_time("endDateTime"),
+        }
+    }
+
+    /// A time goes into its column; what was sent stays in `extra` too where the column's form differs.
+    fn take_time(&mut self, name: &str) -> Option<UtcText> {
+        let at = self.0.iter().position(|(key, _)| key == name)?;
+        let sent = wire::string(self.0[at].1)?;
+        let time = UtcText::parse_sent(&sent)?;
+        if time.gives_back(&sent) {
+            self.0.swap_remove(at);
+        }
+        Some(time)
+    }
+
+    fn take_object(&mut self, name: &str) -> Result<Option<Members<'a>>, Reject> {
+        let object = |value: &'a RawValue| Object::parse(value.get()).ok();
+        self.take(name, object).map(Members::new).transpose()
+    }
+
+    /// A list of objects that has at least one; a list with anything else in it stays in `extra` whole.
+    fn take_objects(&mut self, name: &str) -> Result<Option<Vec<Members<'a>>>, Reject> {
+        let objects = |value: &'a RawValue| {
+            let elements = wire::array(value).filter(|elements| !elements.is_empty())?;
+            elements
+                .into_iter()
+                .map(|element| Object::parse(element.get()).ok())
+                .collect::<Option<Vec<_>>>()
+        };
+        match self.take(name, objects) {
+            Some(objects) => objects
+                .into_iter()
+                .map(Members::new)
+                .collect::<Result<_, _>>()
+                .map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What is left, as a JSON object with sorted names and without insignificant white space.
+    fn into_extra(mut self) -> Option<String> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut json = JsonObject::new();
+        for (name, value) in &self.0 {
+            json.member(name, |out| push_compact(out, value.get()));
+        }
+        Some(json.finish())
+    }
+}
+
+/// Copies JSON without the white space between its tokens; the tokens stay as they were sent.
+fn push_compact(out: &mut String, json: &str) {
+    let (mut in_string, mut escaped) = (false, false);
+    for character in json.chars() {
+        if in_string {
+            in_string = escaped || character != '"';
+            escaped = !escaped && character == '\\';
+        } else if character == '"' {
+            in_string = true;
+        } else if character.is_ascii_whitespace() {
+            continue;
+        }
+        out.push(character);
+    }
+}
+
+/// Writes one JSON object, member by member.
+struct JsonObject(String);
+
+impl JsonObject {
+    fn new() -> Self {
+        Self("{".to_owned())
+    }
+
+    fn member(&mut self, name: &str, write: impl FnOnce(&mut String)) {
+        if self.0.len() > 1 {
+            self.0.push(',');
+        }
+        push_string(&mut self.0, name);
+        self.0.push(':');
+        write(&mut self.0);
+    }
+
+    fn text(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.member(name, |out| push_string(out, value));
+        }
+    }
+
+    fn raw(&mut self, name: &str, value: Option<impl ToString>) {
+        if let Some(value) = value {
+            self.member(name, |out| out.push_str(&value.to_string()));
+        }
+    }
+
+    /// The members of `extra`; their names are not written again from columns.
+    fn extra(&mut self, extra: &Option<String>) -> Vec<String> {
+        let Some(object) = extra.as_deref().and_then(|extra| Object::parse(extra).ok()) else {
+            return Vec::new();
+        };
+        for (name, value) in &object.0 {
+            self.member(name, |out| out.push_str(value.get()));
+        }
+        object.0.into_iter().map(|(name, _)| name.into_owned()).collect()
+    }
+
+    fn execution(&mut self, execution: &Execution<'_>, in_extra: &[String]) {
+        self.text("state", execution.state.as_deref());
+        self.text("result", execution.result.as_deref());
+        for (name, time) in [
+            ("startDateTime", execution.started_at),
+            ("endDateTime", execution.ended_at),
+        ] {
+            if !in_extra.iter().any(|other| other == name) {
+                self.text(name, time.map(|time| time.as_sent()).as_deref());
+            }
+        }
+    }
+
+    fn array<T>(&mut self, name: &str, items: &[T], write: impl Fn(&T) -> String) {
+        if !items.is_empty() {
+            self.member(name, |out| {
+                out.push('[');
+                out.push_str(&items.iter().map(write).collect::<Vec<_>>().join(","));
+                out.push(']');
+            });
+        }
+    }
+
+    fn finish(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+}
+
+fn push_string(out: &mut String, text: &str) {
+    out.push_str(&serde_json::Value::from(text).to_string());
+}
+
+/// The run's JSON as it came, key for key, in an order of its own: equal rows give equal text.
+pub fn rebuild(run: &Run<'_>) -> String {
+    let mut json = JsonObject::new();
+    let in_extra = json.extra(&run.extra);
+    json.text("id", Some(&run.id));
+    json.execution(&run.execution, &in_extra);
+    json.array("jobs", &run.jobs, rebuild_job);
+    json.finish()
+}
+
+fn rebuild_job(job: &Job<'_>) -> String {
+    let mut json = JsonObject::new();
+    let in_extra = json.extra(&job.extra);
+    json.text("id", job.id.as_deref());
+    json.text("connectorType", job.connector_type.as_deref());
+    json.execution(&job.execution, &in_extra);
+    json.array("tasks", &job.tasks, rebuild_task);
+    json.finish()
+}
+
+fn rebuild_task(task: &Task<'_>) -> String {
+    let mut json = JsonObject::new();
+    let in_extra = json.extra(&task.extra);
+    json.text("id", task.id.as_deref());
+    json.execution(&task.execution, &in_extra);
+    json.raw("retryAttempts", task.retry_attempts);
+    json.text("exportOutputFileId", task.export_output_file_id.as_deref());
+    json.raw("error", task.error.as_ref().map(rebuild_error));
+    json.finish()
+}
+
+fn rebuild_error(error: &TaskError<'_>) -> String {
+    let mut json = JsonObject::new();
+    json.extra(&error.extra);
+    json.text("errorCode", error.error_code.as_deref());
+    json.text("message", error.message.as_deref());
+    json.text("details", error.details.as_deref());
+    json.raw("bridgeExitCode", error.bridge_exit_code);
+    json.text("system", error.system.as_deref());
+    json.text("phase", error.phase.as_deref());
+    json.text("category", error.category.as_deref());
+    json.text("descriptionKey", error.description_key.as_deref());
+    json.text("description", error.description.as_deref());
+    json.text("kbArticleLink", error.kb_article_link.as_deref());
+    json.raw("canUserFix", error.can_user_fix);
+    json.finish()
+}
+
+/// The content that stands once `received` has come for a run archived as `archived`.
+///
+/// A full answer replaces what was there. A short one (no `jobs`, or none in them) says nothing of the
+/// jobs, and what it does not mention stays; the same holds for a job without tasks. So a shorter
+/// answer never erases a fuller one.
+pub fn merge(archived: &str, received: &str) -> String {
+    let (Ok(old), Ok(new)) = (Object::parse(archived), Object::parse(received)) else {
+        return received.to_owned();
+    };
+    merge_object(&old, &new, "jobs", |job| {
+        let id = job.text("id")?;
+        let archived_jobs = old.get("jobs").and_then(wire::array)?;
+        let archived_job = archived_jobs.into_iter().find_map(|archived_job| {
+            Object::parse(archived_job.get())
+                .ok()
+                .filter(|object| object.text("id").as_ref() == Some(&id))
+        })?;
+        Some(merge_object(&archived_job, job, "tasks", |_| None))
+    })
+}
+
+/// One level of [`merge`]; `merge_child` gives a child's merged text, or `None` to take it as it came.
+fn merge_object(
+    old: &Object<'_>,
+    new: &Object<'_>,
+    children: &str,
+    merge_child: impl Fn(&Object<'_>) -> Option<String>,
+) -> String {
+    let list = |object: &Object<'_>| object.get(children).map(|value| value.get().to_owned());
+    let is_list = |text: &String| !matches!(text.as_str(), "null" | "[]");
+    let received = list(new).filter(is_list);
+    let mut json = JsonObject::new();
+    for (name, value) in new.0.iter().filter(|(name, _)| name != children) {
+        json.raw(name, Some(value.get()));
+    }
+    if received.is_none() {
+        let unmentioned = |name: &str| name != children && new.get(name).is_none();
+        for (name, value) in old.0.iter().filter(|(name, _)| unmentioned(name)) {
+            json.raw(name, Some(value.get()));
+        }
+        json.raw(
+            children,
+            list(old)
+                .filter(is_list)
+                .or_else(|| list(new))
+                .or_else(|| list(old)),
+        );
+        return json.finish();
+    }
+    let elements = new.get(children).and_then(wire::array).map(|elements| {
+        let merged = elements.into_iter().map(|element| {
+            Object::parse(element.get())
+                .ok()
+                .and_then(|child| merge_child(&child))
+                .unwrap_or_else(|| element.get().to_owned())
+        });
+        format!("[{}]", merged.collect::<Vec<_>>().join(","))
+    });
+    json.raw(children, elements.or(received));
+    json.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
+    /// JSON values equal where their names and values are, whatever the order.
+    fn value(text: &str) -> Value {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>()
+                .prop_filter("finite", |number| number.is_finite())
+                .prop_map(Value::from),
+            ".*".prop_map(Value::from),
+            Just(json!("2023-09-14T12:00:09.801086Z")),
+            Just(json!("2023-09-14T12:00:09+02:00")),
+            Just(json!("0001-01-01T00:00:00Z")),
+            Just(json!("a\u{0}b")),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[a-z\"]{0,3}", inner, 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn object(
+        names: &'static [&'static str],
+        child: Option<(&'static str, BoxedStrategy<Value>)>,
+    ) -> BoxedStrategy<Value> {
+        let name =
+            prop_oneof![4 => prop::sample::select(names).prop_map(str::to_owned), 1 => "[a-zA-Z]{1,4}"];
+        let members = prop::collection::btree_map(name, any_value(), 0..8);
+        match child {
+            None => members
+                .prop_map(|members| Value::Object(members.into_iter().collect()))
+                .boxed(),
+            Some((child_name, child)) => (members, prop::option::weighted(0.8, child))
+                .prop_map(move |(members, child)| {
+                    let mut object: Map<String, Value> = members.into_iter().collect();
+                    if let Some(child) = child {
+                        object.insert(child_name.to_owned(), child);
+                    }
+                    Value::Object(object)
+                })
+                .boxed(),
+        }
+    }
+
+    fn any_run() -> impl Strategy<Value = Value> {
+        const COMMON: &[&str] = &[
+            "id",
+            "state",
+            "result",
+            "startDateTime",
+            "endDateTime",
+            "jobs",
+            "tasks",
+            "error",
+            "retryAttempts",
+            "connectorType",
+            "exportOutputFileId",
+        ];
+        const ERROR: &[&str] = &[
+            "errorCode",
+            "message",
+            "details",
+            "bridgeExitCode",
+            "system",
+            "phase",
+            "category",
+            "descriptionKey",
+            "description",
+            "kbArticleLink",
+            "canUserFix",
+        ];
+        let error = object(ERROR, None);
+        let task = object(COMMON, Some(("error", error)));
+        let tasks = prop::collection::vec(task, 0..3).prop_map(Value::from).boxed();
+        let job = object(COMMON, Some(("tasks", tasks)));
+        let jobs = prop::collection::vec(job, 0..3).prop_map(Value::from).boxed();
+        (object(COMMON, Some(("jobs", jobs))), ".+").prop_map(|(mut run, id)| {
+            run["id"] = Value::from(id);
+            run
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn rows_give_back_the_json_they_came_from(run in any_run(), pretty in any::<bool>()) {
+            let sent = if pretty { serde_json::to_string_pretty(&run) } else { serde_json::to_string(&run) }.unwrap();
+            if run["id"].as_str().is_some_and(|id| id.contains('\0')) {
+                prop_assert_eq!(normalize(&sent), Err(Reject::NoId));
+            } else {
+                let rows = normalize(&sent).unwrap();
+                let rebuilt = rebuild(&rows);
+                prop_assert_eq!(value(&rebuilt), value(&sent));
+                let again = normalize(&rebuilt).unwrap();
+                prop_assert_eq!(again, rows);
+            }
+        }
+
+        #[test]
+        fn an_answer_merged_with_itself_is_itself_and_a_full_one_replaces(old in any_run(), new in any_run()) {
+            let (old, new) = (old.to_string(), new.to_string());
+            prop_assert_eq!(value(&merge(&new, &new)), value(&new));
+            let merged = value(&merge(&old, &new));
+            for (name, kept) in value(&new).as_object().unwrap() {
+                if name != "jobs" {
+                    prop_assert_eq!(&merged[name], kept);
+                }
+            }
+        }
+
+        #[test]
+        fn dirty_text_is_a_run_or_a_reject_but_never_a_panic(text in r#"[\[\]{}":,0-9a-z\\ -]{0,60}"#) {
+            let _ = normalize(&text);
+        }
+    }
+
+    #[test]
+    fn numbers_and_surrogates_come_back_to_the_letter() {
+        let sent =
+            r#"{"id":"r","big":123456789012345678901234567890,"one":1.0,"tiny":1e-400,"state":"\ud800"}"#;
+        let rebuilt = rebuild(&normalize(sent).unwrap());
+        for exact in [
+            r#""big":123456789012345678901234567890"#,
+            r#""one":1.0"#,
+            r#""tiny":1e-400"#,
+            r#""state":"\ud800""#,
+        ] {
+            assert!(rebuilt.contains(exact), "{exact} in {rebuilt}");
+        }
+    }
+
+    #[test]
+    fn a_name_twice_or_no_id_is_set_aside() {
+        assert_eq!(
+            normalize(r#"{"id":"r","a":1,"a":2}"#),
+            Err(Reject::NameTwice("a".into()))
+        );
+        assert_eq!(
+            normalize(r#"{"id":"r","jobs":[{"b":1,"b":2}]}"#),
+            Err(Reject::NameTwice("b".into()))
+        );
+        for no_id in ["{}", r#"{"id":null}"#, r#"{"id":7}"#, r#"{"id":""}"#] {
+            assert_eq!(normalize(no_id), Err(Reject::NoId), "{no_id}");
+        }
+        assert!(matches!(normalize("[1]"), Err(Reject::NotAnObject(_))));
+    }
+
+    #[test]
+    fn a_shorter_answer_never_erases_a_fuller_one() {
+        let full =
+            r#"{"id":"r","state":"Executing","startDateTime":"s","jobs":[{"id":"j","tasks":[{"id":"t"}]}]}"#;
+        for jobs in ["", r#","jobs":null"#, r#","jobs":[]"#] {
+            let short = format!(r#"{{"id":"r","state":"Completed"{jobs}}}"#);
+            let merged = value(&merge(full, &short));
+            assert_eq!(merged["state"], "Completed");
+            assert_eq!(merged["startDateTime"], "s");
+            assert_eq!(merged["jobs"], value(full)["jobs"], "{short}");
+        }
+        let without_tasks = r#"{"id":"r","jobs":[{"id":"j","state":"Completed","tasks":[]}]}"#;
+        assert_eq!(
+            value(&merge(full, without_tasks))["jobs"][0]["tasks"][0]["id"],
+            "t"
+        );
+        let other_job = r#"{"id":"r","jobs":[{"id":"k"}]}"#;
+        assert_eq!(value(&merge(full, other_job))["jobs"], json!([{"id": "k"}]));
+    }
+}
