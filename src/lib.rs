@@ -14,3 +14,4 @@ pub mod api {
 }
 pub mod normalize;
 pub mod time;
+pub mod walk;

@@ -127,20 +127,12 @@ pub enum Reject {
 pub fn normalize(raw: &str) -> Result<Run<'_>, Reject> {
     let object = Object::parse(raw).map_err(|error| Reject::NotAnObject(error.to_string()))?;
     let mut members = Members::new(object)?;
-    let id = members
-        .take_text("id")
-        .filter(|id| !id.is_empty())
-        .ok_or(Reject::NoId)?;
+    let id = members.take_text("id").filter(|id| !id.is_empty()).ok_or(Reject::NoId)?;
     let jobs = match members.take_objects("jobs")? {
         Some(jobs) => jobs.into_iter().map(normalize_job).collect::<Result<_, _>>()?,
         None => Vec::new(),
     };
-    Ok(Run {
-        id,
-        execution: members.take_execution(),
-        jobs,
-        extra: members.into_extra(),
-    })
+    Ok(Run { id, execution: members.take_execution(), jobs, extra: members.into_extra() })
 }
 
 fn normalize_job(mut members: Members<'_>) -> Result<Job<'_>, Reject> {
@@ -209,18 +201,12 @@ impl<'a> Members<'a> {
 
     fn take_text(&mut self, name: &str) -> Text<'a> {
         // SQL's text functions stop at NUL, so a column could not give such a text back to everyone.
-        self.take(name, |value| {
-            wire::string(value).filter(|text| !text.contains('\0'))
-        })
+        self.take(name, |value| wire::string(value).filter(|text| !text.contains('\0')))
     }
 
     fn take_integer(&mut self, name: &str) -> Option<i64> {
         self.take(name, |value| {
-            value
-                .get()
-                .parse::<i64>()
-                .ok()
-                .filter(|number| number.to_string() == value.get())
+            value.get().parse::<i64>().ok().filter(|number| number.to_string() == value.get())
         })
     }
 
@@ -257,17 +243,10 @@ impl<'a> Members<'a> {
     fn take_objects(&mut self, name: &str) -> Result<Option<Vec<Members<'a>>>, Reject> {
         let objects = |value: &'a RawValue| {
             let elements = wire::array(value).filter(|elements| !elements.is_empty())?;
-            elements
-                .into_iter()
-                .map(|element| Object::parse(element.get()).ok())
-                .collect::<Option<Vec<_>>>()
+            elements.into_iter().map(|element| Object::parse(element.get()).ok()).collect::<Option<Vec<_>>>()
         };
         match self.take(name, objects) {
-            Some(objects) => objects
-                .into_iter()
-                .map(Members::new)
-                .collect::<Result<_, _>>()
-                .map(Some),
+            Some(objects) => objects.into_iter().map(Members::new).collect::<Result<_, _>>().map(Some),
             None => Ok(None),
         }
     }
@@ -345,10 +324,7 @@ impl JsonObject {
     fn execution(&mut self, execution: &Execution<'_>, in_extra: &[String]) {
         self.text("state", execution.state.as_deref());
         self.text("result", execution.result.as_deref());
-        for (name, time) in [
-            ("startDateTime", execution.started_at),
-            ("endDateTime", execution.ended_at),
-        ] {
+        for (name, time) in [("startDateTime", execution.started_at), ("endDateTime", execution.ended_at)] {
             if !in_extra.iter().any(|other| other == name) {
                 self.text(name, time.map(|time| time.as_sent()).as_deref());
             }
@@ -436,9 +412,7 @@ pub fn merge(archived: &str, received: &str) -> String {
         let id = job.text("id")?;
         let archived_jobs = old.get("jobs").and_then(wire::array)?;
         let archived_job = archived_jobs.into_iter().find_map(|archived_job| {
-            Object::parse(archived_job.get())
-                .ok()
-                .filter(|object| object.text("id").as_ref() == Some(&id))
+            Object::parse(archived_job.get()).ok().filter(|object| object.text("id").as_ref() == Some(&id))
         })?;
         Some(merge_object(&archived_job, job, "tasks", |_| None))
     })
@@ -463,13 +437,7 @@ fn merge_object(
         for (name, value) in old.0.iter().filter(|(name, _)| unmentioned(name)) {
             json.raw(name, Some(value.get()));
         }
-        json.raw(
-            children,
-            list(old)
-                .filter(is_list)
-                .or_else(|| list(new))
-                .or_else(|| list(old)),
-        );
+        json.raw(children, list(old).filter(is_list).or_else(|| list(new)).or_else(|| list(old)));
         return json.finish();
     }
     let elements = new.get(children).and_then(wire::array).map(|elements| {
@@ -502,9 +470,7 @@ mod tests {
             any::<bool>().prop_map(Value::from),
             any::<i64>().prop_map(Value::from),
             any::<u64>().prop_map(Value::from),
-            any::<f64>()
-                .prop_filter("finite", |number| number.is_finite())
-                .prop_map(Value::from),
+            any::<f64>().prop_filter("finite", |number| number.is_finite()).prop_map(Value::from),
             ".*".prop_map(Value::from),
             Just(json!("2023-09-14T12:00:09.801086Z")),
             Just(json!("2023-09-14T12:00:09+02:00")),
@@ -528,9 +494,7 @@ mod tests {
             prop_oneof![4 => prop::sample::select(names).prop_map(str::to_owned), 1 => "[a-zA-Z]{1,4}"];
         let members = prop::collection::btree_map(name, any_value(), 0..8);
         match child {
-            None => members
-                .prop_map(|members| Value::Object(members.into_iter().collect()))
-                .boxed(),
+            None => members.prop_map(|members| Value::Object(members.into_iter().collect())).boxed(),
             Some((child_name, child)) => (members, prop::option::weighted(0.8, child))
                 .prop_map(move |(members, child)| {
                     let mut object: Map<String, Value> = members.into_iter().collect();
@@ -633,14 +597,8 @@ mod tests {
 
     #[test]
     fn a_name_twice_or_no_id_is_set_aside() {
-        assert_eq!(
-            normalize(r#"{"id":"r","a":1,"a":2}"#),
-            Err(Reject::NameTwice("a".into()))
-        );
-        assert_eq!(
-            normalize(r#"{"id":"r","jobs":[{"b":1,"b":2}]}"#),
-            Err(Reject::NameTwice("b".into()))
-        );
+        assert_eq!(normalize(r#"{"id":"r","a":1,"a":2}"#), Err(Reject::NameTwice("a".into())));
+        assert_eq!(normalize(r#"{"id":"r","jobs":[{"b":1,"b":2}]}"#), Err(Reject::NameTwice("b".into())));
         for no_id in ["{}", r#"{"id":null}"#, r#"{"id":7}"#, r#"{"id":""}"#] {
             assert_eq!(normalize(no_id), Err(Reject::NoId), "{no_id}");
         }
@@ -659,10 +617,7 @@ mod tests {
             assert_eq!(merged["jobs"], value(full)["jobs"], "{short}");
         }
         let without_tasks = r#"{"id":"r","jobs":[{"id":"j","state":"Completed","tasks":[]}]}"#;
-        assert_eq!(
-            value(&merge(full, without_tasks))["jobs"][0]["tasks"][0]["id"],
-            "t"
-        );
+        assert_eq!(value(&merge(full, without_tasks))["jobs"][0]["tasks"][0]["id"], "t");
         let other_job = r#"{"id":"r","jobs":[{"id":"k"}]}"#;
         assert_eq!(value(&merge(full, other_job))["jobs"], json!([{"id": "k"}]));
     }

@@ -80,9 +80,7 @@ impl UtcText {
 
     /// Reads a time back from the database, where only the fixed width occurs.
     pub fn from_stored(text: &str) -> Option<Self> {
-        (text.len() == 28)
-            .then(|| Self::parse_usual(text.as_bytes()))
-            .flatten()
+        (text.len() == 28).then(|| Self::parse_usual(text.as_bytes())).flatten()
     }
 
     /// The fixed-width text.
@@ -106,9 +104,7 @@ impl UtcText {
     /// 100 ns ticks since 1970.
     fn ticks(&self) -> i64 {
         let number = |range: std::ops::Range<usize>| {
-            self.0[range]
-                .iter()
-                .fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'))
+            self.0[range].iter().fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'))
         };
         // Years 1 to 9999 and the months and days of a valid date fit these types.
         let date = NaiveDate::from_ymd_opt(number(0..4) as i32, number(5..7) as u32, number(8..10) as u32);
@@ -190,10 +186,7 @@ mod tests {
     #[test]
     fn a_duration_is_whole_milliseconds_and_never_negative() {
         let time = |sent| UtcText::parse_sent(sent).unwrap();
-        let (start, end) = (
-            time("2024-02-28T23:59:59.9999Z"),
-            time("2024-03-01T00:00:00.001Z"),
-        );
+        let (start, end) = (time("2024-02-28T23:59:59.9999Z"), time("2024-03-01T00:00:00.001Z"));
         assert_eq!(start.milliseconds_until(&end), Some(86_400_001));
         assert_eq!(end.milliseconds_until(&start), None);
     }

@@ -23,11 +23,7 @@ impl<'a> Object<'a> {
 
     /// The value of a member as it was sent; the last one where a name occurs twice.
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0
-            .iter()
-            .rev()
-            .find(|(key, _)| key == name)
-            .map(|&(_, value)| value)
+        self.0.iter().rev().find(|(key, _)| key == name).map(|&(_, value)| value)
     }
 
     /// The text of a member that is a string.
@@ -106,11 +102,7 @@ pub fn is_null(value: &RawValue) -> bool {
 
 /// The elements of an array, each as it was sent; `None` for any other type.
 pub fn array(value: &RawValue) -> Option<Vec<&RawValue>> {
-    value
-        .get()
-        .starts_with('[')
-        .then(|| serde_json::from_str(value.get()).ok())
-        .flatten()
+    value.get().starts_with('[').then(|| serde_json::from_str(value.get()).ok()).flatten()
 }
 
 /// What a page's `_links` say of what follows. The links themselves are never followed.
@@ -165,11 +157,7 @@ impl<'a> Page<'a> {
             },
         };
         let connection = links.as_ref().and_then(connection_of_links);
-        Ok(Self {
-            runs,
-            more,
-            connection,
-        })
+        Ok(Self { runs, more, connection })
     }
 }
 
@@ -181,9 +169,7 @@ fn connection_of_links(links: &Object<'_>) -> Option<String> {
         let segment = after.split(['/', '?', '&']).next().filter(|id| !id.is_empty())?;
         // Read the id as a query value, which undoes percent-encoding; `+` stands for itself in a path.
         let pair = format!("id={}", segment.replace('+', "%2B"));
-        url::form_urlencoded::parse(pair.as_bytes())
-            .next()
-            .map(|(_, id)| id.into_owned())
+        url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, id)| id.into_owned())
     })
 }
 
@@ -204,10 +190,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut envelope = Envelope {
-                    runs: None,
-                    links: None,
-                };
+                let mut envelope = Envelope { runs: None, links: None };
                 while let Some(Key(name)) = map.next_key()? {
                     match name.as_ref() {
                         "runs" => envelope.runs = Some(map.next_value::<Runs<'de>>()?.0),
@@ -256,10 +239,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Runs<'a> {
 /// Reads the answer of the call for one run.
 pub fn parse_run(text: &str) -> Result<&RawValue, Unreadable> {
     let envelope: Object<'_> = serde_json::from_str(text)?;
-    envelope
-        .get("run")
-        .filter(|run| !is_null(run))
-        .ok_or(Unreadable::Missing("run"))
+    envelope.get("run").filter(|run| !is_null(run)).ok_or(Unreadable::Missing("run"))
 }
 
 /// What the platform says of a connection, as far as the archive keeps it in columns.
@@ -283,9 +263,7 @@ impl Connection {
     /// Reads the answer of the call for one connection.
     pub fn parse(text: &str) -> Result<Self, Unreadable> {
         let envelope: Object<'_> = serde_json::from_str(text)?;
-        let raw = envelope
-            .get("connection")
-            .ok_or(Unreadable::Missing("connection"))?;
+        let raw = envelope.get("connection").ok_or(Unreadable::Missing("connection"))?;
         let object = Object::parse(raw.get()).map_err(|_| Unreadable::Missing("connection"))?;
         let owned = |name: &str| object.text(name).map(Cow::into_owned);
         let last_run = object
@@ -314,36 +292,20 @@ mod tests {
         let more = |text| Page::parse(text).unwrap().more;
         assert_eq!(more(r#"{"runs":[],"_links":{"next":{"href":"x"}}}"#), More::Next);
         assert_eq!(more(r#"{"runs":[],"_links":{"next":null}}"#), More::NoNext);
-        assert_eq!(
-            more(r#"{"runs":[],"_links":{"self":{"href":"x"}}}"#),
-            More::NoNext
-        );
+        assert_eq!(more(r#"{"runs":[],"_links":{"self":{"href":"x"}}}"#), More::NoNext);
         assert_eq!(more(r#"{"runs":[],"_links":null}"#), More::Unsaid);
         assert_eq!(more(r#"{"runs":[]}"#), More::Unsaid);
     }
 
     #[test]
     fn an_answer_that_is_no_page_is_never_an_empty_listing() {
-        for text in [
-            "{}",
-            "[]",
-            "null",
-            "",
-            "<html>",
-            r#"{"error":{"code":"x"}}"#,
-            r#"{"runs":{}}"#,
-            r#"{"runs":"#,
-        ] {
+        for text in
+            ["{}", "[]", "null", "", "<html>", r#"{"error":{"code":"x"}}"#, r#"{"runs":{}}"#, r#"{"runs":"#]
+        {
             assert!(Page::parse(text).is_err(), "{text}");
         }
         assert_eq!(Page::parse(r#"{"runs":null}"#).unwrap().runs.len(), 0);
-        assert_eq!(
-            Page::parse(r#"{"_links":{"self":{"href":"x"}}}"#)
-                .unwrap()
-                .runs
-                .len(),
-            0
-        );
+        assert_eq!(Page::parse(r#"{"_links":{"self":{"href":"x"}}}"#).unwrap().runs.len(), 0);
     }
 
     #[test]

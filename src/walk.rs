@@ -1,0 +1,1120 @@
+//! One walk over a connection's listing: a state machine without I/O.
+//!
+//! In: what each page held, in whatever order the answers come. Out: what to ask next, or the end and
+//! whether the listing is proved complete. Requests belong to `api`, storage to `store`, the loop to
+//! `sync`.
+//!
+//! The proof. Runs that stay listed keep their order while others come and go around them. A page is
+//! *chained* when it holds an entry that is already chained, or starts the listing: between that entry
+//! and the page's last one nothing can be missing, whenever the page was answered. So positions only
+//! guide what to ask; which entries follow which is told by ids alone. The walk is complete when a
+//! chained page shows that nothing follows. A page that holds no chained entry proves nothing: the walk
+//! steps back until one does. Assumed of the platform is only that it gives at least two runs of two.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+
+use crate::api::wire::More;
+use crate::time::UtcText;
+
+/// How many chained entries are remembered: what a listing may shift by between two answers.
+const REMEMBERED: usize = 8_192;
+/// How many of them a checkpoint carries.
+const ANCHORS: usize = 32;
+/// Answers in a row that bring nothing before the walk gives up.
+const PATIENCE: u32 = 48;
+/// How often a listing may lose everything that was chained.
+const RESTARTS: u32 = 3;
+
+/// What an entry of a listing is known by: the XXH3-128 of its id, or of its text where it has none.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(pub u128);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// One entry of a page, as far as the walk cares.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// What it is known by.
+    pub key: Key,
+    /// Its start, where it has a real one: tells the listing's order.
+    pub started_at: Option<UtcText>,
+    /// Archived where an earlier walk proved that nothing is missing: a sign to stop.
+    pub is_settled: bool,
+    /// Whether it is a run at all; entries that are not are set aside, and counted apart.
+    pub is_readable: bool,
+}
+
+/// What to ask the platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ask {
+    /// `$skip`.
+    pub skip: u64,
+    /// `$top`.
+    pub top: u32,
+}
+
+/// The order of a listing by start, as observed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The newest run first.
+    NewestFirst,
+    /// The oldest run first.
+    OldestFirst,
+    /// Neither.
+    None,
+}
+
+impl Order {
+    /// The word stored for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NewestFirst => "newest first",
+            Self::OldestFirst => "oldest first",
+            Self::None => "none",
+        }
+    }
+
+    /// Reads the stored word.
+    pub fn from_stored(word: &str) -> Option<Self> {
+        [Self::NewestFirst, Self::OldestFirst, Self::None].into_iter().find(|order| order.as_str() == word)
+    }
+}
+
+/// Where a walk goes on, or starts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Checkpoint {
+    /// The position after the last chained entry, when it was last seen.
+    pub position: u64,
+    /// The last chained entries, oldest in the chain first.
+    pub anchors: Vec<Key>,
+    /// How many runs were chained so far.
+    pub chained: u64,
+    /// The oldest start among them.
+    pub oldest_started_at: Option<UtcText>,
+    /// The newest start among them: the watermark up to which a newest-first listing is stored whole.
+    pub newest_started_at: Option<UtcText>,
+    /// The start of the last one, which tells on which side of it a page lies.
+    pub last_started_at: Option<UtcText>,
+    /// The order observed so far.
+    pub order: Option<Order>,
+}
+
+/// What a walk is for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Plan {
+    /// The whole listing, from its start.
+    Full,
+    /// A full walk that was interrupted, from its checkpoint to the end.
+    Resume(Checkpoint),
+    /// A listing whose newest runs come first: until a page holds only settled runs. `listed` is how
+    /// many were listed when that was last known.
+    Newest {
+        /// Runs listed when last known.
+        listed: Option<u64>,
+    },
+    /// A listing whose newest runs come last: what follows the end seen last.
+    Oldest(Checkpoint),
+}
+
+/// How a walk ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// Everything that was listed throughout it was received.
+    Complete,
+    /// It reached runs through which a complete walk once went: nothing can be missing either.
+    Settled,
+    /// It could not be proved.
+    Unproved(Doubt),
+}
+
+/// Why a walk proves nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubt {
+    /// Pages came again for other positions.
+    NothingUnseen(u64),
+    /// An id stood at two places.
+    ListedTwice,
+    /// Runs changed places among each other.
+    OrderChanged,
+    /// Nothing was left that pages could be joined by, again and again.
+    KeptShifting,
+    /// The platform gives one run a page: pages cannot overlap.
+    SingleRuns,
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NothingUnseen(skip) => {
+                write!(
+                    f,
+                    "the page at $skip={skip} held nothing unseen: the platform ignores or limits $skip"
+                )
+            }
+            Self::ListedTwice => f.write_str("a run was listed twice, so another may be missing"),
+            Self::OrderChanged => f.write_str("the order of the runs changed while they were listed"),
+            Self::KeptShifting => f.write_str("the listing kept shifting while it was walked"),
+            Self::SingleRuns => f.write_str("pages of a single run cannot overlap"),
+        }
+    }
+}
+
+/// A page as the walk needs it.
+#[derive(Debug)]
+struct Page {
+    ask: Ask,
+    entries: Vec<Entry>,
+    more: More,
+}
+
+/// Looking for chained entries where they were expected and not found.
+#[derive(Debug, Clone, Copy)]
+struct Seek {
+    from: u64,
+    skip: u64,
+    back: u64,
+    is_forward: bool,
+}
+
+/// The state machine. Ask [`Walk::plan_asks`], hand in answers with [`Walk::take_page`], until
+/// [`Walk::end`] tells how it ended.
+#[derive(Debug)]
+pub struct Walk {
+    until_settled: bool,
+    listed_before: Option<u64>,
+    /// Whether the walk covers the listing from its start, by itself or by what it resumes.
+    is_full: bool,
+    top: u32,
+    window: usize,
+
+    remembered: VecDeque<Key>,
+    index: HashMap<Key, u64>,
+    next_index: u64,
+    /// Whether a page was chained in this process: before that, only one request is made.
+    is_underway: bool,
+    is_resumed: bool,
+    chained: u64,
+    cursor: u64,
+    /// The length of the last page that brought something, and of the longest one.
+    stride: u64,
+    longest: u64,
+    oldest_started_at: Option<UtcText>,
+    newest_started_at: Option<UtcText>,
+    last_started_at: Option<UtcText>,
+    newest_first_seen: bool,
+    oldest_first_seen: bool,
+
+    in_flight: Vec<Ask>,
+    loose: Vec<Page>,
+    /// The lowest position that answered with an empty page.
+    empty_from: Option<u64>,
+    /// A position that should answer empty if the listing ends where it seems to.
+    suspected_end: Option<u64>,
+    seek: Option<Seek>,
+    /// Having stepped back, the walk follows what it knows page by page.
+    is_retracing: bool,
+    can_read_ahead: bool,
+    /// Pages do not overlap, because the platform gives single runs.
+    is_single: bool,
+    singles: u32,
+    quiet: u32,
+    last_quiet: Option<(u64, Key, Key)>,
+    restarts: u32,
+    /// One page's keys, replaced at each doubling: an endless listing comes round to it (Brent).
+    landmark: HashSet<Key>,
+    pages: u64,
+    doubt: Option<Doubt>,
+    end: Option<End>,
+}
+
+impl Walk {
+    /// A walk that asks for `top` runs a page and keeps up to `window` requests under way.
+    pub fn new(plan: Plan, top: u32, window: usize) -> Self {
+        let (until_settled, is_full, listed_before, start) = match plan {
+            Plan::Full => (false, true, None, None),
+            Plan::Resume(checkpoint) => (false, true, None, Some(checkpoint)),
+            Plan::Newest { listed } => (true, false, listed, None),
+            Plan::Oldest(checkpoint) => (true, false, None, Some(checkpoint)),
+        };
+        let start = start.filter(|checkpoint| !checkpoint.anchors.is_empty());
+        let is_resumed = start.is_some();
+        let start = start.unwrap_or_default();
+        let mut walk = Self {
+            until_settled,
+            listed_before,
+            is_full,
+            top: top.max(1),
+            window: window.max(1),
+            remembered: VecDeque::new(),
+            index: HashMap::new(),
+            next_index: 0,
+            is_underway: false,
+            is_resumed,
+            chained: start.chained,
+            cursor: start.position,
+            stride: 64,
+            longest: 0,
+            oldest_started_at: start.oldest_started_at,
+            newest_started_at: start.newest_started_at,
+            last_started_at: start.last_started_at,
+            newest_first_seen: matches!(start.order, Some(Order::NewestFirst | Order::None)),
+            oldest_first_seen: matches!(start.order, Some(Order::OldestFirst | Order::None)),
+            in_flight: Vec::new(),
+            loose: Vec::new(),
+            empty_from: None,
+            suspected_end: None,
+            seek: None,
+            is_retracing: false,
+            can_read_ahead: false,
+            is_single: false,
+            singles: 0,
+            quiet: 0,
+            last_quiet: None,
+            restarts: 0,
+            landmark: HashSet::new(),
+            pages: 0,
+            doubt: None,
+            end: None,
+        };
+        for key in start.anchors {
+            walk.remember(key);
+        }
+        walk
+    }
+
+    /// How the walk ended, once it has.
+    pub fn end(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// Whether the walk covers the whole listing; an incremental one becomes full where it must.
+    pub fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// The order observed so far; `None` while nothing tells.
+    pub fn order(&self) -> Option<Order> {
+        match (self.newest_first_seen, self.oldest_first_seen) {
+            (true, true) => Some(Order::None),
+            (true, false) => Some(Order::NewestFirst),
+            (false, true) => Some(Order::OldestFirst),
+            (false, false) => None,
+        }
+    }
+
+    /// Where another walk can go on from what is chained now.
+    pub fn checkpoint(&self) -> Checkpoint {
+        let skipped = self.remembered.len().saturating_sub(ANCHORS);
+        Checkpoint {
+            position: self.cursor,
+            anchors: self.remembered.iter().skip(skipped).copied().collect(),
+            chained: self.chained,
+            oldest_started_at: self.oldest_started_at,
+            newest_started_at: self.newest_started_at,
+            last_started_at: self.last_started_at,
+            order: self.order(),
+        }
+    }
+
+    /// Asks for smaller pages from now on.
+    pub fn shrink_pages(&mut self, top: u32) {
+        self.top = top.clamp(1, self.top);
+    }
+
+    /// The size asked for.
+    pub fn page_size(&self) -> u32 {
+        self.top
+    }
+
+    /// A request that brought no page: it may be planned again.
+    pub fn give_up(&mut self, ask: Ask) {
+        self.in_flight.retain(|other| *other != ask);
+    }
+
+    /// What to request now, beside what is under way.
+    pub fn plan_asks(&mut self) -> Vec<Ask> {
+        let mut asks = Vec::new();
+        if self.end.is_some() {
+            return asks;
+        }
+        let target = self.target();
+        let is_awaited = self.in_flight.iter().any(|ask| {
+            ask.skip == target
+                || self.can_read_ahead && ask.skip < target && target + 1 < ask.skip + self.stride
+        });
+        if !is_awaited {
+            asks.push(Ask { skip: target, top: self.top });
+        }
+        if self.can_read_ahead && self.seek.is_none() && self.suspected_end.is_none() {
+            // Pages overlap by one entry, so that each can be joined to the one before it.
+            let step = (self.stride - 1).max(1);
+            let mut skip = target;
+            for _ in 1..self.window {
+                skip += step;
+                let is_known = self.in_flight.iter().any(|ask| ask.skip == skip)
+                    || self.loose.iter().any(|page| page.ask.skip == skip);
+                let is_past = self.empty_from.is_some_and(|empty| skip >= empty);
+                if self.in_flight.len() + asks.len() >= self.window || is_past {
+                    break;
+                }
+                if !is_known {
+                    asks.push(Ask { skip, top: self.top });
+                }
+            }
+        }
+        self.in_flight.extend(&asks);
+        asks
+    }
+
+    /// The position whose answer the walk cannot go on without.
+    fn target(&self) -> u64 {
+        match (self.seek, self.suspected_end) {
+            (Some(seek), _) => seek.skip,
+            (None, Some(end)) => end,
+            (None, None) if self.is_single => self.cursor,
+            (None, None) => self.cursor.saturating_sub(1),
+        }
+    }
+
+    /// Takes an answer: the entries in the order sent, and what the page says of a following one.
+    pub fn take_page(&mut self, ask: Ask, entries: Vec<Entry>, more: More) {
+        self.give_up(ask);
+        if self.end.is_some() {
+            return;
+        }
+        let target = self.target();
+        let (is_empty, received) = (entries.is_empty(), entries.len() as u64);
+        if is_empty {
+            self.take_empty(ask.skip, target);
+            return;
+        }
+        self.observe_order(&entries);
+        self.loose.push(Page { ask, entries, more });
+        self.chain_loose_pages();
+        let missed = self.loose.iter().find(|page| page.ask == ask).filter(|_| target == ask.skip);
+        if let (None, Some(page)) = (&self.end, missed) {
+            let last_start = page.entries.last().and_then(|entry| entry.started_at);
+            // New runs push what was walked before an interruption down a newest-first listing.
+            let is_above = self.order() == Some(Order::NewestFirst) && last_start > self.last_started_at;
+            self.miss(ask.skip, received, is_above && !self.is_underway);
+            // A miss may have made the page fit, as the next of single runs.
+            self.chain_loose_pages();
+        }
+        if self.loose.len() > 2 * self.window {
+            self.loose.remove(0);
+        }
+    }
+
+    /// An empty page is an end whatever its links say.
+    fn take_empty(&mut self, skip: u64, target: u64) {
+        self.empty_from = Some(self.empty_from.map_or(skip, |empty| empty.min(skip)));
+        let is_expected =
+            self.suspected_end.is_some_and(|end| skip <= end) || self.is_single && skip == self.cursor;
+        if skip == 0 || is_expected {
+            if skip == 0 {
+                self.is_full = true;
+            }
+            self.finish(End::Complete);
+        } else if skip == target {
+            self.miss(skip, 0, false);
+        }
+    }
+
+    fn chain_loose_pages(&mut self) {
+        while self.end.is_none() {
+            let fits = |page: &Page| {
+                page.ask.skip == 0 && self.next_index == 0 && !self.is_resumed
+                    || self.is_single && page.ask.skip == self.cursor
+                    || page.entries.iter().any(|entry| self.index.contains_key(&entry.key))
+            };
+            let fitting = self.loose.iter().enumerate().filter(|(_, page)| fits(page));
+            let Some((at, _)) = fitting.min_by_key(|(_, page)| page.ask) else {
+                return;
+            };
+            let page = self.loose.swap_remove(at);
+            self.chain(page);
+        }
+    }
+
+    fn chain(&mut self, page: Page) {
+        let is_target = page.ask.skip == self.target();
+        let received = page.entries.len() as u64;
+        self.is_underway = true;
+        self.pages += 1;
+        let places: Vec<Option<u64>> =
+            page.entries.iter().map(|entry| self.index.get(&entry.key).copied()).collect();
+        self.check_places(&page.entries, &places);
+        let fresh_from = places.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        let fresh = &page.entries[fresh_from..];
+        if fresh.iter().any(|entry| self.landmark.contains(&entry.key)) {
+            self.finish(End::Unproved(Doubt::ListedTwice));
+            return;
+        }
+        for entry in fresh {
+            self.remember(entry.key);
+            self.chained += u64::from(entry.is_readable);
+            if let Some(started) = entry.started_at {
+                self.oldest_started_at =
+                    Some(self.oldest_started_at.map_or(started, |oldest| oldest.min(started)));
+                self.newest_started_at =
+                    Some(self.newest_started_at.map_or(started, |newest| newest.max(started)));
+                self.last_started_at = Some(started);
+            }
+        }
+        if self.pages.is_power_of_two() {
+            self.landmark = page.entries.iter().map(|entry| entry.key).collect();
+        }
+        let ends_chain = page.entries.last().map(|entry| entry.key) == self.remembered.back().copied();
+        if !fresh.is_empty() {
+            self.quiet = 0;
+            self.last_quiet = None;
+            self.stride = received;
+            self.longest = self.longest.max(received);
+            // A page much shorter than others is likely the last: no reading past it.
+            self.can_read_ahead = !self.until_settled && received > 1 && 2 * received > self.longest;
+            if received > 1 {
+                self.singles = 0;
+            }
+        }
+        if ends_chain {
+            self.is_retracing = false;
+            self.cursor = page.ask.skip + received;
+            self.seek = None;
+            self.suspected_end = None;
+        } else if is_target {
+            // The page lies before the end of the chain: the listing has grown in front of it. After
+            // stepping back, what followed may be gone, so there the walk goes on from the page itself.
+            let last = places.iter().flatten().max().copied().unwrap_or(0);
+            self.is_retracing |= self.seek.is_some();
+            let ahead = if self.is_retracing { 0 } else { self.next_index - 1 - last };
+            self.cursor = page.ask.skip + received + ahead;
+            self.seek = None;
+            self.suspected_end = None;
+        }
+        if page.more == More::NoNext && received < u64::from(page.ask.top) {
+            self.finish(End::Complete);
+        } else if self.stops_at(&page) {
+            self.finish(End::Settled);
+        } else if received == 1 && page.ask.top > 1 && !self.is_single {
+            // Asked for two or more, given one: nothing follows it. An empty page is to confirm that.
+            self.cursor = page.ask.skip + 1;
+            if self.empty_from.is_some_and(|empty| empty <= self.cursor) {
+                self.finish(End::Complete);
+            } else {
+                self.suspected_end = Some(self.cursor);
+            }
+        }
+        if self.end.is_none() && page.entries.len() > fresh_from {
+            return;
+        }
+        self.note_quiet_page(&page);
+    }
+
+    /// A page with nothing unseen: the listing has shifted, or the platform does not heed `$skip`.
+    fn note_quiet_page(&mut self, page: &Page) {
+        let (Some(first), Some(last)) = (page.entries.first(), page.entries.last()) else {
+            return;
+        };
+        let same = self.last_quiet.is_some_and(|(skip, first_key, last_key)| {
+            skip != page.ask.skip && first_key == first.key && last_key == last.key
+        });
+        self.last_quiet = Some((page.ask.skip, first.key, last.key));
+        // What is retraced is finite.
+        self.quiet += u32::from(!self.is_retracing);
+        if self.end.is_none() && (same || self.quiet > PATIENCE) {
+            self.finish(End::Unproved(Doubt::NothingUnseen(page.ask.skip)));
+        }
+    }
+
+    /// Whether the page says that everything from here on was proved by an earlier walk.
+    fn stops_at(&mut self, page: &Page) -> bool {
+        if !self.until_settled {
+            return false;
+        }
+        let expected = if self.is_resumed { Order::OldestFirst } else { Order::NewestFirst };
+        match order_of(page.entries.iter().map(|entry| entry.started_at)) {
+            Some(order) if order == expected => {}
+            None => {}
+            // Not the order that the short way relies on: the whole listing must be walked.
+            Some(_) => {
+                self.restart();
+                self.restarts = 0;
+                return false;
+            }
+        }
+        let is_all_settled = page.entries.iter().all(|entry| entry.is_settled);
+        let is_whole = page.ask.skip == 0
+            && self.listed_before.is_some_and(|listed| page.entries.len() as u64 >= listed);
+        if self.is_resumed {
+            // The end seen last, and asked for two nothing behind it.
+            is_all_settled && page.entries.len() == 1 && page.ask.top > 1
+        } else {
+            let is_observed = order_of(page.entries.iter().map(|entry| entry.started_at)) == Some(expected);
+            is_all_settled && (is_observed || is_whole)
+        }
+    }
+
+    /// Entries that are chained already must come first and in the order they were chained in.
+    fn check_places(&mut self, entries: &[Entry], places: &[Option<u64>]) {
+        let known: Vec<u64> = places.iter().flatten().copied().collect();
+        let first = places.iter().position(Option::is_some).unwrap_or(0);
+        let is_in_order = known.windows(2).all(|pair| pair[0] < pair[1]);
+        let is_unbroken = places[first..].iter().take(known.len()).all(Option::is_some);
+        if !is_in_order || !is_unbroken {
+            self.doubt.get_or_insert(Doubt::OrderChanged);
+        }
+        let mut keys: Vec<Key> = entries.iter().map(|entry| entry.key).collect();
+        keys.sort_unstable();
+        if keys.windows(2).any(|pair| pair[0] == pair[1]) {
+            self.doubt = Some(Doubt::ListedTwice);
+        }
+    }
+
+    /// The page that had to join holds nothing chained (`received` 0: it is empty). `is_above`: what was
+    /// chained last must be further down.
+    fn miss(&mut self, skip: u64, received: u64, is_above: bool) {
+        self.quiet += 1;
+        self.can_read_ahead = false;
+        if self.quiet > PATIENCE {
+            self.finish(End::Unproved(Doubt::KeptShifting));
+            return;
+        }
+        if self.suspected_end.take().is_some() {
+            // Something stands where the listing seemed to end: runs were added, or pages hold one run.
+            self.singles += 1;
+            if self.singles >= 2 {
+                self.is_single = true;
+                self.doubt.get_or_insert(Doubt::SingleRuns);
+            }
+            return;
+        }
+        if skip == 0 {
+            self.restart();
+            return;
+        }
+        let first_step = (self.stride / 4).max(1);
+        self.seek = Some(match self.seek {
+            seek if is_above && received > 1 => {
+                let from = seek.map_or(skip, |seek| seek.from);
+                Seek { from, skip: skip + received - 1, back: first_step, is_forward: true }
+            }
+            Some(Seek { is_forward: false, from, back, .. }) => {
+                let back = back.saturating_mul(2);
+                Seek { from, skip: from.saturating_sub(back), back, is_forward: false }
+            }
+            _ => Seek {
+                from: skip,
+                skip: skip.saturating_sub(first_step),
+                back: first_step,
+                is_forward: false,
+            },
+        });
+    }
+
+    /// Nothing that was chained is listed any more, or the order is another one: from the start.
+    fn restart(&mut self) {
+        self.restarts += 1;
+        if self.restarts > RESTARTS {
+            self.finish(End::Unproved(Doubt::KeptShifting));
+            return;
+        }
+        self.until_settled = false;
+        self.is_full = true;
+        self.is_resumed = false;
+        self.remembered.clear();
+        self.index.clear();
+        self.landmark.clear();
+        self.next_index = 0;
+        self.chained = 0;
+        self.cursor = 0;
+        (self.oldest_started_at, self.newest_started_at, self.last_started_at) = (None, None, None);
+        self.suspected_end = None;
+        self.seek = None;
+        self.is_retracing = false;
+        self.can_read_ahead = false;
+        self.doubt = None;
+        (self.newest_first_seen, self.oldest_first_seen) = (false, false);
+        // Pages stored before do not count for this walk: they are asked for again.
+        self.loose.clear();
+    }
+
+    fn remember(&mut self, key: Key) {
+        self.remembered.push_back(key);
+        self.index.insert(key, self.next_index);
+        self.next_index += 1;
+        if self.remembered.len() > REMEMBERED
+            && let Some(oldest) = self.remembered.pop_front()
+            && self.index.get(&oldest).is_some_and(|&index| index + (REMEMBERED as u64) < self.next_index)
+        {
+            self.index.remove(&oldest);
+        }
+    }
+
+    fn observe_order(&mut self, entries: &[Entry]) {
+        match order_of(entries.iter().map(|entry| entry.started_at)) {
+            Some(Order::NewestFirst) => self.newest_first_seen = true,
+            Some(Order::OldestFirst) => self.oldest_first_seen = true,
+            Some(Order::None) => (self.newest_first_seen, self.oldest_first_seen) = (true, true),
+            None => {}
+        }
+    }
+
+    fn finish(&mut self, end: End) {
+        if self.end.is_none() {
+            self.end = Some(match (end, self.doubt.take()) {
+                (End::Complete | End::Settled, Some(doubt)) => End::Unproved(doubt),
+                (end, _) => end,
+            });
+        }
+    }
+}
+
+/// The order of starts, where there are two that differ.
+fn order_of(starts: impl Iterator<Item = Option<UtcText>>) -> Option<Order> {
+    let (mut rises, mut falls) = (false, false);
+    let mut last: Option<UtcText> = None;
+    for started in starts.flatten() {
+        if let Some(last) = last {
+            rises |= last < started;
+            falls |= last > started;
+        }
+        last = Some(started);
+    }
+    match (rises, falls) {
+        (true, true) => Some(Order::None),
+        (true, false) => Some(Order::OldestFirst),
+        (false, true) => Some(Order::NewestFirst),
+        (false, false) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeSet, VecDeque};
+
+    /// A platform in memory: runs are numbers, larger is newer.
+    #[derive(Debug, Clone)]
+    struct Listing {
+        /// In listed order, newest first.
+        runs: VecDeque<u64>,
+        order: Order,
+        cap: usize,
+        links: Links,
+        short_pages: bool,
+        next_newest: u64,
+        next_oldest: u64,
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Links {
+        Honest,
+        AlwaysNext,
+        Absent,
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Shift {
+        Newest(u8),
+        Oldest(u8),
+        Remove(prop::sample::Index),
+        RemoveHead(u8),
+    }
+
+    impl Listing {
+        fn new(count: u64, order: Order, cap: usize, links: Links, short_pages: bool) -> Self {
+            let first = 1_000_000;
+            Self {
+                runs: (first..first + count).rev().collect(),
+                order,
+                cap,
+                links,
+                short_pages,
+                next_newest: first + count,
+                next_oldest: first - 1,
+            }
+        }
+
+        fn listed(&self) -> Vec<u64> {
+            let mut runs: Vec<u64> = self.runs.iter().copied().collect();
+            match self.order {
+                Order::NewestFirst => {}
+                Order::OldestFirst => runs.reverse(),
+                // A fixed order that has nothing to do with time.
+                Order::None => {
+                    runs.sort_by_key(|run| run.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(17))
+                }
+            }
+            runs
+        }
+
+        fn page(&self, ask: Ask, luck: u64) -> (Vec<Entry>, More) {
+            let listed = self.listed();
+            let mut size = self.cap.min(ask.top as usize);
+            if self.short_pages && size > 2 {
+                size = 2 + (luck as usize) % (size - 1);
+            }
+            let from = (ask.skip as usize).min(listed.len());
+            let to = (from + size).min(listed.len());
+            let entries = listed[from..to].iter().map(|&run| entry(run)).collect();
+            let more = match self.links {
+                Links::Absent => More::Unsaid,
+                Links::Honest if to == listed.len() => More::NoNext,
+                _ => More::Next,
+            };
+            (entries, more)
+        }
+
+        fn shift(&mut self, shift: Shift) {
+            match shift {
+                Shift::Newest(count) => {
+                    for _ in 0..count {
+                        self.runs.push_front(self.next_newest);
+                        self.next_newest += 1;
+                    }
+                }
+                Shift::Oldest(count) => {
+                    for _ in 0..count {
+                        self.runs.push_back(self.next_oldest);
+                        self.next_oldest -= 1;
+                    }
+                }
+                Shift::Remove(index) if !self.runs.is_empty() => {
+                    let at = index.index(self.runs.len());
+                    self.runs.remove(at);
+                }
+                Shift::RemoveHead(count) => {
+                    for _ in 0..count {
+                        self.runs.pop_back();
+                    }
+                }
+                Shift::Remove(_) => {}
+            }
+        }
+    }
+
+    fn started(run: u64) -> UtcText {
+        UtcText::from_datetime(&chrono::DateTime::from_timestamp(run as i64, 0).unwrap()).unwrap()
+    }
+
+    fn entry(run: u64) -> Entry {
+        Entry { key: Key(run.into()), started_at: Some(started(run)), is_settled: false, is_readable: true }
+    }
+
+    /// Drives a walk to its end: answers come in any order, and the listing shifts before each.
+    struct Outcome {
+        end: Option<End>,
+        stored: BTreeSet<u64>,
+        always_listed: BTreeSet<u64>,
+        requests: usize,
+        walk: Walk,
+    }
+
+    fn drive(
+        mut walk: Walk,
+        listing: &mut Listing,
+        shifts: &[Vec<Shift>],
+        luck: &[u64],
+        most: usize,
+        settled: &BTreeSet<u64>,
+    ) -> Outcome {
+        let mut stored = BTreeSet::new();
+        let mut always_listed: BTreeSet<u64> = listing.runs.iter().copied().collect();
+        let mut under_way = Vec::new();
+        let mut requests = 0;
+        while walk.end().is_none() && requests < most {
+            under_way.extend(walk.plan_asks());
+            assert!(!under_way.is_empty(), "a walk that has not ended asks for something: {walk:?}");
+            let chance = luck[requests % luck.len()];
+            let ask = under_way.swap_remove(chance as usize % under_way.len());
+            for shift in shifts.get(requests).into_iter().flatten() {
+                listing.shift(*shift);
+            }
+            let listed_now: BTreeSet<u64> = listing.runs.iter().copied().collect();
+            always_listed.retain(|run| listed_now.contains(run));
+            let (mut entries, more) = listing.page(ask, chance / 7);
+            for entry in &mut entries {
+                stored.insert(entry.key.0 as u64);
+                entry.is_settled = settled.contains(&(entry.key.0 as u64));
+            }
+            if std::env::var_os("WALK_TRACE").is_some() {
+                let runs: Vec<u128> = entries.iter().map(|entry| entry.key.0 % 1_000_000).collect();
+                eprintln!(
+                    "{ask:?} {more:?} {runs:?} of {} seek {:?} quiet {} chained {}",
+                    listed_now.len(),
+                    walk.seek,
+                    walk.quiet,
+                    walk.chained
+                );
+            }
+            walk.take_page(ask, entries, more);
+            requests += 1;
+        }
+        Outcome { end: walk.end().cloned(), stored, always_listed, requests, walk }
+    }
+
+    fn any_shift() -> impl Strategy<Value = Shift> {
+        prop_oneof![
+            3 => (1_u8..4).prop_map(Shift::Newest),
+            2 => (1_u8..4).prop_map(Shift::Oldest),
+            4 => any::<prop::sample::Index>().prop_map(Shift::Remove),
+            2 => (1_u8..4).prop_map(Shift::RemoveHead),
+        ]
+    }
+
+    fn any_listing() -> impl Strategy<Value = Listing> {
+        let order = prop::sample::select(vec![Order::NewestFirst, Order::OldestFirst, Order::None]);
+        let links = prop::sample::select(vec![Links::Honest, Links::AlwaysNext, Links::Absent]);
+        (0_u64..120, order, 2_usize..25, links, any::<bool>())
+            .prop_map(|(count, order, cap, links, short)| Listing::new(count, order, cap, links, short))
+    }
+
+    fn any_shifts() -> impl Strategy<Value = Vec<Vec<Shift>>> {
+        prop::collection::vec(prop::collection::vec(any_shift(), 0..3), 0..40)
+    }
+
+    fn any_luck() -> impl Strategy<Value = Vec<u64>> {
+        prop::collection::vec(any::<u64>(), 1..64)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_was_listed_throughout_a_walk_is_stored_by_it(
+            mut listing in any_listing(), shifts in any_shifts(), luck in any_luck(), window in 1_usize..6,
+        ) {
+            let walk = Walk::new(Plan::Full, 1_000, window);
+            let outcome = drive(walk, &mut listing, &shifts, &luck, 2_000, &BTreeSet::new());
+            prop_assert!(outcome.end.is_some(), "the walk ends");
+            if outcome.end == Some(End::Complete) {
+                let missed: Vec<_> = outcome.always_listed.difference(&outcome.stored).collect();
+                prop_assert!(missed.is_empty(), "missed {:?}", missed);
+            } else {
+                // Only a listing that loses everything again and again may stay unproved.
+                prop_assert!(!shifts.is_empty(), "{:?}", outcome.end);
+            }
+        }
+
+        #[test]
+        fn a_listing_that_stands_still_is_walked_completely_and_without_waste(
+            mut listing in any_listing(), luck in any_luck(), window in 1_usize..6,
+        ) {
+            listing.short_pages = false;
+            let pages = (listing.runs.len() as f64 / (listing.cap - 1) as f64).ceil() as usize;
+            let outcome = drive(Walk::new(Plan::Full, 1_000, window), &mut listing, &[], &luck, 2_000, &BTreeSet::new());
+            prop_assert_eq!(outcome.end, Some(End::Complete));
+            prop_assert_eq!(&outcome.stored, &listing.runs.iter().copied().collect());
+            prop_assert_eq!(outcome.walk.checkpoint().chained, listing.runs.len() as u64);
+            prop_assert!(outcome.requests <= pages + 2 * window + 2, "{} requests for {} pages", outcome.requests, pages);
+        }
+
+        #[test]
+        fn an_interrupted_walk_goes_on_where_it_was(
+            mut listing in any_listing(), shifts in any_shifts(), between in prop::collection::vec(any_shift(), 0..12),
+            luck in any_luck(), window in 1_usize..6, stop_after in 1_usize..12,
+        ) {
+            let first = drive(Walk::new(Plan::Full, 1_000, window), &mut listing, &shifts, &luck, stop_after, &BTreeSet::new());
+            if first.end.is_none() {
+                let mut always_listed = first.always_listed.clone();
+                for shift in between {
+                    listing.shift(shift);
+                }
+                let resumed = Walk::new(Plan::Resume(first.walk.checkpoint()), 1_000, window);
+                let second = drive(resumed, &mut listing, &[], &luck, 2_000, &BTreeSet::new());
+                // Runs that appear between others of an unordered listing look like a change of order.
+                let is_doubted = matches!(second.end, Some(End::Unproved(_))) && listing.order == Order::None;
+                prop_assert!(second.end == Some(End::Complete) || is_doubted, "{:?}", second.end);
+                always_listed.retain(|run| second.always_listed.contains(run));
+                let stored: BTreeSet<u64> = first.stored.union(&second.stored).copied().collect();
+                let missed: Vec<_> = always_listed.difference(&stored).collect();
+                prop_assert!(missed.is_empty() || is_doubted, "missed {:?}", missed);
+            }
+        }
+
+        #[test]
+        fn a_later_walk_brings_what_began_since_and_asks_little(
+            mut listing in any_listing(), shifts in any_shifts(), since in prop::collection::vec(any_shift(), 0..12),
+            began in 0_u8..30, luck in any_luck(),
+        ) {
+            listing.short_pages = false;
+            // Runs that appear at the oldest end are for the next full walk to find.
+            let is_later = |shift: &Shift| !matches!(shift, Shift::Oldest(_));
+            let shifts: Vec<Vec<Shift>> =
+                shifts.into_iter().map(|shifts| shifts.into_iter().filter(is_later).collect()).collect();
+            let first = drive(Walk::new(Plan::Full, 1_000, 4), &mut listing, &shifts, &luck, 2_000, &BTreeSet::new());
+            // A few runs in no order may look ordered by chance: only a full walk finds that out.
+            if first.end != Some(End::Complete) || first.walk.order().is_some_and(|order| order != listing.order) {
+                return Ok(());
+            }
+            for shift in since.into_iter().filter(is_later) {
+                listing.shift(shift);
+            }
+            // Up to the watermark: runs that began while the listing was walked are not proved by it.
+            let watermark = first.walk.checkpoint().newest_started_at;
+            let settled: BTreeSet<u64> =
+                first.stored.iter().copied().filter(|&run| Some(started(run)) <= watermark).collect();
+            let unseen: u64 = listing.runs.iter().filter(|run| !settled.contains(run)).count() as u64;
+            listing.shift(Shift::Newest(began));
+            let plan = match first.walk.order() {
+                Some(Order::NewestFirst) | None => Plan::Newest { listed: Some(first.walk.checkpoint().chained) },
+                Some(Order::OldestFirst) => Plan::Oldest(first.walk.checkpoint()),
+                Some(Order::None) => Plan::Full,
+            };
+            let is_short_way = matches!(plan, Plan::Newest { .. } | Plan::Oldest(_));
+            let order = first.walk.order();
+            let second = drive(Walk::new(plan, 1_000, 4), &mut listing, &[], &luck, 2_000, &settled);
+            prop_assert!(matches!(second.end, Some(End::Complete | End::Settled)), "{:?}", second.end);
+            let stored: BTreeSet<u64> = settled.union(&second.stored).copied().collect();
+            let missed: Vec<_> = listing.runs.iter().filter(|run| !stored.contains(run)).collect();
+            prop_assert!(missed.is_empty(), "missed {:?} with {:?}", missed, order);
+            if is_short_way && order == Some(Order::NewestFirst) && listing.cap > 4 && second.end == Some(End::Settled) {
+                let news = (unseen + u64::from(began)) as usize;
+                let pages = news.div_ceil(listing.cap - 1) + 2;
+                prop_assert!(second.requests <= pages, "{} requests for {} new", second.requests, news);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_new_costs_one_request_in_either_order() {
+        for (order, links) in [
+            (Order::NewestFirst, Links::Honest),
+            (Order::NewestFirst, Links::AlwaysNext),
+            (Order::NewestFirst, Links::Absent),
+            (Order::OldestFirst, Links::Honest),
+            (Order::OldestFirst, Links::AlwaysNext),
+            (Order::OldestFirst, Links::Absent),
+        ] {
+            for count in [2, 49, 50, 51, 500] {
+                let mut listing = Listing::new(count, order, 50, links, false);
+                let first =
+                    drive(Walk::new(Plan::Full, 1_000, 4), &mut listing, &[], &[3], 100, &BTreeSet::new());
+                assert_eq!(first.end, Some(End::Complete));
+                let plan = match first.walk.order() {
+                    Some(Order::OldestFirst) => Plan::Oldest(first.walk.checkpoint()),
+                    _ => Plan::Newest { listed: Some(count) },
+                };
+                let second = drive(Walk::new(plan, 1_000, 4), &mut listing, &[], &[3], 100, &first.stored);
+                assert!(matches!(second.end, Some(End::Settled | End::Complete)), "{:?}", second.end);
+                assert_eq!(second.requests, 1, "{order:?} {links:?} {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_platform_that_ignores_limits_or_wraps_skip_ends_the_walk_unproved() {
+        type Twist = fn(u64, u64) -> u64;
+        let twists: [(&str, Twist); 3] = [
+            ("ignores", |_, _| 0),
+            ("clamps", |skip, _| skip.min(100)),
+            ("wraps", |skip, count| skip % count),
+        ];
+        for (name, twist) in twists {
+            for count in [2_u64, 3, 50, 51, 1_000] {
+                let listing = Listing::new(count, Order::NewestFirst, 50, Links::AlwaysNext, false);
+                let mut walk = Walk::new(Plan::Full, 1_000, 4);
+                let mut requests = 0;
+                while walk.end().is_none() {
+                    for ask in walk.plan_asks() {
+                        requests += 1;
+                        assert!(requests < 300, "{name} {count}: {walk:?}");
+                        let (entries, more) = listing.page(Ask { skip: twist(ask.skip, count), ..ask }, 0);
+                        walk.take_page(ask, entries, more);
+                    }
+                }
+                let is_whole = name == "clamps" && count < 100;
+                assert_eq!(
+                    matches!(walk.end(), Some(End::Unproved(_))),
+                    !is_whole,
+                    "{name} {count}: {:?}",
+                    walk.end()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_known_run_is_no_stop_sign_before_a_walk_went_through_it() {
+        let mut listing = Listing::new(300, Order::NewestFirst, 50, Links::AlwaysNext, false);
+        let interrupted =
+            drive(Walk::new(Plan::Full, 1_000, 1), &mut listing, &[], &[0], 2, &BTreeSet::new());
+        assert!(interrupted.end.is_none() && interrupted.stored.len() == 99);
+        // Archived, but settled is what the caller says of runs that a walk has proved: none here.
+        let next = drive(
+            Walk::new(Plan::Newest { listed: None }, 1_000, 4),
+            &mut listing,
+            &[],
+            &[0],
+            100,
+            &BTreeSet::new(),
+        );
+        assert_eq!((next.end, next.stored.len()), (Some(End::Complete), 300));
+    }
+
+    #[test]
+    fn a_listing_whose_order_changed_is_walked_whole() {
+        for (before, after) in [
+            (Order::NewestFirst, Order::OldestFirst),
+            (Order::OldestFirst, Order::NewestFirst),
+            (Order::OldestFirst, Order::None),
+            (Order::NewestFirst, Order::None),
+        ] {
+            let mut listing = Listing::new(300, before, 50, Links::Absent, false);
+            let first =
+                drive(Walk::new(Plan::Full, 1_000, 4), &mut listing, &[], &[0], 100, &BTreeSet::new());
+            let plan = match before {
+                Order::NewestFirst => Plan::Newest { listed: Some(300) },
+                _ => Plan::Oldest(first.walk.checkpoint()),
+            };
+            listing.order = after;
+            listing.shift(Shift::Newest(3));
+            let second = drive(Walk::new(plan, 1_000, 4), &mut listing, &[], &[0], 100, &first.stored);
+            assert_eq!(
+                (second.end.as_ref(), second.stored.len(), second.walk.is_full()),
+                (Some(&End::Complete), 303, true),
+                "{before:?} {after:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_reshuffled_listing_is_never_called_complete_by_count() {
+        let mut complete = 0;
+        for seed in 0..200_u64 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let listing = Listing::new(40, Order::NewestFirst, 15, Links::AlwaysNext, false);
+            let mut walk = Walk::new(Plan::Full, 1_000, 1);
+            let mut stored = BTreeSet::new();
+            while walk.end().is_none() {
+                for ask in walk.plan_asks() {
+                    let mut order = listing.listed();
+                    rng.shuffle(&mut order);
+                    let page: Vec<u64> = order.into_iter().skip(ask.skip as usize).take(15).collect();
+                    stored.extend(page.iter().copied());
+                    walk.take_page(ask, page.into_iter().map(entry).collect(), More::Next);
+                }
+            }
+            let is_claimed =
+                matches!(walk.end(), Some(End::Complete)) && walk.checkpoint().chained <= stored.len() as u64;
+            complete += usize::from(is_claimed && stored.len() < 40);
+        }
+        assert_eq!(complete, 0, "complete was claimed of listings that were not stored whole");
+    }
+
+    #[test]
+    fn single_run_pages_are_stored_and_called_unproved() {
+        let mut listing = Listing::new(7, Order::NewestFirst, 1, Links::AlwaysNext, false);
+        let outcome = drive(Walk::new(Plan::Full, 1_000, 4), &mut listing, &[], &[0], 100, &BTreeSet::new());
+        assert_eq!((outcome.end, outcome.stored.len()), (Some(End::Unproved(Doubt::SingleRuns)), 7));
+        let mut one = Listing::new(1, Order::NewestFirst, 50, Links::AlwaysNext, false);
+        let outcome = drive(Walk::new(Plan::Full, 1_000, 4), &mut one, &[], &[0], 100, &BTreeSet::new());
+        assert_eq!((outcome.end, outcome.requests), (Some(End::Complete), 2));
+    }
+}
