@@ -41,13 +41,13 @@ CREATE TABLE checkpoints (
     connection_key    INTEGER PRIMARY KEY REFERENCES connections,
     listing_order     TEXT,                       -- 'newest first', 'oldest first', 'none'; NULL: not seen yet
     page_size         INTEGER,                    -- the largest `$top` that was not refused, once one was
-    settled_run_key   INTEGER NOT NULL DEFAULT 0, -- runs up to this key lie where a walk has proved all stored
+    settled_run_key   INTEGER NOT NULL DEFAULT 0, -- runs up to this key lie where walks have proved all stored,
+    watermark         TEXT,                       -- as far as they started up to this
     full_walk_at      TEXT,                       -- when the last complete full walk began
-    listed            INTEGER,                    -- how many runs were listed then, kept up since
-    end_position      INTEGER,                    -- where the listing ended when last seen
-    end_anchors       TEXT,                       -- JSON: fingerprints of the last entries there
-    last_run_id       TEXT,                       -- `lastRun` as asked before the last full walk
-    newest_started_at TEXT                        -- the watermark: the newest start stored
+    listed            INTEGER NOT NULL DEFAULT 0, -- archived runs that are not known to be unlisted
+    listing_end       TEXT,                       -- JSON: where the listing ended when last seen
+    last_run_id       TEXT,                       -- `lastRun` as it was before the last full walk
+    newest_started_at TEXT                        -- the newest start stored
 ) STRICT;
 
 -- One row per listing walked.

@@ -9,9 +9,12 @@
 //! `walk` decides what to ask next, `sync` drives `api`, `walk`, `normalize` and `store`; `commands`
 //! turns settings into an exit code; `emulator` is the platform for demo, tests and benchmarks.
 
-pub mod api {
-    pub mod wire;
-}
+pub mod api;
+pub mod emulator;
+pub mod error;
+pub mod import;
 pub mod normalize;
+pub mod store;
+pub mod sync;
 pub mod time;
 pub mod walk;

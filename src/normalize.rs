@@ -177,6 +177,15 @@ fn normalize_error(mut members: Members<'_>) -> TaskError<'_> {
     }
 }
 
+/// What the columns of a connection cannot give back of its JSON.
+pub fn connection_extra(json: &str) -> Option<String> {
+    let mut members = Members::new(Object::parse(json).ok()?).ok()?;
+    for name in ["id", "displayName", "iModelId", "iTwinId", "authenticationType"] {
+        members.take_text(name);
+    }
+    members.into_extra()
+}
+
 /// The members of one object that no column has taken yet.
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Timelike, Utc};
 
 /// Ticks of 100 ns, the resolution of the platform's clock (.NET).
@@ -117,6 +119,19 @@ impl UtcText {
     pub fn milliseconds_until(&self, later: &Self) -> Option<i64> {
         let ticks = later.ticks() - self.ticks();
         (ticks >= 0).then_some(ticks / 10_000)
+    }
+}
+
+impl Serialize for UtcText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for UtcText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::from_stored(&text).ok_or_else(|| de::Error::custom("not a time of the archive's form"))
     }
 }
 

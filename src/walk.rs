@@ -14,6 +14,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::api::wire::More;
 use crate::time::UtcText;
 
@@ -27,8 +29,23 @@ const PATIENCE: u32 = 48;
 const RESTARTS: u32 = 3;
 
 /// What an entry of a listing is known by: the XXH3-128 of its id, or of its text where it has none.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Key(pub u128);
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        format!("{:032x}", key.0)
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        u128::from_str_radix(&text, 16).map(Self)
+    }
+}
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,7 +76,7 @@ pub struct Ask {
 }
 
 /// The order of a listing by start, as observed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
     /// The newest run first.
     NewestFirst,
@@ -86,7 +103,7 @@ impl Order {
 }
 
 /// Where a walk goes on, or starts.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// The position after the last chained entry, when it was last seen.
     pub position: u64,
@@ -295,6 +312,16 @@ impl Walk {
     /// Whether the walk covers the whole listing; an incremental one becomes full where it must.
     pub fn is_full(&self) -> bool {
         self.is_full
+    }
+
+    /// Whether it went, or with what it resumes went, from the listing's start to its end.
+    pub fn covers_listing(&self) -> bool {
+        self.end == Some(End::Complete) && (self.is_full || !self.is_resumed)
+    }
+
+    /// Whether the end of the listing was seen, from wherever the walk came.
+    pub fn has_seen_the_end(&self) -> bool {
+        self.end == Some(End::Complete) || self.end == Some(End::Settled) && self.is_resumed
     }
 
     /// The order observed so far; `None` while nothing tells.

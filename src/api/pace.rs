@@ -1,0 +1,426 @@
+//! One gate for all requests of this process: how many at a time, when, and how often again.
+//!
+//! In: requests as futures. Out: their answers, after the pauses that the platform asks for (429, shared
+//! by all requests because the quota is), after retries with backoff and jitter, and within the time
+//! budget. It knows errors by their meaning and nothing of HTTP but the headers that ask for a wait.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use backon::{ExponentialBuilder, Retryable};
+use reqwest::header::HeaderMap;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+use tracing::info;
+
+use super::error::{Doing, Error, Reason, header, length};
+
+/// The longest wait between two attempts that nobody asked for.
+const BACKOFF_CAP: Duration = Duration::from_secs(60);
+/// The longest wait taken from a header: the platform counts requests per hour, so more is nonsense.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
+/// The first wait after a 429 that does not say how long.
+const UNASKED_PAUSE: Duration = Duration::from_secs(1);
+/// 429 answers to one request before it is given up, where no time budget ends it.
+const MAX_THROTTLED: u32 = 100;
+
+/// How often and how fast a request is repeated.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Attempts in all, at least 1; pauses asked for by a 429 do not count.
+    pub(super) max_attempts: usize,
+    /// The first wait; each next one is twice as long, up to a minute, and up to as much again by chance.
+    pub(super) backoff_start: Duration,
+}
+
+/// The gate that each request passes.
+#[derive(Debug)]
+pub(super) struct Gate {
+    patience: Patience,
+    deadline: Option<Instant>,
+    slots: Arc<Semaphore>,
+    paused_until: watch::Sender<Option<Instant>>,
+    stopped: watch::Sender<bool>,
+}
+
+impl Gate {
+    /// A gate for `in_flight` requests at a time (at least one).
+    pub(super) fn new(in_flight: usize, deadline: Option<Instant>, patience: Patience) -> Self {
+        Self {
+            patience,
+            deadline,
+            slots: Arc::new(Semaphore::new(in_flight.clamp(1, Semaphore::MAX_PERMITS))),
+            paused_until: watch::Sender::new(None),
+            stopped: watch::Sender::new(false),
+        }
+    }
+
+    /// What is left of the shared pause.
+    pub(super) fn paused_for(&self) -> Option<Duration> {
+        let until = (*self.paused_until.borrow())?;
+        let left = until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Ends every running and later request.
+    pub(super) fn stop(&self) {
+        self.stopped.send_replace(true);
+    }
+
+    /// Runs `work` until it is done, the time budget is spent or the client is stopped.
+    pub(super) async fn bound<T>(
+        &self,
+        doing: &Doing,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let mut stopped = self.stopped.subscribe();
+        let end = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            // The sender lives in `self`, so this ends only when it is told to.
+            _ = stopped.wait_for(|stopped| *stopped) => Err(Error::new(doing.clone(), Reason::Stopped, "")),
+            () = end => Err(Error::new(doing.clone(), Reason::BudgetSpent { asked: None }, "")),
+            done = work => done,
+        }
+    }
+
+    /// Waits for a place among the requests in flight. It is held until the answer has been used.
+    pub(super) async fn slot(&self, doing: &Doing) -> Result<OwnedSemaphorePermit, Error> {
+        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        slot.map_err(|_| Error::new(doing.clone(), Reason::Stopped, ""))
+    }
+
+    /// Sends a request once the shared pause is over, and again after each 429, which begins a pause.
+    pub(super) async fn send<T, F>(&self, doing: &Doing, request: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut throttled = None;
+        let mut times = 0;
+        loop {
+            self.turn(doing, throttled.as_ref()).await?;
+            let mut error = match request().await {
+                Err(error) if matches!(error.reason, Reason::Throttled { .. }) => error,
+                done => return done,
+            };
+            times += 1;
+            let wait = pause_length(error.problem.retry_after, times, self.patience.backoff_start);
+            error.reason = Reason::Throttled { wait };
+            self.pause(wait);
+            if self.deadline.is_none() && times >= MAX_THROTTLED {
+                return Err(error);
+            }
+            throttled = Some(error);
+        }
+    }
+
+    /// Waits until no pause is on; gives up at once where it outlasts the time budget. `throttled` is
+    /// the answer that began the wait, if it was one to this request.
+    async fn turn(&self, doing: &Doing, throttled: Option<&Error>) -> Result<(), Error> {
+        while let Some(wait) = self.paused_for() {
+            if !self.has_time_for(wait) {
+                let reason = Reason::BudgetSpent { asked: Some(wait) };
+                let mut error = Error::new(doing.clone(), reason, "");
+                if let Some(throttled) = throttled {
+                    error.problem = throttled.problem.clone();
+                }
+                return Err(error);
+            }
+            // A pause that grows meanwhile is looked at again at once.
+            let mut grown = self.paused_until.subscribe();
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                _ = grown.changed() => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets no request begin for `wait`. A longer pause that is on stays.
+    fn pause(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        let grown = self.paused_until.send_if_modified(|paused_until| {
+            let grows = *paused_until < Some(until);
+            if grows {
+                *paused_until = Some(until);
+            }
+            grows
+        });
+        if grown && !wait.is_zero() {
+            info!(wait_ms = wait.as_millis(), "all requests pause for {}: rate limit (429)", length(wait));
+        }
+    }
+
+    fn has_time_for(&self, wait: Duration) -> bool {
+        self.deadline.is_none_or(|deadline| Instant::now() + wait < deadline)
+    }
+
+    /// Makes attempts until one succeeds, fails for good, or enough were made; at most `max_timeouts`
+    /// of them may time out.
+    pub(super) async fn persist<T, F>(
+        &self,
+        max_timeouts: usize,
+        attempt: impl FnMut() -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let backoff = ExponentialBuilder::new()
+            .with_min_delay(self.patience.backoff_start)
+            .with_max_delay(BACKOFF_CAP)
+            .with_factor(2.0)
+            .with_jitter()
+            .with_max_times(self.patience.max_attempts.saturating_sub(1));
+        let mut timeouts = 0;
+        let mut late = false;
+        let done = attempt
+            .retry(backoff)
+            // A 429 was waited for in `send` already, as long as is sane.
+            .when(|error| error.is_retriable() && !matches!(error.reason, Reason::Throttled { .. }))
+            .adjust(|error, backoff| {
+                timeouts += usize::from(matches!(error.reason, Reason::TimedOut { .. }));
+                if timeouts >= max_timeouts {
+                    return None;
+                }
+                let asked = error.problem.retry_after.unwrap_or_default();
+                let wait = backoff?.max(asked.min(BACKOFF_CAP));
+                late = !self.has_time_for(wait);
+                (!late).then_some(wait)
+            })
+            .notify(|error, wait| {
+                info!(wait_ms = wait.as_millis(), "{error}; trying again in {}", length(wait));
+            })
+            .await;
+        done.map_err(|mut error| {
+            if late {
+                if let Reason::TimedOut { after } = error.reason {
+                    error.problem.message = Some(format!("no complete answer within {}", length(after)));
+                }
+                error.reason = Reason::BudgetSpent { asked: None };
+            }
+            error
+        })
+    }
+}
+
+/// The wait that the headers of an answer ask for: `Retry-After` in seconds or as a date, else the
+/// platform's older header in seconds. A date that is past asks for none. At most a day.
+pub(super) fn parse_retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let standard = header(headers, "retry-after").map(str::trim).and_then(|text| {
+        let date = || httpdate::parse_http_date(text).ok();
+        let until = || date().map(|date| date.duration_since(now).unwrap_or_default());
+        parse_seconds(text).or_else(until)
+    });
+    let older = || header(headers, "itwinplatform-ratelimit-retry-after-seconds").map(str::trim);
+    let asked = standard.or_else(|| older().and_then(parse_seconds));
+    asked.map(|wait| wait.min(LONGEST_PAUSE))
+}
+
+/// Seconds as digits, with a fraction or without; more of them than fit are still many.
+fn parse_seconds(text: &str) -> Option<Duration> {
+    let is_number = text.starts_with(|first: char| first.is_ascii_digit())
+        && text.chars().all(|character| character.is_ascii_digit() || character == '.');
+    let seconds = text.parse::<f64>().ok().filter(|_| is_number)?;
+    Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+}
+
+/// The pause after the `times`th 429 in a row (from 1): what was asked; from a second on and doubling
+/// where nothing was. A server that keeps asking for none is not asked without end at full speed.
+fn pause_length(asked: Option<Duration>, times: u32, backoff_start: Duration) -> Duration {
+    let doubled = |start: Duration, times: u32| start.saturating_mul(1 << times.min(16)).min(BACKOFF_CAP);
+    match asked {
+        None => doubled(UNASKED_PAUSE, times - 1),
+        Some(Duration::ZERO) if times > 1 => doubled(backoff_start, times - 2),
+        Some(wait) => wait.min(LONGEST_PAUSE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+    use crate::api::error::Problem;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn gate(deadline: Option<Duration>) -> Gate {
+        let patience = Patience { max_attempts: 6, backoff_start: Duration::from_millis(500) };
+        Gate::new(2, deadline.map(|budget| Instant::now() + budget), patience)
+    }
+
+    fn error(reason: Reason, retry_after: Option<Duration>) -> Error {
+        Error {
+            doing: Doing::GetToken,
+            reason,
+            problem: Box::new(Problem { retry_after, ..Problem::default() }),
+        }
+    }
+
+    fn throttled(retry_after: Option<Duration>) -> Error {
+        error(Reason::Throttled { wait: Duration::ZERO }, retry_after)
+    }
+
+    /// A request that fails as told, one entry for each time it is sent, and then succeeds. Gives the
+    /// outcome and how long after the start each was sent.
+    async fn run(
+        gate: &Gate,
+        max_timeouts: usize,
+        failures: Vec<Error>,
+    ) -> (Result<(), Error>, Vec<Duration>) {
+        let begun = Instant::now();
+        let (sent, failures) = (RefCell::new(Vec::new()), RefCell::new(failures.into_iter()));
+        let request = || async {
+            sent.borrow_mut().push(begun.elapsed());
+            failures.borrow_mut().next().map_or(Ok(()), Err)
+        };
+        let work = gate.persist(max_timeouts, || gate.send(&Doing::GetToken, request));
+        let outcome = gate.bound(&Doing::GetToken, work).await;
+        (outcome, sent.into_inner())
+    }
+
+    #[test]
+    fn every_form_of_a_wait_is_read() {
+        let now = httpdate::parse_http_date("Tue, 24 Nov 2026 03:00:00 GMT").unwrap();
+        let parse = |pairs: &[(&'static str, &str)]| {
+            let headers: HeaderMap =
+                pairs.iter().map(|&(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            parse_retry_after(&headers, now).map(|wait| wait.as_millis())
+        };
+        let standard = |value| parse(&[("retry-after", value)]);
+        assert_eq!(standard("30"), Some(30_000));
+        assert_eq!(standard(" 2 "), Some(2_000));
+        assert_eq!(standard("0"), Some(0));
+        assert_eq!(standard("1.5"), Some(1_500));
+        assert_eq!(standard("Tue, 24 Nov 2026 03:00:07 GMT"), Some(7_000));
+        assert_eq!(standard("Tue, 24 Nov 2026 02:00:00 GMT"), Some(0));
+        assert_eq!(standard("99999999999999999999999"), Some(24 * 3_600_000));
+        for nonsense in ["", "soon", "-5", "inf", "NaN", "1e9", "1.2.3"] {
+            assert_eq!(standard(nonsense), None, "{nonsense}");
+        }
+        let older = "itwinplatform-ratelimit-retry-after-seconds";
+        assert_eq!(parse(&[(older, "12")]), Some(12_000));
+        assert_eq!(parse(&[("retry-after", "soon"), (older, "12")]), Some(12_000));
+        assert_eq!(parse(&[("retry-after", "3"), (older, "12")]), Some(3_000));
+        assert_eq!(parse(&[]), None);
+    }
+
+    #[test]
+    fn a_pause_nobody_measured_doubles_up_to_a_minute() {
+        let start = Duration::from_millis(500);
+        let unasked = |times| pause_length(None, times, start);
+        assert_eq!([unasked(1), unasked(2), unasked(3)], [SECOND, SECOND * 2, SECOND * 4]);
+        assert_eq!(unasked(u32::MAX), SECOND * 60);
+        let zero = |times| pause_length(Some(Duration::ZERO), times, start);
+        assert_eq!([zero(1), zero(2), zero(3)], [Duration::ZERO, start, start * 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn throttling_is_waited_for_as_asked_and_costs_no_attempt() {
+        let asked = (1..=20).map(|_| throttled(Some(SECOND * 30))).collect();
+        let (outcome, sent) = run(&gate(None), 6, asked).await;
+        outcome.unwrap();
+        assert_eq!(sent.len(), 21);
+        assert_eq!(sent[20].as_secs(), 600);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn throttling_without_end_ends() {
+        let asked = (0..500).map(|_| throttled(None)).collect();
+        let (outcome, sent) = run(&gate(None), 6, asked).await;
+        assert_eq!(outcome.unwrap_err().reason, Reason::Throttled { wait: SECOND * 60 });
+        assert_eq!(sent.len(), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_request_throttled_pauses_all() {
+        let gate = gate(None);
+        let begun = Instant::now();
+        let once = Cell::new(true);
+        let first = gate.send(&Doing::GetToken, || {
+            let first = once.replace(false);
+            async move { if first { Err(throttled(Some(SECOND * 9))) } else { Ok(()) } }
+        });
+        let second = async {
+            assert_eq!(gate.paused_for(), Some(SECOND * 9));
+            gate.send(&Doing::GetToken, || async { Ok(begun.elapsed()) }).await
+        };
+        let (first, second) = tokio::join!(first, second);
+        first.unwrap();
+        assert_eq!(second.unwrap().as_secs(), 9);
+        assert_eq!(gate.paused_for(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_beyond_the_budget_gives_up_at_once_and_says_what_was_asked() {
+        let (outcome, sent) = run(&gate(Some(SECOND * 20)), 6, vec![throttled(Some(SECOND * 30))]).await;
+        let error = outcome.unwrap_err();
+        assert_eq!(sent, [Duration::ZERO]);
+        assert!(matches!(error.reason, Reason::BudgetSpent { asked: Some(asked) } if asked == SECOND * 30));
+        let told =
+            "asking for a token: the time budget ends before the 30s that the token issuer asks to wait";
+        assert_eq!(error.to_string(), told);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_backoff_beyond_the_budget_gives_up_at_once() {
+        let begun = Instant::now();
+        let failures = vec![error(Reason::Unavailable, Some(SECOND * 5))];
+        let (outcome, _) = run(&gate(Some(SECOND * 4)), 6, failures).await;
+        assert_eq!(outcome.unwrap_err().reason, Reason::BudgetSpent { asked: None });
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_outlasts_the_budget_is_ended_with_it() {
+        let gate = gate(Some(SECOND * 4));
+        let begun = Instant::now();
+        let work = gate.send(&Doing::GetToken, std::future::pending::<Result<(), Error>>);
+        let outcome = gate.bound(&Doing::GetToken, work).await;
+        assert_eq!(outcome.unwrap_err().reason, Reason::BudgetSpent { asked: None });
+        assert_eq!(begun.elapsed().as_secs(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_retried_with_growing_waits_and_then_given_up() {
+        let failures = (0..9).map(|_| error(Reason::Unavailable, None)).collect();
+        let (outcome, sent) = run(&gate(None), 6, failures).await;
+        assert_eq!(outcome.unwrap_err().reason, Reason::Unavailable);
+        assert_eq!(sent.len(), 6);
+        for (nth, pair) in sent.windows(2).enumerate() {
+            let (wait, least) = (pair[1] - pair[0], Duration::from_millis(500 << nth));
+            // Tokio's clock counts milliseconds.
+            assert!(wait >= least && wait <= least * 2 + Duration::from_millis(2), "{nth}: {wait:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_stays_wrong_is_not_retried() {
+        for reason in [Reason::Forbidden, Reason::NotFound, Reason::PageTooLarge, Reason::Rejected] {
+            let (outcome, sent) = run(&gate(None), 6, vec![error(reason, None)]).await;
+            assert_eq!((outcome.unwrap_err().reason, sent.len()), (reason, 1));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_is_repeated_once_where_less_can_be_asked_for() {
+        let timeouts = || (0..9).map(|_| error(Reason::TimedOut { after: SECOND }, None)).collect();
+        assert_eq!(run(&gate(None), 2, timeouts()).await.1.len(), 2);
+        assert_eq!(run(&gate(None), 6, timeouts()).await.1.len(), 6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stopping_ends_running_and_later_requests() {
+        let gate = gate(None);
+        let work = gate.bound(&Doing::GetToken, std::future::pending::<Result<(), Error>>());
+        let (outcome, ()) = tokio::join!(work, async { gate.stop() });
+        assert_eq!(outcome.unwrap_err().reason, Reason::Stopped);
+        let (outcome, sent) = run(&gate, 6, Vec::new()).await;
+        assert_eq!((outcome.unwrap_err().reason, sent.len()), (Reason::Stopped, 0));
+    }
+}

@@ -1,0 +1,348 @@
+//! The texts the emulated platform sends: pages, links, connections, and the documented error bodies.
+//!
+//! A page is put together from texts that are ready; nothing is parsed unless a fault asks for other runs
+//! than those stored.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+
+use serde::Deserializer as _;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::faults::Links;
+use super::platform::{Asked, Connection};
+
+/// An answer before it is sent.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) content_type: &'static str,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: String,
+}
+
+impl Reply {
+    pub(super) fn json(status: u16, body: String) -> Reply {
+        Reply { status, content_type: "application/json; charset=utf-8", headers: Vec::new(), body }
+    }
+
+    pub(super) fn html(status: u16, body: String) -> Reply {
+        Reply { content_type: "text/html", ..Reply::json(status, body) }
+    }
+
+    pub(super) fn header(mut self, name: &str, value: impl Into<String>) -> Reply {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+}
+
+/// Where a page stands in its list.
+pub(super) struct Span<'a> {
+    /// The emulator's own address.
+    pub(super) base: &'a str,
+    /// The list's path.
+    pub(super) path: &'a str,
+    /// The `imodelId` a list of connections needs.
+    pub(super) filter: Option<&'a str>,
+    /// As asked for.
+    pub(super) skip: u64,
+    /// As asked for.
+    pub(super) top: u64,
+    /// How many the page holds.
+    pub(super) returned: u64,
+    /// Whether there are any after it.
+    pub(super) more: bool,
+}
+
+impl Span<'_> {
+    fn href(&self, skip: u64) -> String {
+        let (base, path, top) = (self.base, self.path, self.top);
+        let filter = self.filter.map(|id| format!("imodelId={}&", percent_encode(id))).unwrap_or_default();
+        json_text(&format!("{base}{path}?{filter}$skip={skip}&$top={top}"))
+    }
+
+    fn href_as_published(&self, skip: u64) -> String {
+        json_text(&format!("https://api.bentley.com{}&$skip={skip}&$top={}", self.path, self.top))
+    }
+}
+
+/// `{"name":[items...],"_links":...}` in one allocation; `links` is what follows the array.
+pub(super) fn page(name: &str, items: &[Cow<'_, str>], links: &str) -> String {
+    let texts: usize = items.iter().map(|item| item.len() + 1).sum();
+    let mut body = String::with_capacity(texts + name.len() + links.len() + 8);
+    body.push_str("{\"");
+    body.push_str(name);
+    body.push_str("\":[");
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            body.push(',');
+        }
+        body.push_str(item);
+    }
+    body.push(']');
+    body.push_str(links);
+    body.push('}');
+    body
+}
+
+/// `,"_links":...`, or nothing.
+pub(super) fn links(links: &Links, span: &Span<'_>) -> String {
+    let next = match links {
+        Links::Absent => return String::new(),
+        Links::Null => return ",\"_links\":null".to_owned(),
+        Links::AsPublished => {
+            let this = span.href_as_published(span.skip);
+            let next = span.href_as_published(span.skip.saturating_add(span.top));
+            return format!(",\"_links\":{{\"self\":{{\"href\":{this}}},\"next\":{{\"href\":{next}}}}}");
+        }
+        Links::NextNever => None,
+        Links::Hostile(address) => Some(format!("{{\"href\":{}}}", json_text(address))),
+        Links::NextNull if !span.more => Some("null".to_owned()),
+        Links::WellFormed if !span.more => None,
+        Links::WellFormed | Links::NextNull | Links::NextAlways => {
+            Some(format!("{{\"href\":{}}}", span.href(span.skip.saturating_add(span.returned))))
+        }
+    };
+    let mut text = format!(",\"_links\":{{\"self\":{{\"href\":{}}}", span.href(span.skip));
+    if span.skip > 0 && *links != Links::NextNever {
+        let _ = write!(text, ",\"prev\":{{\"href\":{}}}", span.href(span.skip.saturating_sub(span.top)));
+    }
+    if let Some(next) = next {
+        let _ = write!(text, ",\"next\":{next}");
+    }
+    text.push('}');
+    text
+}
+
+/// `{"connection":...}`.
+pub(super) fn one_connection(base: &str, id: &str, connection: &Connection) -> String {
+    format!("{{\"connection\":{}}}", self::connection(base, id, connection))
+}
+
+/// A connection as the platform describes it.
+pub(super) fn connection(base: &str, id: &str, connection: &Connection) -> String {
+    let href = |path: String| format!("{{\"href\":{}}}", json_text(&format!("{base}{path}")));
+    let last_run = connection.listing.newest().map_or_else(
+        || "null".to_owned(),
+        |run| href(format!("/export/connections/{}/runs/{}", percent_encode(id), percent_encode(&run.id))),
+    );
+    format!(
+        "{{\"id\":{},\"iModelId\":{},\"iTwinId\":{},\"displayName\":{},\"authenticationType\":{},\
+         \"_links\":{{\"iModel\":{},\"iTwin\":{},\"lastRun\":{last_run}}}}}",
+        json_text(id),
+        json_text(&connection.imodel_id),
+        json_text(&connection.itwin_id),
+        json_text(&connection.display_name),
+        json_text(&connection.authentication_type),
+        href(format!("/imodels/{}", percent_encode(&connection.imodel_id))),
+        href(format!("/itwins/{}", percent_encode(&connection.itwin_id))),
+    )
+}
+
+/// A run's text with fields left out or `connectionId` added; what is no JSON object stays as it is.
+pub(super) fn reshape<'a>(
+    json: &'a str,
+    minimal: bool,
+    without_jobs: bool,
+    owner: Option<&str>,
+) -> Cow<'a, str> {
+    if !minimal && !without_jobs && owner.is_none() {
+        return Cow::Borrowed(json);
+    }
+    let Some(fields) = fields(json) else {
+        return Cow::Borrowed(json);
+    };
+    let owner = owner.map(|id| ("connectionId", json_text(id)));
+    let kept = fields.iter().filter(|(name, _)| match name.as_str() {
+        "id" | "state" | "result" => true,
+        "jobs" => !minimal && !without_jobs,
+        _ => !minimal,
+    });
+    let mut text = String::with_capacity(json.len() + 96);
+    let mut put = |name: &str, value: &str| {
+        let _ = write!(text, "{}{}:{value}", if text.is_empty() { '{' } else { ',' }, json_text(name));
+    };
+    for (name, value) in kept {
+        put(name, value.get());
+        if let Some((owner, id)) = owner.as_ref().filter(|_| name == "id") {
+            put(owner, id);
+        }
+    }
+    text.push_str(if text.is_empty() { "{}" } else { "}" });
+    Cow::Owned(text)
+}
+
+/// The fields of an object in their order, their values as they stand.
+fn fields(json: &str) -> Option<Vec<(String, &RawValue)>> {
+    struct Fields;
+    impl<'de> Visitor<'de> for Fields {
+        type Value = Vec<(String, &'de RawValue)>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut fields = Vec::new();
+            while let Some(field) = map.next_entry()? {
+                fields.push(field);
+            }
+            Ok(fields)
+        }
+    }
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let fields = reader.deserialize_map(Fields);
+    fields.and_then(|fields| reader.end().map_err(serde_json::Error::custom).map(|()| fields)).ok()
+}
+
+/// The documented body of a status, with the header that goes with it.
+pub(super) fn documented(status: u16, asked: &Asked) -> Reply {
+    const FORBIDDEN: &str = "The user has insufficient permissions for the requested operation.";
+    match status {
+        401 => header_not_found(),
+        403 => error(403, "InsufficientPermissions", FORBIDDEN),
+        404 => match asked {
+            Asked::GetRun { .. } => error(404, "RunNotFound", "Requested Run is not available."),
+            Asked::GetConnection { .. } | Asked::ListRuns { .. } | Asked::ListConnections => {
+                error(404, "ConnectionNotFound", "Requested Connection is not available.")
+            }
+            Asked::Token | Asked::Unknown => error(404, "ResourceNotFound", "Resource not found."),
+        },
+        422 => unprocessable(
+            "InvalidConnectionRunsRequest",
+            &[
+                ("MissingRequiredParameter", "imodelId was not provided.", "imodelId"),
+                ("InvalidValue", "Page size is out of limits.", "$top"),
+                ("InvalidValue", "Provided imodelId value is not valid.", "imodelId"),
+            ],
+        ),
+        429 => documented_429("1"),
+        408 => error(408, "RequestTimeout", "The request took too long."),
+        500 => error(500, "InternalServerError", "An unexpected error occurred."),
+        502 => error(502, "BadGateway", "The service behind the gateway gave no valid answer."),
+        503 => error(503, "ServiceUnavailable", "The service is temporarily unavailable."),
+        504 => error(504, "GatewayTimeout", "The service behind the gateway did not answer in time."),
+        other => error(other, "UnknownError", "The request failed."),
+    }
+}
+
+/// 429 that says when to come back.
+pub(super) fn documented_429(retry_after: &str) -> Reply {
+    rate_limited().header("Retry-After", retry_after)
+}
+
+/// 429 that does not say when to come back.
+pub(super) fn rate_limited() -> Reply {
+    const TOO_MANY: &str =
+        "The client sent more requests than allowed by this API for the current tier of the client.";
+    error(429, "RateLimitExceeded", TOO_MANY)
+}
+
+/// 401 for a request without an Authorization header.
+pub(super) fn header_not_found() -> Reply {
+    error(401, "HeaderNotFound", "Header Authorization was not found in the request. Access denied.")
+}
+
+/// 401 for a token that is not accepted.
+pub(super) fn unauthorized() -> Reply {
+    error(401, "Unauthorized", "The access token is not valid. Access denied.")
+}
+
+/// 422 with details: code, message and target of each.
+pub(super) fn unprocessable(code: &str, details: &[(&str, &str, &str)]) -> Reply {
+    let details: Vec<String> = details
+        .iter()
+        .map(|(code, message, target)| {
+            format!(
+                "{{\"code\":{},\"message\":{},\"target\":{}}}",
+                json_text(code),
+                json_text(message),
+                json_text(target)
+            )
+        })
+        .collect();
+    let body = format!(
+        "{{\"error\":{{\"code\":{},\"message\":\"Cannot perform operation.\",\"details\":[{}]}}}}",
+        json_text(code),
+        details.join(",")
+    );
+    Reply::json(422, body)
+}
+
+/// An error body of the platform's shape.
+pub(super) fn error(status: u16, code: &str, message: &str) -> Reply {
+    let body = format!("{{\"error\":{{\"code\":{},\"message\":{}}}}}", json_text(code), json_text(message));
+    Reply::json(status, body)
+}
+
+/// What a gateway says when the service behind it is gone.
+pub(super) fn gateway_html() -> String {
+    "<!DOCTYPE html>\r\n<html><head><title>Service unavailable</title></head>\r\n\
+     <body><h2>Our services aren't available right now</h2><p>Error Info: gateway</p></body></html>\r\n"
+        .to_owned()
+}
+
+/// `text` as a JSON string, quotes included.
+pub(super) fn json_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Everything but unreserved characters escaped.
+pub(super) fn percent_encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(skip: u64, returned: u64, more: bool) -> Span<'static> {
+        Span { base: "http://h", path: "/runs", filter: None, skip, top: 50, returned, more }
+    }
+
+    #[test]
+    fn links_say_what_their_setting_tells_them_to() {
+        let this = r#""self":{"href":"http://h/runs?$skip=0&$top=50"}"#;
+        let next = r#""next":{"href":"http://h/runs?$skip=30&$top=50"}"#;
+        let prev = r#""prev":{"href":"http://h/runs?$skip=0&$top=50"}"#;
+        let at_start = |kind: &Links, more| links(kind, &span(0, 30, more));
+        assert_eq!(at_start(&Links::WellFormed, true), format!(r#","_links":{{{this},{next}}}"#));
+        assert_eq!(at_start(&Links::WellFormed, false), format!(r#","_links":{{{this}}}"#));
+        assert_eq!(at_start(&Links::NextAlways, false), format!(r#","_links":{{{this},{next}}}"#));
+        assert_eq!(at_start(&Links::NextNull, false), format!(r#","_links":{{{this},"next":null}}"#));
+        assert_eq!(at_start(&Links::NextNever, true), format!(r#","_links":{{{this}}}"#));
+        assert_eq!(at_start(&Links::Null, true), r#","_links":null"#);
+        assert_eq!(at_start(&Links::Absent, true), "");
+        assert!(
+            at_start(&Links::AsPublished, false).contains("https://api.bentley.com/runs&$skip=50&$top=50")
+        );
+        assert!(at_start(&Links::Hostile("https://evil/\"".into()), true).contains(r#""https://evil/\"""#));
+        assert!(links(&Links::WellFormed, &span(50, 1, false)).contains(prev));
+    }
+
+    #[test]
+    fn a_reshaped_run_keeps_order_and_text_of_what_it_keeps() {
+        let run =
+            r#"{"id":"a\/b","state":"Completed","result":"Success","startDateTime":"x","n":1.0,"jobs":[]}"#;
+        assert_eq!(reshape(run, false, false, None), run);
+        assert_eq!(
+            reshape(run, true, false, None),
+            r#"{"id":"a\/b","state":"Completed","result":"Success"}"#
+        );
+        assert_eq!(
+            reshape(run, false, true, Some("c")),
+            r#"{"id":"a\/b","connectionId":"c","state":"Completed","result":"Success","startDateTime":"x","n":1.0}"#
+        );
+        assert_eq!(reshape("[1]", true, true, None), "[1]");
+        assert_eq!(reshape("{}", true, true, None), "{}");
+    }
+}

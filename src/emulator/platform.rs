@@ -1,0 +1,473 @@
+//! What the emulated platform holds, and its right answer to each request.
+//!
+//! In: a request already read apart, and its Authorization header. Out: a reply. No sockets and no waiting:
+//! those belong to the server, texts to `answer`, unkindness to `faults`.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use url::form_urlencoded;
+
+use super::answer::{self, Reply, Span};
+use super::faults::{Answer, Faults, On, Shift};
+use super::listing::{Listing, Order, Run, hash};
+
+/// The whole state of an emulated platform; clone one to start another from it.
+#[derive(Clone, Debug, Default)]
+pub struct Platform {
+    /// The connections by their ids.
+    pub connections: BTreeMap<String, Connection>,
+    /// What it does wrong.
+    pub faults: Faults,
+    /// Whom it lets in.
+    pub access: Access,
+}
+
+/// One Export connection and its runs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Connection {
+    /// The iModel it exports.
+    pub imodel_id: String,
+    /// The iTwin of that iModel.
+    pub itwin_id: String,
+    /// Its name for people.
+    pub display_name: String,
+    /// `User` or `Service`.
+    pub authentication_type: String,
+    /// Its runs.
+    pub listing: Listing,
+    /// How they are listed.
+    pub order: Order,
+    /// All its endpoints answer with this status (403, 404); lists of connections leave it out.
+    pub status: Option<u16>,
+    /// Runs that answer 404 when asked for by id, although they may be listed.
+    pub hidden_by_id: BTreeSet<String>,
+    /// Runs of the listing that exist by id but are not listed.
+    pub unlisted: BTreeSet<String>,
+}
+
+impl Connection {
+    /// A connection of authentication type `User` with this name and these runs, newest first.
+    #[must_use]
+    pub fn new(display_name: &str, listing: Listing) -> Connection {
+        Connection {
+            imodel_id: "a0471655-6b18-419e-ab01-ebf4fbff9dff".to_owned(),
+            itwin_id: "5e4b8a92-30cd-4f6e-9d0c-1f2a3b4c5d6e".to_owned(),
+            display_name: display_name.to_owned(),
+            authentication_type: "User".to_owned(),
+            listing,
+            ..Connection::default()
+        }
+    }
+}
+
+/// Whom the platform lets in. With neither tokens nor clients any token will do, but there must be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Ready bearer tokens that are accepted.
+    pub tokens: BTreeSet<String>,
+    /// Service applications: secret by client id. Without any, a token is issued to everyone who asks.
+    pub clients: BTreeMap<String, String>,
+    /// How long an issued token lives.
+    pub token_seconds: u64,
+    /// After so many accepted requests an issued token is refused: expiry without waiting.
+    pub token_uses: Option<u32>,
+    /// How many tokens were issued; they are called `emulated-token-1`, `emulated-token-2`, ...
+    pub issued: u32,
+    /// What became of the tokens issued, by token.
+    pub given: BTreeMap<String, Given>,
+    /// No token is accepted any more. Tokens are issued all the same.
+    pub refuse_all: bool,
+}
+
+/// An issued token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// Requests accepted with it.
+    pub uses: u32,
+    /// When it expires.
+    pub until: Instant,
+}
+
+impl Default for Access {
+    fn default() -> Access {
+        Access {
+            tokens: BTreeSet::new(),
+            clients: BTreeMap::new(),
+            token_seconds: 3600,
+            token_uses: None,
+            issued: 0,
+            given: BTreeMap::new(),
+            refuse_all: false,
+        }
+    }
+}
+
+/// What a request asks for, read apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Token,
+    ListConnections,
+    GetConnection { connection: String },
+    ListRuns { connection: String },
+    GetRun { connection: String, run: String },
+    Unknown,
+}
+
+/// A number in a query.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Number {
+    #[default]
+    Absent,
+    Given(u64),
+    Unreadable,
+}
+
+impl Number {
+    pub(super) fn value(self) -> Option<u64> {
+        match self {
+            Number::Given(value) => Some(value),
+            Number::Absent | Number::Unreadable => None,
+        }
+    }
+}
+
+/// The parts of a query that are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Query {
+    pub(super) skip: Number,
+    pub(super) top: Number,
+    pub(super) imodel: Option<String>,
+}
+
+impl Asked {
+    /// `path` as received: segments are split before they are decoded, so that an id may hold a slash.
+    pub(super) fn of(method: &str, path: &str) -> Asked {
+        let segments: Option<Vec<String>> = path.split('/').skip(1).map(percent_decode).collect();
+        let segments = segments.unwrap_or_default();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        match (method, segments.as_slice()) {
+            ("POST", ["connect", "token"]) => Asked::Token,
+            ("GET", ["export", "connections"] | ["export", "connections", ""]) => Asked::ListConnections,
+            ("GET", ["export", "connections", id]) => Asked::GetConnection { connection: (*id).to_owned() },
+            ("GET", ["export", "connections", id, "runs"]) => {
+                Asked::ListRuns { connection: (*id).to_owned() }
+            }
+            ("GET", ["export", "connections", id, "runs", run]) => {
+                Asked::GetRun { connection: (*id).to_owned(), run: (*run).to_owned() }
+            }
+            _ => Asked::Unknown,
+        }
+    }
+
+    fn connection(&self) -> Option<&str> {
+        match self {
+            Asked::GetConnection { connection }
+            | Asked::ListRuns { connection }
+            | Asked::GetRun { connection, .. } => Some(connection),
+            Asked::Token | Asked::ListConnections | Asked::Unknown => None,
+        }
+    }
+
+    fn is_for(&self, on: &On, query: &Query, default_page: u64) -> bool {
+        let lists_runs = matches!(self, Asked::ListRuns { .. });
+        match on {
+            On::Any => true,
+            On::Token => *self == Asked::Token,
+            On::ListRuns => lists_runs,
+            On::GetRun => matches!(self, Asked::GetRun { .. }),
+            On::GetConnection => matches!(self, Asked::GetConnection { .. }),
+            On::Connection(id) => self.connection() == Some(id),
+            On::ListRunsAt { skip } => lists_runs && query.skip.value().unwrap_or(0) == *skip,
+            On::TopAtLeast(top) => lists_runs && query.top.value().unwrap_or(default_page) >= *top,
+        }
+    }
+}
+
+impl Query {
+    /// Reads `%24top` and `$top` alike; of a key sent twice the last counts.
+    pub(super) fn of(query: &str) -> Query {
+        let mut known = Query::default();
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            let number = || value.parse().map_or(Number::Unreadable, Number::Given);
+            match key.as_ref() {
+                "$skip" => known.skip = number(),
+                "$top" => known.top = number(),
+                key if key.eq_ignore_ascii_case("imodelId") => known.imodel = Some(value.into_owned()),
+                _ => {}
+            }
+        }
+        known
+    }
+}
+
+/// None where the bytes are no UTF-8: no id here is.
+fn percent_decode(segment: &str) -> Option<String> {
+    let bytes = segment.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let hex = if byte == b'%' { segment.get(at + 1..at + 3) } else { None };
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(escaped) => {
+                decoded.push(escaped);
+                at += 3;
+            }
+            None => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(decoded).ok()
+}
+
+impl Platform {
+    /// Changes a listing.
+    pub fn apply(&mut self, shift: Shift) {
+        let Some(connection) = self.connections.get_mut(shift.connection()) else {
+            return;
+        };
+        let listing = &mut connection.listing;
+        match shift {
+            Shift::InsertNewest { run, .. } => listing.push_newest(run),
+            Shift::InsertOldest { run, .. } => listing.push_oldest(run),
+            Shift::Remove { index, .. } => drop(listing.remove(index)),
+            Shift::RemoveId { id, .. } => drop(listing.remove_id(&id)),
+            Shift::Replace { run, .. } => drop(listing.replace(run)),
+        }
+    }
+
+    /// The scripted answer to this request, if there is one; it has then been used.
+    pub(super) fn scripted(&mut self, asked: &Asked, query: &Query) -> Option<Answer> {
+        let default_page = self.faults.default_page;
+        let entry = self.faults.script.iter_mut().find_map(|entry| {
+            (asked.is_for(&entry.on, query, default_page) && entry.take_turn()).then_some(entry)
+        })?;
+        Some(entry.answer.clone())
+    }
+
+    /// The right answer; `base` is the emulator's own address, `body` the request's.
+    pub(super) fn answer(
+        &mut self,
+        asked: &Asked,
+        query: &Query,
+        authorization: Option<&str>,
+        base: &str,
+        body: &[u8],
+    ) -> Reply {
+        if *asked == Asked::Token {
+            return self.access.issue(body);
+        }
+        if let Err(refusal) = self.access.check(authorization) {
+            return refusal;
+        }
+        if let Some(id) = asked.connection() {
+            match self.connections.get(id).map(|connection| connection.status) {
+                None => return answer::documented(404, asked),
+                Some(Some(status)) => return answer::documented(status, asked),
+                Some(None) => {}
+            }
+        }
+        match asked {
+            Asked::ListRuns { connection } => self.list_runs(connection, query, base),
+            Asked::GetRun { connection, run } => self.get_run(asked, connection, run),
+            Asked::GetConnection { connection } => match self.connections.get(connection) {
+                Some(held) => Reply::json(200, answer::one_connection(base, connection, held)),
+                None => answer::documented(404, asked),
+            },
+            Asked::ListConnections => self.list_connections(query, base),
+            Asked::Token | Asked::Unknown => answer::documented(404, asked),
+        }
+    }
+
+    fn list_runs(&mut self, id: &str, query: &Query, base: &str) -> Reply {
+        let (skip, top) = match self.faults.span(query, "InvalidConnectionRunsRequest") {
+            Ok(span) => span,
+            Err(refusal) => return refusal,
+        };
+        if let Some(shifts) = self.faults.shifts.pop_front() {
+            shifts.into_iter().for_each(|shift| self.apply(shift));
+        }
+        let faults = &self.faults;
+        let Some(connection) = self.connections.get(id) else {
+            return answer::documented(404, &Asked::ListRuns { connection: id.to_owned() });
+        };
+        let listing = &connection.listing;
+        let listed = if connection.unlisted.is_empty() {
+            listing.len() as u64
+        } else {
+            let hidden = listing.iter().filter(|run| connection.unlisted.contains(&run.id)).count();
+            (listing.len() - hidden) as u64
+        };
+        let from = faults.effective_skip(skip, listed);
+        let limit = faults.effective_top(skip, top);
+        let page = if connection.unlisted.is_empty() {
+            listing.page(connection.order, from, limit, faults.page_cap)
+        } else {
+            listing.page_without(&connection.unlisted, connection.order, from, limit, faults.page_cap)
+        };
+        let returned = page.len() as u64;
+        let more = faults.wrap_skip || from.saturating_add(returned) < listed;
+        let path = format!("/export/connections/{}/runs", answer::percent_encode(id));
+        let span = Span { base, path: &path, filter: None, skip, top, returned, more };
+        let texts: Vec<Cow<'_, str>> = page.iter().map(|run| faults.listed(run, id)).collect();
+        Reply::json(200, answer::page("runs", &texts, &answer::links(&faults.links, &span)))
+    }
+
+    fn get_run(&self, asked: &Asked, id: &str, run: &str) -> Reply {
+        let found = self
+            .connections
+            .get(id)
+            .filter(|connection| !connection.hidden_by_id.contains(run))
+            .and_then(|connection| connection.listing.get(run));
+        match found {
+            Some(run) => {
+                let faults = &self.faults;
+                let owner = faults.connection_id_on_runs.then_some(id);
+                let text = answer::reshape(&run.json, false, faults.without_jobs, owner);
+                Reply::json(200, format!("{{\"run\":{text}}}"))
+            }
+            None => answer::documented(404, asked),
+        }
+    }
+
+    fn list_connections(&self, query: &Query, base: &str) -> Reply {
+        const CODE: &str = "InvalidExportConnectionRequest";
+        let Some(imodel) = &query.imodel else {
+            return answer::unprocessable(
+                CODE,
+                &[("MissingRequiredParameter", "imodelId was not provided.", "imodelId")],
+            );
+        };
+        let (skip, top) = match self.faults.span(query, CODE) {
+            Ok(span) => span,
+            Err(refusal) => return refusal,
+        };
+        let matching: Vec<_> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.imodel_id == *imodel && connection.status.is_none())
+            .collect();
+        let limit = self.faults.page_cap.map_or(top, |cap| cap.min(top));
+        let texts: Vec<Cow<'_, str>> = matching
+            .iter()
+            .skip(usize::try_from(skip).unwrap_or(usize::MAX))
+            .take(usize::try_from(limit).unwrap_or(usize::MAX))
+            .map(|(id, connection)| Cow::Owned(answer::connection(base, id, connection)))
+            .collect();
+        let returned = texts.len() as u64;
+        let span = Span {
+            base,
+            path: "/export/connections",
+            filter: Some(imodel),
+            skip,
+            top,
+            returned,
+            more: skip.saturating_add(returned) < matching.len() as u64,
+        };
+        Reply::json(200, answer::page("connections", &texts, &answer::links(&self.faults.links, &span)))
+    }
+}
+
+impl Faults {
+    /// `$skip` and `$top` of a list, or why they are refused.
+    fn span(&self, query: &Query, code: &str) -> Result<(u64, u64), Reply> {
+        const TOP: (&str, &str, &str) = ("InvalidValue", "Page size is out of limits.", "$top");
+        const SKIP: (&str, &str, &str) = ("InvalidValue", "Skip value is out of limits.", "$skip");
+        let top = match query.top {
+            Number::Absent => Some(self.default_page),
+            Number::Given(0) | Number::Unreadable => None,
+            Number::Given(top) => Some(top).filter(|top| self.top_limit.is_none_or(|limit| *top <= limit)),
+        };
+        let skip = match query.skip {
+            Number::Absent => Some(0),
+            Number::Unreadable => None,
+            Number::Given(skip) => {
+                Some(skip).filter(|skip| self.skip_limit.is_none_or(|limit| *skip <= limit))
+            }
+        };
+        match (skip, top) {
+            (Some(skip), Some(top)) => Ok((skip, top)),
+            (Some(_), None) => Err(answer::unprocessable(code, &[TOP])),
+            (None, Some(_)) => Err(answer::unprocessable(code, &[SKIP])),
+            (None, None) => Err(answer::unprocessable(code, &[TOP, SKIP])),
+        }
+    }
+
+    fn effective_skip(&self, skip: u64, listed: u64) -> u64 {
+        if self.ignore_skip {
+            return 0;
+        }
+        let skip = self.clamp_skip.map_or(skip, |most| skip.min(most));
+        if self.wrap_skip { skip.checked_rem(listed).unwrap_or(0) } else { skip }
+    }
+
+    /// The same request gets the same length, so that a walk can be repeated.
+    fn effective_top(&self, skip: u64, top: u64) -> u64 {
+        let Some(seed) = self.short_pages else { return top };
+        let full = self.page_cap.map_or(top, |cap| cap.min(top));
+        let draw = hash("short page", seed ^ skip.rotate_left(20) ^ top.rotate_left(40));
+        if full <= 2 || draw.is_multiple_of(2) { top } else { 2 + (draw >> 8) % (full - 2) }
+    }
+
+    fn listed<'a>(&self, run: &'a Run, connection: &str) -> Cow<'a, str> {
+        let owner = self.connection_id_in_listing.then_some(connection);
+        answer::reshape(&run.json, self.minimal, self.without_jobs, owner)
+    }
+}
+
+impl Access {
+    /// Whether a request with this header may pass; counts the use of an issued token.
+    fn check(&mut self, authorization: Option<&str>) -> Result<(), Reply> {
+        let Some(header) = authorization else {
+            return Err(answer::header_not_found());
+        };
+        let token = match header.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+            _ => "",
+        };
+        if token.is_empty() || self.refuse_all {
+            return Err(answer::unauthorized());
+        }
+        if self.tokens.contains(token) {
+            return Ok(());
+        }
+        match self.given.get_mut(token) {
+            Some(given) => {
+                let worn = self.token_uses.is_some_and(|most| given.uses >= most);
+                if worn || given.until <= Instant::now() {
+                    return Err(answer::unauthorized());
+                }
+                given.uses += 1;
+                Ok(())
+            }
+            None if self.tokens.is_empty() && self.clients.is_empty() => Ok(()),
+            None => Err(answer::unauthorized()),
+        }
+    }
+
+    /// The token endpoint: client credentials in a form.
+    fn issue(&mut self, body: &[u8]) -> Reply {
+        let form: BTreeMap<_, _> = form_urlencoded::parse(body).collect();
+        let field = |name: &str| form.get(name).map_or("", |value| value.as_ref());
+        if field("grant_type") != "client_credentials" {
+            return Reply::json(400, r#"{"error":"unsupported_grant_type"}"#.to_owned());
+        }
+        let known =
+            self.clients.get(field("client_id")).is_some_and(|secret| secret == field("client_secret"));
+        if !known && !self.clients.is_empty() {
+            return Reply::json(400, r#"{"error":"invalid_client"}"#.to_owned());
+        }
+        self.issued += 1;
+        let token = format!("emulated-token-{}", self.issued);
+        let seconds = self.token_seconds;
+        let text = format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{seconds}}}"#);
+        // A lifetime beyond the clock's reach is a century.
+        let century = Duration::from_secs(3_155_760_000);
+        let lifetime = Duration::from_secs(seconds).min(century);
+        self.given.insert(token, Given { uses: 0, until: Instant::now() + lifetime });
+        Reply::json(200, text)
+    }
+}

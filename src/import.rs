@@ -1,0 +1,216 @@
+//! Saved pages into the archive, through the same wire types and the same store as a sync.
+//!
+//! In: the bytes of files. Out: an [`Summary`]. A file may hold a page as the platform sent it, the
+//! answer for one run, a bare run, arrays of these, or several of them one after another. An import
+//! says nothing of what the platform lists now.
+
+use std::path::{Path, PathBuf};
+
+use encoding_rs::{Encoding, UTF_8};
+use serde_json::value::RawValue;
+
+use crate::api::ConnectionId;
+use crate::api::wire::{self, Object, Page, Unreadable};
+use crate::store::write::{Counts, Received, Source, SyncTotals};
+use crate::store::{self, Archive};
+use crate::sync::{now, read_saved};
+
+/// One file's bytes, or why it could not be read.
+#[derive(Debug)]
+pub struct Saved {
+    /// What it is called in messages.
+    pub name: String,
+    /// What it holds.
+    pub bytes: std::io::Result<Vec<u8>>,
+}
+
+/// Why a file, or a part of it, was not imported.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The file system's answer.
+    #[error("reading {name}: {source}")]
+    Io {
+        /// The file.
+        name: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Bytes that are no text.
+    #[error("reading {0}: it is neither UTF-8 nor UTF-16 with a byte order mark")]
+    Encoding(String),
+    /// Text that is no page.
+    #[error("reading {name}: {problem}")]
+    Unreadable {
+        /// The file.
+        name: String,
+        /// What is wrong.
+        problem: Unreadable,
+    },
+    /// A page that does not say whose it is.
+    #[error("reading {0}: the page does not name its connection; say it with --connection ID")]
+    NoConnection(String),
+}
+
+/// What an import did.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Files read.
+    pub files: u64,
+    /// Pages and single runs found in them.
+    pub pages: u64,
+    /// What became of the records.
+    pub counts: Counts,
+    /// What went wrong.
+    pub problems: Vec<Problem>,
+}
+
+impl Summary {
+    /// The summary as one JSON object; its fields are a contract.
+    pub fn to_json(&self, exit_code: u8) -> serde_json::Value {
+        serde_json::json!({
+            "exit_code": exit_code,
+            "files": self.files,
+            "pages": self.pages,
+            "received": self.counts.received,
+            "new": self.counts.new,
+            "changed": self.counts.changed,
+            "unchanged": self.counts.unchanged,
+            "rejected": self.counts.rejected,
+            "problems": self.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// Imports files one by one; the archive is made or touched only once a page was read.
+pub fn import(
+    path: &Path,
+    cache_mib: u32,
+    connection: Option<&ConnectionId>,
+    files: impl Iterator<Item = Saved>,
+) -> Result<Summary, store::Error> {
+    let mut import =
+        Import { path: path.to_owned(), cache_mib, connection, archive: None, summary: Summary::default() };
+    for file in files {
+        import.summary.files += 1;
+        let name = file.name.clone();
+        if let Err(error) = import.import_file(file) {
+            match error {
+                Error::File(problem) => import.summary.problems.push(problem),
+                Error::Store(error) => return Err(error),
+            }
+        }
+        tracing::info!("read {name}");
+    }
+    import.finish()
+}
+
+enum Error {
+    File(Problem),
+    Store(store::Error),
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+struct Import<'a> {
+    path: PathBuf,
+    cache_mib: u32,
+    connection: Option<&'a ConnectionId>,
+    /// Open once there is something to store, with the key of this import's row.
+    archive: Option<(Archive, i64)>,
+    summary: Summary,
+}
+
+impl Import<'_> {
+    fn import_file(&mut self, file: Saved) -> Result<(), Error> {
+        let Saved { name, bytes } = file;
+        let bytes = bytes.map_err(|source| Error::File(Problem::Io { name: name.clone(), source }))?;
+        let text = decode(&bytes).ok_or_else(|| Error::File(Problem::Encoding(name.clone())))?;
+        let unreadable = |problem| Error::File(Problem::Unreadable { name: name.clone(), problem });
+        let mut is_empty = true;
+        for value in serde_json::Deserializer::from_str(&text).into_iter::<&RawValue>() {
+            let value = value.map_err(|error| unreadable(Unreadable::NotJson(error)))?;
+            is_empty = false;
+            match wire::array(value) {
+                Some(elements) => {
+                    elements.into_iter().try_for_each(|element| self.import_value(&name, element))?
+                }
+                None => self.import_value(&name, value)?,
+            }
+        }
+        if is_empty { Err(unreadable(Unreadable::Missing("page"))) } else { Ok(()) }
+    }
+
+    fn import_value(&mut self, name: &str, value: &RawValue) -> Result<(), Error> {
+        let unreadable = |problem| Error::File(Problem::Unreadable { name: name.to_owned(), problem });
+        let object = Object::parse(value.get()).map_err(|error| unreadable(Unreadable::NotJson(error)))?;
+        let (runs, named) = if object.get("runs").is_some() || object.get("_links").is_some() {
+            let page = Page::parse(value.get()).map_err(unreadable)?;
+            (page.runs, page.connection)
+        } else if object.get("run").is_some() {
+            (vec![wire::parse_run(value.get()).map_err(unreadable)?], None)
+        } else if object.get("id").is_some() {
+            (vec![value], None)
+        } else {
+            return Err(unreadable(Unreadable::Missing("list of runs")));
+        };
+        let flag = || self.connection.map(|id| id.as_str().to_owned());
+        let Some(connection) = named.or_else(flag).or_else(|| connection_of_runs(&runs)) else {
+            return Err(Error::File(Problem::NoConnection(name.to_owned())));
+        };
+        let records: Vec<Received<'_>> = runs.into_iter().map(|run| read_saved(run.get())).collect();
+        let (archive, _) = self.open()?;
+        let counts = archive.write(|archive| {
+            let now = now();
+            let key = archive.upsert_connection(&connection, &now)?;
+            archive.store_records(key, Source::File, &records, &now)
+        })?;
+        self.summary.pages += 1;
+        self.summary.counts.add(counts);
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<&mut (Archive, i64), store::Error> {
+        let opened = match self.archive.take() {
+            Some(opened) => opened,
+            None => {
+                let mut archive = Archive::open(&self.path, self.cache_mib)?;
+                let sync_key = archive.write(|archive| archive.begin_sync("import", &now()))?;
+                (archive, sync_key)
+            }
+        };
+        Ok(self.archive.insert(opened))
+    }
+
+    fn finish(self) -> Result<Summary, store::Error> {
+        let summary = self.summary;
+        if let Some((mut archive, sync_key)) = self.archive {
+            let is_whole = summary.problems.is_empty() && summary.counts.rejected == 0;
+            let (outcome, exit_code) = if is_whole { ("done", 0) } else { ("partial", 3) };
+            let problem = summary.problems.first().map(ToString::to_string);
+            let totals = SyncTotals { requests: 0, pages: summary.pages, counts: summary.counts };
+            archive.write(|archive| {
+                archive.end_sync(sync_key, &now(), &totals, (outcome, exit_code, problem.as_deref()))
+            })?;
+            archive.close()?;
+        }
+        Ok(summary)
+    }
+}
+
+/// UTF-8 with or without a byte order mark, or UTF-16 with one.
+fn decode(bytes: &[u8]) -> Option<std::borrow::Cow<'_, str>> {
+    let (encoding, mark) = Encoding::for_bom(bytes).unwrap_or((UTF_8, 0));
+    encoding.decode_without_bom_handling_and_without_replacement(&bytes[mark..])
+}
+
+/// The connection that the runs themselves name, where they all name the same.
+fn connection_of_runs(runs: &[&RawValue]) -> Option<String> {
+    let mut names =
+        runs.iter().map(|run| Object::parse(run.get()).ok()?.text("connectionId").map(String::from));
+    let first = names.next()??;
+    names.all(|name| name.as_ref() == Some(&first)).then_some(first)
+}

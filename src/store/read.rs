@@ -1,0 +1,282 @@
+//! What sync, status and tests need to read: typed rows, no SQL type in sight.
+
+use std::borrow::Cow;
+
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+
+use super::{Archive, Reader, Result};
+use crate::normalize::{Execution, Job, Run, Task, TaskError, Text};
+use crate::time::UtcText;
+
+/// A run that is archived, as far as a page of the listing needs to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Its key.
+    pub run_key: i64,
+    /// Of the text last received.
+    pub fingerprint: [u8; 16],
+    /// Whether a complete walk missed it, or its id answered 404.
+    pub is_unlisted: bool,
+}
+
+/// What is known of a connection before it is synced.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionState {
+    /// Its key.
+    pub connection_key: i64,
+    /// Whether any run of it is archived.
+    pub has_runs: bool,
+    /// The stored word for the order of its listing.
+    pub listing_order: Option<String>,
+    /// The largest page it allowed, once it refused one.
+    pub page_size: Option<u32>,
+    /// Runs up to this key, and started up to the watermark, are signs to stop at.
+    pub settled_run_key: i64,
+    /// See `settled_run_key`.
+    pub watermark: Option<UtcText>,
+    /// When the last complete full walk began.
+    pub full_walk_at: Option<UtcText>,
+    /// Archived runs that are not known to be unlisted.
+    pub listed: u64,
+    /// JSON: where the listing ended.
+    pub listing_end: Option<String>,
+    /// `lastRun` as it was before the last full walk.
+    pub last_run_id: Option<String>,
+    /// A full walk that was interrupted: its key and checkpoint.
+    pub open_walk: Option<(i64, String)>,
+    /// Archived runs that are not terminal and may still answer by id: how many.
+    pub unfinished: u64,
+}
+
+/// One line of `archive status`.
+#[derive(Debug, Clone)]
+pub struct ConnectionStatus {
+    /// The platform's id.
+    pub id: String,
+    /// Its name, where known.
+    pub display_name: Option<String>,
+    /// Archived runs.
+    pub runs: u64,
+    /// Archived runs that the platform no longer lists.
+    pub unlisted_runs: u64,
+    /// Archived runs that are not terminal.
+    pub unfinished: u64,
+    /// Records set aside.
+    pub rejects: u64,
+    /// Gaps recorded.
+    pub gaps: u64,
+    /// The newest start archived.
+    pub newest_started_at: Option<String>,
+    /// When the last complete walk began: everything listed then is archived.
+    pub complete_as_of: Option<String>,
+    /// The last walk that was not complete, if it was the last one.
+    pub last_problem: Option<String>,
+    /// When the connection itself was found missing.
+    pub unlisted_at: Option<String>,
+}
+
+/// The last sync or import.
+#[derive(Debug, Clone)]
+pub struct LastSync {
+    /// `sync` or `import`.
+    pub command: String,
+    /// When it began.
+    pub started_at: String,
+    /// When it ended; absent while it runs, or where it was killed.
+    pub ended_at: Option<String>,
+    /// Its outcome.
+    pub outcome: String,
+    /// The worst thing that went wrong.
+    pub problem: Option<String>,
+}
+
+pub(super) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<UtcText>> {
+    Ok(row.get_ref(column)?.as_str_or_null()?.and_then(UtcText::from_stored))
+}
+
+impl Reader {
+    /// The archived run of this id.
+    pub fn read_known(&self, connection_key: i64, id: &str) -> Result<Option<Known>> {
+        self.sqlite(known(&self.connection, connection_key, id))
+    }
+
+    /// The archived ids of a connection that are not terminal.
+    pub fn read_unfinished(&self, connection_key: i64) -> Result<Vec<(i64, String)>> {
+        let sql = "SELECT run_key, id FROM runs
+                   WHERE connection_key = ?1 AND state IS NOT 'Completed' AND not_found_at IS NULL
+                   ORDER BY run_key";
+        let read = || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            statement.query_map([connection_key], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        self.sqlite(read())
+    }
+
+    /// What is known of a connection; `None` for one never met.
+    pub fn read_state(&self, id: &str) -> Result<Option<ConnectionState>> {
+        let sql = "SELECT connection_key FROM connections WHERE id = ?1";
+        let key = self.sqlite(self.connection.query_row(sql, [id], |row| row.get(0)).optional())?;
+        key.map(|key| self.sqlite(state(&self.connection, key))).transpose()
+    }
+
+    /// Status of every connection, by name and id.
+    pub fn read_status(&self) -> Result<Vec<ConnectionStatus>> {
+        let read = || {
+            let mut statement = self.connection.prepare(include_str!("read_status.sql"))?;
+            let rows = statement.query_map([], |row| {
+                Ok(ConnectionStatus {
+                    id: row.get("id")?,
+                    display_name: row.get("display_name")?,
+                    runs: row.get::<_, i64>("runs")?.cast_unsigned(),
+                    unlisted_runs: row.get::<_, i64>("unlisted_runs")?.cast_unsigned(),
+                    unfinished: row.get::<_, i64>("unfinished")?.cast_unsigned(),
+                    rejects: row.get::<_, i64>("rejects")?.cast_unsigned(),
+                    gaps: row.get::<_, i64>("gaps")?.cast_unsigned(),
+                    newest_started_at: row.get("newest_started_at")?,
+                    complete_as_of: row.get("complete_as_of")?,
+                    last_problem: row.get("last_problem")?,
+                    unlisted_at: row.get("unlisted_at")?,
+                })
+            })?;
+            rows.collect()
+        };
+        self.sqlite(read())
+    }
+
+    /// The sync or import that began last.
+    pub fn read_last_sync(&self) -> Result<Option<LastSync>> {
+        let sql = "SELECT command, started_at, ended_at, outcome, problem FROM syncs ORDER BY sync_key DESC LIMIT 1";
+        let read = self.connection.query_row(sql, [], |row| {
+            Ok(LastSync {
+                command: row.get(0)?,
+                started_at: row.get(1)?,
+                ended_at: row.get(2)?,
+                outcome: row.get(3)?,
+                problem: row.get(4)?,
+            })
+        });
+        self.sqlite(read.optional())
+    }
+
+    /// An archived run with all below it.
+    pub fn read_run(&self, run_key: i64) -> Result<Run<'static>> {
+        self.sqlite(run(&self.connection, run_key))
+    }
+}
+
+impl Archive {
+    /// What is known of a connection.
+    pub fn read_state(&self, connection_key: i64) -> Result<ConnectionState> {
+        self.sqlite(state(&self.connection, connection_key))
+    }
+}
+
+pub(super) fn known(
+    connection: &Connection,
+    connection_key: i64,
+    id: &str,
+) -> rusqlite::Result<Option<Known>> {
+    let sql = "SELECT run_key, fingerprint, unlisted_at IS NOT NULL OR not_found_at IS NOT NULL FROM runs
+               WHERE connection_key = ?1 AND id = ?2";
+    connection
+        .prepare_cached(sql)?
+        .query_row(params![connection_key, id], |row| {
+            Ok(Known { run_key: row.get(0)?, fingerprint: row.get(1)?, is_unlisted: row.get(2)? })
+        })
+        .optional()
+}
+
+fn state(connection: &Connection, connection_key: i64) -> rusqlite::Result<ConnectionState> {
+    let sql = include_str!("read_state.sql");
+    connection.query_row(sql, named_params! { ":connection_key": connection_key }, |row| {
+        let open_walk: Option<i64> = row.get("open_walk_key")?;
+        let checkpoint: Option<String> = row.get("open_walk_checkpoint")?;
+        Ok(ConnectionState {
+            connection_key,
+            has_runs: row.get("has_runs")?,
+            listing_order: row.get("listing_order")?,
+            page_size: row.get("page_size")?,
+            settled_run_key: row.get("settled_run_key")?,
+            watermark: time(row, "watermark")?,
+            full_walk_at: time(row, "full_walk_at")?,
+            listed: row.get::<_, i64>("listed")?.cast_unsigned(),
+            listing_end: row.get("listing_end")?,
+            last_run_id: row.get("last_run_id")?,
+            open_walk: open_walk.zip(checkpoint),
+            unfinished: row.get::<_, i64>("unfinished")?.cast_unsigned(),
+        })
+    })
+}
+
+fn text(row: &Row<'_>, column: &str) -> rusqlite::Result<Text<'static>> {
+    Ok(row.get::<_, Option<String>>(column)?.map(Cow::Owned))
+}
+
+fn execution(row: &Row<'_>) -> rusqlite::Result<Execution<'static>> {
+    Ok(Execution {
+        state: text(row, "state")?,
+        result: text(row, "result")?,
+        started_at: time(row, "started_at")?,
+        ended_at: time(row, "ended_at")?,
+    })
+}
+
+pub(super) fn run(connection: &Connection, run_key: i64) -> rusqlite::Result<Run<'static>> {
+    let mut run =
+        connection.prepare_cached("SELECT * FROM runs WHERE run_key = ?1")?.query_row([run_key], |row| {
+            Ok(Run {
+                id: Cow::Owned(row.get("id")?),
+                execution: execution(row)?,
+                extra: row.get("extra")?,
+                jobs: Vec::new(),
+            })
+        })?;
+    let mut jobs = connection.prepare_cached("SELECT * FROM jobs WHERE run_key = ?1 ORDER BY job_index")?;
+    let jobs = jobs.query_map([run_key], |row| {
+        Ok(Job {
+            id: text(row, "id")?,
+            execution: execution(row)?,
+            connector_type: text(row, "connector_type")?,
+            extra: row.get("extra")?,
+            tasks: Vec::new(),
+        })
+    })?;
+    run.jobs = jobs.collect::<rusqlite::Result<_>>()?;
+    let mut tasks = connection.prepare_cached(include_str!("read_tasks.sql"))?;
+    let mut rows = tasks.query([run_key])?;
+    while let Some(row) = rows.next()? {
+        let task = Task {
+            id: text(row, "id")?,
+            execution: execution(row)?,
+            retry_attempts: row.get("retry_attempts")?,
+            export_output_file_id: text(row, "export_output_file_id")?,
+            extra: row.get("extra")?,
+            error: error(row)?,
+        };
+        let job_index: i64 = row.get("job_index")?;
+        if let Some(job) = usize::try_from(job_index).ok().and_then(|place| run.jobs.get_mut(place)) {
+            job.tasks.push(task);
+        }
+    }
+    Ok(run)
+}
+
+fn error(row: &Row<'_>) -> rusqlite::Result<Option<TaskError<'static>>> {
+    if row.get::<_, Option<i64>>("error_task_index")?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(TaskError {
+        error_code: text(row, "error_code")?,
+        message: text(row, "message")?,
+        details: text(row, "details")?,
+        bridge_exit_code: row.get("bridge_exit_code")?,
+        system: text(row, "system")?,
+        phase: text(row, "phase")?,
+        category: text(row, "category")?,
+        description_key: text(row, "description_key")?,
+        description: text(row, "description")?,
+        kb_article_link: text(row, "kb_article_link")?,
+        can_user_fix: row.get("can_user_fix")?,
+        extra: row.get("error_extra")?,
+    }))
+}

@@ -1,0 +1,797 @@
+//! What is written: whole run trees, what a change replaced, and how far a listing was walked.
+//!
+//! In: rows from `normalize`, and what a walk has seen. Everything here runs inside a transaction that
+//! the writer thread began, so that rows, checkpoint and counts are committed together.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, params};
+
+use super::{Archive, Result, read};
+use crate::api::wire;
+use crate::normalize::{self, Run};
+use crate::time::UtcText;
+
+/// Runs met by an incremental walk that are kept in memory to tell at its end what it did not meet.
+const MET_IN_MEMORY: usize = 8_192;
+
+/// One record of an answer, ready for the tables.
+#[derive(Debug)]
+pub enum Received<'a> {
+    /// A run whose text is not the archived one, or may not be.
+    Run {
+        /// The exact text.
+        raw: &'a str,
+        /// Of that text.
+        fingerprint: [u8; 16],
+        /// Its rows.
+        run: Run<'a>,
+    },
+    /// A run that is archived with this very text.
+    Unchanged {
+        /// Its key.
+        run_key: i64,
+    },
+    /// A record that is no run.
+    Rejected {
+        /// The exact text.
+        raw: &'a str,
+        /// Of that text.
+        fingerprint: [u8; 16],
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What became of the records of an answer: received = new + changed + unchanged + rejected.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Records received.
+    pub received: u64,
+    /// Runs stored for the first time.
+    pub new: u64,
+    /// Runs whose content differed.
+    pub changed: u64,
+    /// Runs that were archived like this.
+    pub unchanged: u64,
+    /// Records set aside.
+    pub rejected: u64,
+    /// Runs that this walk met for the first time.
+    pub listed: u64,
+}
+
+impl Counts {
+    /// Adds another answer's.
+    pub fn add(&mut self, other: Self) {
+        self.received += other.received;
+        self.new += other.new;
+        self.changed += other.changed;
+        self.unchanged += other.unchanged;
+        self.rejected += other.rejected;
+        self.listed += other.listed;
+    }
+}
+
+/// Where records come from besides a walk, and what they may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// An answer for one run by its id.
+    ById,
+    /// A saved page of unknown age: it does not turn a finished run into an unfinished one.
+    File,
+}
+
+/// A source, or the walk whose page it is.
+enum From<'a> {
+    Walk(&'a mut WalkRecord),
+    Other(Source),
+}
+
+/// What a walk that is under way has stored so far.
+#[derive(Debug)]
+pub(super) struct WalkRecord {
+    walk_key: i64,
+    connection_key: i64,
+    /// Keys of runs met that were archived before: in memory while few, in `walk_runs` for a full walk.
+    met: HashSet<i64>,
+    is_full: bool,
+    is_overflowing: bool,
+    started_at: UtcText,
+    newest_before: Option<UtcText>,
+    listed: u64,
+    pages: u64,
+}
+
+/// How a walk ended, for the record.
+#[derive(Debug, Clone)]
+pub struct WalkEnd {
+    /// Whether the ids prove it.
+    pub is_complete: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// Whether it went from the listing's start to its end.
+    pub covers_listing: bool,
+    /// Whether every page since its start was recorded for what was met.
+    pub is_full: bool,
+    /// How many runs the ids chained: more than were met means that one was listed twice.
+    pub chained: u64,
+    /// Where a later sync goes on, if it can.
+    pub checkpoint: Option<String>,
+    /// Where the listing ended, if that was seen.
+    pub listing_end: Option<String>,
+    /// The order observed.
+    pub order: Option<&'static str>,
+    /// The newest start that was chained.
+    pub newest_started_at: Option<UtcText>,
+    /// The oldest start that was chained.
+    pub oldest_started_at: Option<UtcText>,
+    /// The page size to start with next time, if a larger one was refused.
+    pub page_size: Option<u32>,
+    /// `lastRun` as it was before the walk, if asked for.
+    pub last_run_id: Option<String>,
+}
+
+/// What a walk's end brought to light.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct WalkOutcome {
+    /// Whether it counts as complete once ids were counted too.
+    pub is_complete: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// Runs met.
+    pub listed: u64,
+    /// Archived runs that the platform no longer lists, noticed now.
+    pub unlisted: u64,
+    /// A time in which runs may have been dropped: after, until.
+    pub gap: Option<(UtcText, UtcText)>,
+}
+
+/// What one sync did, for its row.
+#[derive(Debug, Default, Clone)]
+pub struct SyncTotals {
+    /// Requests sent.
+    pub requests: u64,
+    /// Pages received.
+    pub pages: u64,
+    /// What became of the records.
+    pub counts: Counts,
+}
+
+impl Archive {
+    pub(super) fn begin(&mut self) -> Result<()> {
+        self.sqlite(self.connection.execute_batch("BEGIN IMMEDIATE"))
+    }
+
+    pub(super) fn commit(&mut self) -> Result<()> {
+        self.uncommitted = 0;
+        self.sqlite(self.connection.execute_batch("COMMIT"))
+    }
+
+    pub(super) fn roll_back(&mut self) {
+        // The error that led here is the one to tell; SQLite may have rolled back by itself.
+        let _ = self.connection.execute_batch("ROLLBACK");
+    }
+
+    pub(super) fn uncommitted(&self) -> usize {
+        self.uncommitted
+    }
+
+    /// Runs `work` as one transaction.
+    pub fn write<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.begin()?;
+        match work(self) {
+            Ok(value) => self.commit().map(|()| value),
+            Err(error) => {
+                self.roll_back();
+                Err(error)
+            }
+        }
+    }
+
+    /// Notes that a sync or import begins; one that never ended is noted as interrupted.
+    pub fn begin_sync(&mut self, command: &str, now: &UtcText) -> Result<i64> {
+        let write = || {
+            let interrupted = "UPDATE syncs SET outcome = 'interrupted' WHERE outcome = 'running'";
+            self.connection.execute(interrupted, [])?;
+            let sql =
+                "INSERT INTO syncs (command, version, started_at, outcome) VALUES (?1, ?2, ?3, 'running')";
+            self.connection.execute(sql, params![command, env!("CARGO_PKG_VERSION"), now.as_str()])?;
+            Ok(self.connection.last_insert_rowid())
+        };
+        self.sqlite(write())
+    }
+
+    /// Notes how a sync or import ended.
+    pub fn end_sync(
+        &mut self,
+        sync_key: i64,
+        now: &UtcText,
+        totals: &SyncTotals,
+        (outcome, exit_code, problem): (&str, u8, Option<&str>),
+    ) -> Result<()> {
+        let counts = totals.counts;
+        let values = params![
+            sync_key,
+            now.as_str(),
+            outcome,
+            exit_code,
+            problem,
+            totals.requests.cast_signed(),
+            totals.pages.cast_signed(),
+            counts.listed.cast_signed(),
+            counts.new.cast_signed(),
+            counts.changed.cast_signed(),
+            counts.rejected.cast_signed(),
+        ];
+        let sql = "UPDATE syncs
+                   SET ended_at = ?2, outcome = ?3, exit_code = ?4, problem = ?5, requests = ?6, pages = ?7,
+                       listed = ?8, new = ?9, changed = ?10, rejected = ?11
+                   WHERE sync_key = ?1";
+        self.sqlite(self.connection.execute(sql, values)).map(drop)
+    }
+
+    /// The key of a connection, which is stored if it was never met.
+    pub fn upsert_connection(&mut self, id: &str, now: &UtcText) -> Result<i64> {
+        let write = || {
+            let insert = "INSERT INTO connections (id, first_seen_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+            self.connection.execute(insert, params![id, now.as_str()])?;
+            let key: i64 = self.connection.query_row(
+                "SELECT connection_key FROM connections WHERE id = ?1",
+                [id],
+                |row| row.get(0),
+            )?;
+            self.connection.execute(
+                "INSERT INTO checkpoints (connection_key) VALUES (?1) ON CONFLICT DO NOTHING",
+                [key],
+            )?;
+            Ok(key)
+        };
+        self.sqlite(write())
+    }
+
+    /// Stores what the platform says of a connection, where it differs.
+    pub fn store_connection(&mut self, connection_key: i64, connection: &wire::Connection) -> Result<()> {
+        let extra = normalize::connection_extra(&connection.json);
+        let sql = "UPDATE connections
+                   SET display_name = ?2, imodel_id = ?3, itwin_id = ?4, authentication_type = ?5, extra = ?6
+                   WHERE connection_key = ?1
+                     AND (display_name, imodel_id, itwin_id, authentication_type, extra) IS NOT (?2, ?3, ?4, ?5, ?6)";
+        let values = params![
+            connection_key,
+            connection.display_name,
+            connection.imodel_id,
+            connection.itwin_id,
+            connection.authentication_type,
+            extra
+        ];
+        self.sqlite(self.connection.execute(sql, values)).map(drop)
+    }
+
+    /// Notes that the platform says the connection does not exist, or that it does again.
+    pub fn mark_connection(&mut self, connection_key: i64, unlisted_at: Option<&UtcText>) -> Result<()> {
+        let sql = "UPDATE connections SET unlisted_at = ?2
+                   WHERE connection_key = ?1 AND (unlisted_at IS NULL) = (?2 IS NOT NULL)";
+        let values = params![connection_key, unlisted_at.map(UtcText::as_str)];
+        self.sqlite(self.connection.execute(sql, values)).map(drop)
+    }
+
+    /// Notes that a listing is being walked; gives the walk's key.
+    pub fn begin_walk(
+        &mut self,
+        connection_key: i64,
+        sync_key: i64,
+        is_full: bool,
+        now: &UtcText,
+    ) -> Result<i64> {
+        let write = || {
+            let sql = "INSERT INTO walks (connection_key, sync_key, kind, started_at, reason)
+                       VALUES (?1, ?2, ?3, ?4, 'it is under way, or the sync was ended before it could say more')";
+            let kind = kind(is_full);
+            self.connection.execute(sql, params![connection_key, sync_key, kind, now.as_str()])?;
+            let walk_key = self.connection.last_insert_rowid();
+            let newest = "SELECT newest_started_at FROM checkpoints WHERE connection_key = ?1";
+            let newest_before = self
+                .connection
+                .query_row(newest, [connection_key], |row| read::time(row, "newest_started_at"))?;
+            Ok(WalkRecord {
+                walk_key,
+                connection_key,
+                met: HashSet::new(),
+                is_full,
+                is_overflowing: false,
+                started_at: *now,
+                newest_before,
+                listed: 0,
+                pages: 0,
+            })
+        };
+        let walk = self.sqlite(write())?;
+        let walk_key = walk.walk_key;
+        self.walks.insert(walk_key, walk);
+        Ok(walk_key)
+    }
+
+    /// Goes on with a full walk that was interrupted.
+    pub fn resume_walk(&mut self, walk_key: i64) -> Result<i64> {
+        let sql = "SELECT connection_key, started_at, listed, pages FROM walks WHERE walk_key = ?1";
+        let walk = self.sqlite(self.connection.query_row(sql, [walk_key], |row| {
+            let started_at = read::time(row, "started_at")?.ok_or(rusqlite::Error::InvalidQuery)?;
+            Ok(WalkRecord {
+                walk_key,
+                connection_key: row.get("connection_key")?,
+                met: HashSet::new(),
+                is_full: true,
+                is_overflowing: false,
+                started_at,
+                // What was the newest before it is not known any more; the walk has stored newer ones.
+                newest_before: None,
+                listed: row.get::<_, i64>("listed")?.cast_unsigned(),
+                pages: row.get::<_, i64>("pages")?.cast_unsigned(),
+            })
+        }))?;
+        self.walks.insert(walk_key, walk);
+        Ok(walk_key)
+    }
+
+    /// Stores one page of a walk, and where the walk stands with it.
+    pub fn store_page(
+        &mut self,
+        walk_key: i64,
+        is_full: bool,
+        records: &[Received<'_>],
+        checkpoint: Option<&str>,
+        now: &UtcText,
+    ) -> Result<Counts> {
+        let mut walk = self.take_walk(walk_key)?;
+        let counts = store_page(&self.connection, &mut walk, is_full, records, checkpoint, now);
+        self.walks.insert(walk_key, walk);
+        self.uncommitted += records.len();
+        self.sqlite(counts)
+    }
+
+    /// Stores the records of one answer that is no page of a walk.
+    pub fn store_records(
+        &mut self,
+        connection_key: i64,
+        source: Source,
+        records: &[Received<'_>],
+        now: &UtcText,
+    ) -> Result<Counts> {
+        self.uncommitted += records.len();
+        let counts = store_records(&self.connection, connection_key, &mut From::Other(source), records, now);
+        self.sqlite(counts)
+    }
+
+    fn take_walk(&mut self, walk_key: i64) -> Result<WalkRecord> {
+        let walk = self.walks.remove(&walk_key).ok_or(rusqlite::Error::QueryReturnedNoRows);
+        self.sqlite(walk)
+    }
+
+    /// Notes that asking for a run by its id answered 404.
+    pub fn mark_not_found(&mut self, connection_key: i64, run_key: i64, now: &UtcText) -> Result<()> {
+        let write = || {
+            let listed = "UPDATE checkpoints SET listed = listed - 1
+                          WHERE connection_key = ?1
+                            AND EXISTS (SELECT 1 FROM runs WHERE run_key = ?2 AND unlisted_at IS NULL)";
+            self.connection.execute(listed, [connection_key, run_key])?;
+            let sql = "UPDATE runs SET not_found_at = ?2, unlisted_at = coalesce(unlisted_at, ?2) WHERE run_key = ?1";
+            self.connection.execute(sql, params![run_key, now.as_str()])
+        };
+        self.sqlite(write()).map(drop)
+    }
+
+    /// Notes how a walk ended, and all that follows from it.
+    pub fn end_walk(&mut self, walk_key: i64, end: &WalkEnd, now: &UtcText) -> Result<WalkOutcome> {
+        let walk = self.take_walk(walk_key)?;
+        self.sqlite(end_walk(&self.connection, &walk, end, now))
+    }
+}
+
+fn kind(is_full: bool) -> &'static str {
+    if is_full { "full" } else { "incremental" }
+}
+
+fn note_met(connection: &Connection, walk_key: i64, run_key: i64) -> rusqlite::Result<bool> {
+    let sql = "INSERT INTO walk_runs (walk_key, run_key) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    Ok(connection.prepare_cached(sql)?.execute([walk_key, run_key])? == 1)
+}
+
+impl WalkRecord {
+    /// Whether this walk meets a run for the first time that was archived before it.
+    fn meets(&mut self, connection: &Connection, run_key: i64) -> rusqlite::Result<bool> {
+        if self.is_full {
+            return note_met(connection, self.walk_key, run_key);
+        }
+        if self.met.len() >= MET_IN_MEMORY {
+            self.is_overflowing = true;
+            return Ok(!self.met.contains(&run_key));
+        }
+        Ok(self.met.insert(run_key))
+    }
+}
+
+fn store_page(
+    connection: &Connection,
+    walk: &mut WalkRecord,
+    is_full: bool,
+    records: &[Received<'_>],
+    checkpoint: Option<&str>,
+    now: &UtcText,
+) -> rusqlite::Result<Counts> {
+    if is_full && !walk.is_full {
+        // An incremental walk that must cover everything after all: what it met so far counts.
+        walk.is_full = true;
+        for run_key in std::mem::take(&mut walk.met) {
+            note_met(connection, walk.walk_key, run_key)?;
+        }
+    }
+    let counts = store_records(connection, walk.connection_key, &mut From::Walk(walk), records, now)?;
+    walk.listed += counts.listed;
+    walk.pages += 1;
+    let sql = "UPDATE walks SET kind = ?2, pages = ?3, listed = ?4, checkpoint = ?5 WHERE walk_key = ?1";
+    let (pages, listed) = (walk.pages.cast_signed(), walk.listed.cast_signed());
+    let values = params![walk.walk_key, kind(walk.is_full), pages, listed, checkpoint];
+    connection.prepare_cached(sql)?.execute(values)?;
+    Ok(counts)
+}
+
+fn store_records(
+    connection: &Connection,
+    connection_key: i64,
+    source: &mut From<'_>,
+    records: &[Received<'_>],
+    now: &UtcText,
+) -> rusqlite::Result<Counts> {
+    let mut counts = Counts { received: records.len() as u64, ..Counts::default() };
+    let mut newest: Option<UtcText> = None;
+    let mut listed_more = 0_i64;
+    for record in records {
+        let stored = match record {
+            Received::Unchanged { run_key } => {
+                Stored { run_key: *run_key, kind: StoredKind::Unchanged, is_own: false, is_back: false }
+            }
+            Received::Run { raw, fingerprint, run } => {
+                newest = newest.max(run.execution.started_at);
+                store_run(connection, connection_key, source, (raw, fingerprint, run), now)?
+            }
+            Received::Rejected { raw, fingerprint, reason } => {
+                let sql =
+                    "INSERT INTO rejects (connection_key, rejected_at, version, reason, raw, fingerprint)
+                           VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+                let version = env!("CARGO_PKG_VERSION");
+                connection.prepare_cached(sql)?.execute(params![
+                    connection_key,
+                    now.as_str(),
+                    version,
+                    reason,
+                    raw,
+                    fingerprint
+                ])?;
+                counts.rejected += 1;
+                continue;
+            }
+        };
+        match stored.kind {
+            StoredKind::New => counts.new += 1,
+            StoredKind::Changed => counts.changed += 1,
+            StoredKind::Unchanged => counts.unchanged += 1,
+        }
+        let is_new = matches!(stored.kind, StoredKind::New);
+        listed_more += i64::from(is_new || stored.is_back);
+        if let From::Walk(walk) = source {
+            let is_first = is_new || !stored.is_own && walk.meets(connection, stored.run_key)?;
+            counts.listed += u64::from(is_first);
+        }
+    }
+    if listed_more != 0 || newest.is_some() {
+        let sql = "UPDATE checkpoints
+                   SET listed = listed + ?2, newest_started_at = max(coalesce(newest_started_at, ?3), coalesce(?3, newest_started_at))
+                   WHERE connection_key = ?1 AND (?2 <> 0 OR newest_started_at IS NULL OR newest_started_at < ?3)";
+        let newest = newest.as_ref().map(UtcText::as_str);
+        connection.prepare_cached(sql)?.execute(params![connection_key, listed_more, newest])?;
+    }
+    Ok(counts)
+}
+
+enum StoredKind {
+    New,
+    Changed,
+    Unchanged,
+}
+
+struct Stored {
+    run_key: i64,
+    kind: StoredKind,
+    /// Whether the walk that stores it stored it first.
+    is_own: bool,
+    /// Whether it was thought to be unlisted.
+    is_back: bool,
+}
+
+fn store_run(
+    connection: &Connection,
+    connection_key: i64,
+    source: &From<'_>,
+    (raw, fingerprint, run): (&str, &[u8; 16], &Run<'_>),
+    now: &UtcText,
+) -> rusqlite::Result<Stored> {
+    let walk_key = match source {
+        From::Walk(walk) => Some(walk.walk_key),
+        From::Other(_) => None,
+    };
+    let execution = &run.execution;
+    let insert =
+        "INSERT INTO runs (connection_key, id, state, result, started_at, ended_at, duration_ms, extra,
+                                    fingerprint, first_seen_at, walk_key)
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                  ON CONFLICT (connection_key, id) DO NOTHING";
+    let inserted = connection.prepare_cached(insert)?.execute(params![
+        connection_key,
+        run.id,
+        execution.state,
+        execution.result,
+        execution.started_at.as_ref().map(UtcText::as_str),
+        execution.ended_at.as_ref().map(UtcText::as_str),
+        execution.duration_ms(),
+        run.extra,
+        fingerprint,
+        now.as_str(),
+        walk_key,
+    ])?;
+    if inserted == 1 {
+        let run_key = connection.last_insert_rowid();
+        insert_children(connection, run_key, run)?;
+        return Ok(Stored { run_key, kind: StoredKind::New, is_own: true, is_back: false });
+    }
+    let select =
+        "SELECT run_key, fingerprint, state, walk_key, unlisted_at IS NOT NULL, not_found_at IS NOT NULL
+                  FROM runs WHERE connection_key = ?1 AND id = ?2";
+    let (run_key, stored, state, first_walk, is_unlisted, is_not_found): (
+        i64,
+        [u8; 16],
+        Option<String>,
+        Option<i64>,
+        bool,
+        bool,
+    ) = connection.prepare_cached(select)?.query_row(params![connection_key, run.id], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+    })?;
+    let is_back = is_unlisted && matches!(source, From::Walk(_));
+    if is_back || is_not_found && !matches!(source, From::Other(Source::File)) {
+        let sql = "UPDATE runs SET not_found_at = NULL, unlisted_at = iif(?2, NULL, unlisted_at) WHERE run_key = ?1";
+        connection.prepare_cached(sql)?.execute(params![run_key, is_back])?;
+    }
+    let is_older_file = matches!(source, From::Other(Source::File))
+        && state.as_deref() == Some("Completed")
+        && execution.state.as_deref() != Some("Completed");
+    let is_changed =
+        stored != *fingerprint && !is_older_file && change_run(connection, run_key, (raw, fingerprint), now)?;
+    let kind = if is_changed { StoredKind::Changed } else { StoredKind::Unchanged };
+    Ok(Stored { run_key, kind, is_own: first_walk.is_some() && first_walk == walk_key, is_back })
+}
+
+/// Replaces a run's content by what was received, merged; false if it says what is archived already.
+fn change_run(
+    connection: &Connection,
+    run_key: i64,
+    (raw, fingerprint): (&str, &[u8; 16]),
+    now: &UtcText,
+) -> rusqlite::Result<bool> {
+    let archived = normalize::rebuild(&read::run(connection, run_key)?);
+    let merged = normalize::merge(&archived, raw);
+    // Both sides were read as runs before; a merge of two runs is one.
+    let run = normalize::normalize(&merged)
+        .map_err(|reject| rusqlite::Error::ToSqlConversionFailure(reject.into()))?;
+    if normalize::rebuild(&run) == archived {
+        return Ok(false);
+    }
+    let revision = "INSERT INTO revisions (run_key, number, replaced_at, content)
+                    SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3 FROM revisions WHERE run_key = ?1";
+    connection.prepare_cached(revision)?.execute(params![run_key, now.as_str(), archived])?;
+    for table in ["errors", "tasks", "jobs"] {
+        connection.prepare_cached(&format!("DELETE FROM {table} WHERE run_key = ?1"))?.execute([run_key])?;
+    }
+    let execution = &run.execution;
+    let update = "UPDATE runs
+                  SET state = ?2, result = ?3, started_at = ?4, ended_at = ?5, duration_ms = ?6, extra = ?7,
+                      fingerprint = ?8
+                  WHERE run_key = ?1";
+    connection.prepare_cached(update)?.execute(params![
+        run_key,
+        execution.state,
+        execution.result,
+        execution.started_at.as_ref().map(UtcText::as_str),
+        execution.ended_at.as_ref().map(UtcText::as_str),
+        execution.duration_ms(),
+        run.extra,
+        fingerprint,
+    ])?;
+    insert_children(connection, run_key, &run)?;
+    Ok(true)
+}
+
+fn insert_children(connection: &Connection, run_key: i64, run: &Run<'_>) -> rusqlite::Result<()> {
+    const JOB: &str = "INSERT INTO jobs (run_key, job_index, id, state, result, started_at, ended_at,
+                                         duration_ms, connector_type, extra)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    const TASK: &str = "INSERT INTO tasks (run_key, job_index, task_index, id, state, result, started_at,
+                                           ended_at, duration_ms, retry_attempts, export_output_file_id, extra)
+                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    const ERROR: &str = "INSERT INTO errors (run_key, job_index, task_index, error_code, message, details,
+                                             bridge_exit_code, system, phase, category, description_key,
+                                             description, kb_article_link, can_user_fix, extra)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+    for (job_index, job) in (0_i64..).zip(&run.jobs) {
+        let execution = &job.execution;
+        connection.prepare_cached(JOB)?.execute(params![
+            run_key,
+            job_index,
+            job.id,
+            execution.state,
+            execution.result,
+            execution.started_at.as_ref().map(UtcText::as_str),
+            execution.ended_at.as_ref().map(UtcText::as_str),
+            execution.duration_ms(),
+            job.connector_type,
+            job.extra,
+        ])?;
+        for (task_index, task) in (0_i64..).zip(&job.tasks) {
+            let execution = &task.execution;
+            connection.prepare_cached(TASK)?.execute(params![
+                run_key,
+                job_index,
+                task_index,
+                task.id,
+                execution.state,
+                execution.result,
+                execution.started_at.as_ref().map(UtcText::as_str),
+                execution.ended_at.as_ref().map(UtcText::as_str),
+                execution.duration_ms(),
+                task.retry_attempts,
+                task.export_output_file_id,
+                task.extra,
+            ])?;
+            if let Some(error) = &task.error {
+                connection.prepare_cached(ERROR)?.execute(params![
+                    run_key,
+                    job_index,
+                    task_index,
+                    error.error_code,
+                    error.message,
+                    error.details,
+                    error.bridge_exit_code,
+                    error.system,
+                    error.phase,
+                    error.category,
+                    error.description_key,
+                    error.description,
+                    error.kb_article_link,
+                    error.can_user_fix,
+                    error.extra,
+                ])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn end_walk(
+    connection: &Connection,
+    walk: &WalkRecord,
+    end: &WalkEnd,
+    now: &UtcText,
+) -> rusqlite::Result<WalkOutcome> {
+    let key = walk.connection_key;
+    let mut outcome = WalkOutcome {
+        is_complete: end.is_complete,
+        reason: end.reason.clone(),
+        listed: walk.listed,
+        ..WalkOutcome::default()
+    };
+    // Only ids prove: more entries than distinct runs means that one stood at two places.
+    if end.is_complete && end.chained > walk.listed && !walk.is_overflowing {
+        outcome.is_complete = false;
+        outcome.reason = Some("a run was listed twice, so another may be missing".to_owned());
+    }
+    if outcome.is_complete && end.covers_listing {
+        outcome.gap = note_gap(connection, walk, end, now)?;
+        outcome.unlisted = mark_unlisted(connection, walk, now)?;
+    }
+    if outcome.is_complete {
+        let sql = "UPDATE checkpoints
+                   SET settled_run_key = coalesce((SELECT max(run_key) FROM runs), 0),
+                       watermark = max(coalesce(watermark, ?2), coalesce(?2, watermark)),
+                       listing_end = coalesce(?3, listing_end),
+                       full_walk_at = iif(?4, ?5, full_walk_at),
+                       last_run_id = iif(?4, ?6, last_run_id)
+                   WHERE connection_key = ?1";
+        connection.execute(
+            sql,
+            params![
+                key,
+                end.newest_started_at.as_ref().map(UtcText::as_str),
+                end.listing_end,
+                end.covers_listing,
+                walk.started_at.as_str(),
+                end.last_run_id
+            ],
+        )?;
+    }
+    let learned = "UPDATE checkpoints SET listing_order = coalesce(?2, listing_order), page_size = coalesce(?3, page_size)
+                   WHERE connection_key = ?1";
+    connection.execute(learned, params![key, end.order, end.page_size])?;
+    let is_resumable = !outcome.is_complete && !end.is_complete;
+    let checkpoint = end.checkpoint.as_deref().filter(|_| is_resumable);
+    if checkpoint.is_none() {
+        connection.execute("DELETE FROM walk_runs WHERE walk_key = ?1", [walk.walk_key])?;
+    }
+    let sql = "UPDATE walks SET ended_at = ?2, complete = ?3, reason = ?4, checkpoint = ?5, kind = ?6 WHERE walk_key = ?1";
+    connection.execute(
+        sql,
+        params![
+            walk.walk_key,
+            now.as_str(),
+            outcome.is_complete,
+            outcome.reason,
+            checkpoint,
+            kind(end.is_full)
+        ],
+    )?;
+    Ok(outcome)
+}
+
+/// Runs that are archived as listed and were not met: the platform no longer lists them.
+fn mark_unlisted(connection: &Connection, walk: &WalkRecord, now: &UtcText) -> rusqlite::Result<u64> {
+    let key = walk.connection_key;
+    let listed: i64 =
+        connection
+            .query_row("SELECT listed FROM checkpoints WHERE connection_key = ?1", [key], |row| row.get(0))?;
+    // Every run met is archived as listed by now, so equal numbers mean the same runs.
+    if listed.cast_unsigned() == walk.listed || walk.is_overflowing {
+        return Ok(0);
+    }
+    let missed = if walk.is_full {
+        let sql = "UPDATE runs SET unlisted_at = ?3
+                   WHERE connection_key = ?1 AND unlisted_at IS NULL AND walk_key IS NOT ?2
+                     AND NOT EXISTS (SELECT 1 FROM walk_runs
+                                     WHERE walk_runs.walk_key = ?2 AND walk_runs.run_key = runs.run_key)";
+        i64::try_from(connection.execute(sql, params![key, walk.walk_key, now.as_str()])?).unwrap_or(i64::MAX)
+    } else {
+        let sql = "SELECT run_key FROM runs WHERE connection_key = ?1 AND unlisted_at IS NULL AND walk_key IS NOT ?2";
+        let mut statement = connection.prepare(sql)?;
+        let keys: Vec<i64> =
+            statement.query_map([key, walk.walk_key], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        let missed: Vec<i64> = keys.into_iter().filter(|run_key| !walk.met.contains(run_key)).collect();
+        for run_key in &missed {
+            let sql = "UPDATE runs SET unlisted_at = ?2 WHERE run_key = ?1";
+            connection.prepare_cached(sql)?.execute(params![run_key, now.as_str()])?;
+        }
+        i64::try_from(missed.len()).unwrap_or(i64::MAX)
+    };
+    connection.execute(
+        "UPDATE checkpoints SET listed = listed - ?2 WHERE connection_key = ?1",
+        params![key, missed],
+    )?;
+    Ok(missed.cast_unsigned())
+}
+
+/// If everything listed is newer than everything archived before, runs may have come and gone unseen.
+fn note_gap(
+    connection: &Connection,
+    walk: &WalkRecord,
+    end: &WalkEnd,
+    now: &UtcText,
+) -> rusqlite::Result<Option<(UtcText, UtcText)>> {
+    let Some((after, until)) =
+        walk.newest_before.zip(end.oldest_started_at).filter(|(after, until)| until > after)
+    else {
+        return Ok(None);
+    };
+    let sql =
+        "INSERT INTO gaps (connection_key, walk_key, after, until, noticed_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    connection.execute(
+        sql,
+        params![walk.connection_key, walk.walk_key, after.as_str(), until.as_str(), now.as_str()],
+    )?;
+    Ok(Some((after, until)))
+}

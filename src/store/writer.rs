@@ -1,0 +1,96 @@
+//! The one thread that writes, fed by a bounded channel, and its transactions.
+//!
+//! In: closures over the [`Archive`], in order. Out: commits. Work is committed when nothing waits, when
+//! ten thousand runs are in, or after half a second: no more than about a second of work is at risk.
+
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Archive, Result};
+
+/// Runs in one transaction: more gain nothing, fewer cost commits.
+const RUNS_PER_COMMIT: usize = 10_000;
+const TIME_PER_COMMIT: Duration = Duration::from_millis(500);
+/// Pages that may wait for the writer: enough to keep it busy, few enough to bound memory.
+const WAITING: usize = 2;
+
+type Job = Box<dyn FnOnce(&mut Archive) -> Result<()> + Send>;
+
+/// The writer has stopped; [`Writer::finish`] tells why.
+#[derive(Debug, thiserror::Error)]
+#[error("the archive could not be written")]
+pub struct Closed;
+
+/// A handle to the thread that owns the archive.
+#[derive(Debug)]
+pub struct Writer {
+    jobs: mpsc::Sender<Job>,
+    thread: JoinHandle<Result<Archive>>,
+}
+
+impl Writer {
+    /// Hands the archive to a thread of its own.
+    pub fn start(archive: Archive) -> std::io::Result<Self> {
+        let (jobs, waiting) = mpsc::channel(WAITING);
+        let thread =
+            std::thread::Builder::new().name("writer".into()).spawn(move || run(archive, waiting))?;
+        Ok(Self { jobs, thread })
+    }
+
+    /// Has something written; waits only while the channel is full.
+    pub async fn write(
+        &self,
+        job: impl FnOnce(&mut Archive) -> Result<()> + Send + 'static,
+    ) -> std::result::Result<(), Closed> {
+        self.jobs.send(Box::new(job)).await.map_err(|_| Closed)
+    }
+
+    /// Has something written or read, after all that was sent before, and waits for what it gives.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Archive) -> Result<T> + Send + 'static,
+    ) -> std::result::Result<T, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.write(move |archive| {
+            // Nobody waits any more where the asking side has gone.
+            let _ = reply.send(job(archive)?);
+            Ok(())
+        })
+        .await?;
+        answer.await.map_err(|_| Closed)
+    }
+
+    /// Commits all that was sent and gives the archive back, or the error that stopped the writer.
+    pub fn finish(self) -> Result<Archive> {
+        drop(self.jobs);
+        match self.thread.join() {
+            Ok(archive) => archive,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+fn run(mut archive: Archive, mut waiting: mpsc::Receiver<Job>) -> Result<Archive> {
+    let mut began: Option<Instant> = None;
+    while let Some(job) = waiting.blocking_recv() {
+        if began.is_none() {
+            archive.begin()?;
+            began = Some(Instant::now());
+        }
+        if let Err(error) = job(&mut archive) {
+            archive.roll_back();
+            return Err(error);
+        }
+        let is_due = began.is_some_and(|began| began.elapsed() >= TIME_PER_COMMIT);
+        if waiting.is_empty() || is_due || archive.uncommitted() >= RUNS_PER_COMMIT {
+            archive.commit()?;
+            began = None;
+        }
+    }
+    if began.is_some() {
+        archive.commit()?;
+    }
+    Ok(archive)
+}

@@ -1,0 +1,252 @@
+//! What a sync did, for people, programs and the exit code.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::api::{self, Client, Reason};
+use crate::error::ExitCode;
+use crate::store::write::{Counts, WalkOutcome};
+use crate::time::UtcText;
+use crate::walk::Key;
+
+/// How a sync, or one connection's part of it, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Everything is stored.
+    Done,
+    /// Something is stored and something is not.
+    Partial,
+    /// Nothing new could be stored.
+    Failed,
+}
+
+impl Outcome {
+    /// The word for tables, JSON and people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Something that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// In a sentence.
+    pub message: String,
+    /// What the platform's answer means, where it was one.
+    pub reason: Option<Reason>,
+}
+
+/// Counts that the writer's thread adds to.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SharedCounts(Arc<Mutex<Counts>>);
+
+impl SharedCounts {
+    pub(super) fn add(&self, counts: Counts) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).add(counts);
+    }
+
+    fn get(&self) -> Counts {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection's part.
+#[derive(Debug)]
+pub struct ConnectionSummary {
+    /// The platform's id.
+    pub id: String,
+    /// What became of the records.
+    pub counts: Counts,
+    /// Pages received.
+    pub pages: u64,
+    /// Runs that the platform no longer lists, noticed now.
+    pub unlisted: u64,
+    /// Times in which runs may have come and gone unseen, noticed now.
+    pub gaps: Vec<(UtcText, UtcText)>,
+    /// What went wrong.
+    pub problems: Vec<Problem>,
+    pub(super) has_walked_full: bool,
+    pub(super) stored: SharedCounts,
+    pub(super) dry_run_met: HashMap<Key, ()>,
+}
+
+impl ConnectionSummary {
+    pub(super) fn new(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            counts: Counts::default(),
+            pages: 0,
+            unlisted: 0,
+            gaps: Vec::new(),
+            problems: Vec::new(),
+            has_walked_full: false,
+            stored: SharedCounts::default(),
+            dry_run_met: HashMap::new(),
+        }
+    }
+
+    pub(super) fn note_error(&mut self, error: &api::Error) {
+        self.problems.push(Problem { message: error.to_string(), reason: Some(error.reason) });
+    }
+
+    pub(super) fn note_failure(&mut self, message: String) {
+        self.problems.push(Problem { message, reason: None });
+    }
+
+    /// A walk that an error stopped is told by that error.
+    pub(super) fn note_walk(&mut self, is_full: bool, is_stopped: bool, outcome: &WalkOutcome) {
+        self.has_walked_full |= is_full;
+        self.unlisted += outcome.unlisted;
+        self.gaps.extend(outcome.gap);
+        if let (false, false, Some(reason)) = (outcome.is_complete, is_stopped, &outcome.reason) {
+            let message =
+                format!("walking the runs of connection {}: not proved complete: {reason}", self.id);
+            self.problems.push(Problem { message, reason: None });
+        }
+    }
+
+    /// How this connection's part ended.
+    pub fn outcome(&self) -> Outcome {
+        match (self.problems.is_empty() && self.counts.rejected == 0, self.pages) {
+            (true, _) => Outcome::Done,
+            (false, 0) => Outcome::Failed,
+            (false, _) => Outcome::Partial,
+        }
+    }
+}
+
+/// What a sync did.
+#[derive(Debug)]
+pub struct Summary {
+    /// When it began.
+    pub started_at: UtcText,
+    /// How long it took.
+    pub duration_ms: i64,
+    /// Requests sent, retries and token requests included.
+    pub requests: u64,
+    /// Pages received.
+    pub pages: u64,
+    /// What became of the records.
+    pub counts: Counts,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What the process ends with.
+    pub exit_code: ExitCode,
+    /// One for each connection, in the order given.
+    pub connections: Vec<ConnectionSummary>,
+}
+
+impl Summary {
+    pub(super) fn new(
+        started_at: UtcText,
+        ended_at: UtcText,
+        client: &Client,
+        mut connections: Vec<ConnectionSummary>,
+    ) -> Self {
+        let mut counts = Counts::default();
+        for connection in &mut connections {
+            connection.counts.add(connection.stored.get());
+            counts.add(connection.counts);
+        }
+        let outcome = outcome_of_all(&connections);
+        Self {
+            started_at,
+            duration_ms: started_at.milliseconds_until(&ended_at).unwrap_or(0),
+            requests: client.requests(),
+            pages: connections.iter().map(|connection| connection.pages).sum(),
+            counts,
+            outcome,
+            exit_code: exit_code(outcome, &connections, client.was_accepted()),
+            connections,
+        }
+    }
+
+    /// Everything that went wrong, connection by connection.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.connections.iter().flat_map(|connection| &connection.problems)
+    }
+
+    /// Times in which runs may have come and gone unseen, noticed now.
+    pub fn gaps(&self) -> usize {
+        self.connections.iter().map(|connection| connection.gaps.len()).sum()
+    }
+
+    /// Runs that the platform no longer lists, noticed now.
+    pub fn unlisted(&self) -> u64 {
+        self.connections.iter().map(|connection| connection.unlisted).sum()
+    }
+
+    /// The summary as one JSON object; its fields are a contract.
+    pub fn to_json(&self, is_dry_run: bool) -> serde_json::Value {
+        let connections = self.connections.iter().map(|connection| {
+            let gaps = connection
+                .gaps
+                .iter()
+                .map(|(after, until)| serde_json::json!({"after": after, "until": until}));
+            serde_json::json!({
+                "id": connection.id,
+                "outcome": connection.outcome(),
+                "pages": connection.pages,
+                "listed": connection.counts.listed,
+                "new": connection.counts.new,
+                "changed": connection.counts.changed,
+                "unchanged": connection.counts.unchanged,
+                "rejected": connection.counts.rejected,
+                "unlisted": connection.unlisted,
+                "gaps": gaps.collect::<Vec<_>>(),
+                "problems": connection.problems.iter().map(|problem| &problem.message).collect::<Vec<_>>(),
+            })
+        });
+        serde_json::json!({
+            "outcome": self.outcome,
+            "exit_code": self.exit_code.number(),
+            "dry_run": is_dry_run,
+            "started_at": self.started_at,
+            "duration_ms": self.duration_ms,
+            "requests": self.requests,
+            "pages": self.pages,
+            "listed": self.counts.listed,
+            "new": self.counts.new,
+            "changed": self.counts.changed,
+            "unchanged": self.counts.unchanged,
+            "rejected": self.counts.rejected,
+            "connections": connections.collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn outcome_of_all(connections: &[ConnectionSummary]) -> Outcome {
+    let all = |outcome| connections.iter().all(|connection| connection.outcome() == outcome);
+    match () {
+        () if all(Outcome::Done) => Outcome::Done,
+        () if all(Outcome::Failed) => Outcome::Failed,
+        () => Outcome::Partial,
+    }
+}
+
+/// Told by the worst that is true of the whole. Running out of time, and being asked to stop, is done in
+/// part whatever was stored: what is there is whole, and the next sync goes on.
+fn exit_code(outcome: Outcome, connections: &[ConnectionSummary], was_accepted: bool) -> ExitCode {
+    let mut reasons =
+        connections.iter().flat_map(|connection| &connection.problems).map(|problem| problem.reason);
+    match outcome {
+        Outcome::Done => ExitCode::Done,
+        Outcome::Partial => ExitCode::Partial,
+        Outcome::Failed if !was_accepted && reasons.clone().any(|reason| reason == Some(Reason::Refused)) => {
+            ExitCode::Refused
+        }
+        Outcome::Failed
+            if reasons.any(|reason| matches!(reason, Some(Reason::BudgetSpent { .. } | Reason::Stopped))) =>
+        {
+            ExitCode::Partial
+        }
+        Outcome::Failed => ExitCode::Failed,
+    }
+}
