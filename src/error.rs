@@ -1,15 +1,110 @@
-//! stub
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+//! What a command ends with: an exit code and, if it is an error, one line and perhaps a hint.
+//!
+//! In: the error of a module, with its exit code chosen by the command. Out: `error: …` and `hint: …` on
+//! standard error, through the log, so that `--log-format json` holds for them too.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// How the program ends. The numbers are a contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
 pub enum ExitCode {
-    Done,
-    Failed,
-    Usage,
-    Partial,
-    Refused,
-    Held,
+    /// Done.
+    Done = 0,
+    /// Failed; nothing that was stored before is lost.
+    Failed = 1,
+    /// Wrong usage or configuration.
+    Usage = 2,
+    /// Done in part: some connections failed or some records were set aside; the rest is stored.
+    Partial = 3,
+    /// The platform refused the credentials.
+    Refused = 4,
+    /// Another `archive sync` holds this database.
+    Held = 5,
 }
+
 impl ExitCode {
+    /// The number that the shell sees.
     pub fn number(self) -> u8 {
         self as u8
+    }
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        code.number().into()
+    }
+}
+
+/// The error that a command ends with. Display is the whole chain of causes on one line.
+#[derive(Debug)]
+pub struct CommandError {
+    exit: ExitCode,
+    error: anyhow::Error,
+    hint: Option<Cow<'static, str>>,
+}
+
+impl CommandError {
+    /// An error without a hint.
+    pub fn new(exit: ExitCode, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, error: error.into(), hint: None }
+    }
+
+    /// What to do about it, as one sentence without a period.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The exit code.
+    pub fn exit(&self) -> ExitCode {
+        self.exit
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Says the error and its hint on standard error; logging must have been started.
+    pub fn report(&self) {
+        let exit_code = self.exit.number();
+        tracing::error!(target: "run_archive::error", exit_code, hint = self.hint(), "{self}");
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)
+    }
+}
+
+/// What no one has judged yet is a failure: exit code 1.
+impl From<anyhow::Error> for CommandError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(ExitCode::Failed, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn exit_codes_keep_their_numbers() {
+        use ExitCode::{Done, Failed, Held, Partial, Refused, Usage};
+        assert_eq!([Done, Failed, Usage, Partial, Refused, Held].map(ExitCode::number), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn an_error_is_one_line_with_all_its_causes() {
+        let cause = anyhow!("disk full").context("writing page 3").context("syncing connection a");
+        let error = CommandError::from(cause).with_hint("free some space");
+        assert_eq!(error.to_string(), "syncing connection a: writing page 3: disk full");
+        assert_eq!((error.exit(), error.hint()), (ExitCode::Failed, Some("free some space")));
     }
 }

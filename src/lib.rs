@@ -10,10 +10,15 @@
 //! turns settings into an exit code; `emulator` is the platform for demo, tests and benchmarks.
 
 pub mod api;
+pub mod cli;
+pub mod commands;
 pub mod emulator;
 pub mod error;
 pub mod import;
+pub mod logging;
 pub mod normalize;
+pub mod render;
+pub mod settings;
 pub mod store;
 pub mod sync;
 pub mod time;

@@ -1,2 +1,42 @@
-//! x
-fn main() {}
+//! The binary `archive`: arguments, settings, one command, its exit code.
+
+use std::process::ExitCode;
+
+use indicatif::MultiProgress;
+use run_archive::cli::{self, Cli, Command};
+use run_archive::settings::{self, Environment, Talk};
+use run_archive::{commands, error, logging};
+
+fn main() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // Help, the version, or a usage error; where nobody reads it there is no one to tell.
+            usage.print().ok();
+            return u8::try_from(usage.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+    };
+    let environment = Environment::of_process();
+    let progress = logging::start(&Talk::new(&cli.global, &environment));
+    match run(cli, &environment, &progress) {
+        Ok(code) => code.into(),
+        Err(error) => {
+            error.report();
+            error.exit().into()
+        }
+    }
+}
+
+fn run(
+    cli: Cli,
+    environment: &Environment,
+    progress: &MultiProgress,
+) -> Result<error::ExitCode, error::CommandError> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Sync(typed) => commands::sync(settings::Sync::new(global, &typed, environment)?, progress),
+        Command::Import(typed) => commands::import(settings::Import::new(global, &typed, environment)?),
+        Command::Status(typed) => commands::status(settings::Status::new(global, &typed, environment)?),
+        Command::Demo(_) => commands::demo(settings::Demo::new(global, environment)?),
+    }
+}

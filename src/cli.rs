@@ -1,0 +1,386 @@
+//! The command line: clap types and the texts that `--help` prints.
+//!
+//! In: arguments. Out: what was typed, not yet what was meant: defaults, the environment and the
+//! configuration file are joined in [`settings`](crate::settings). No input, no output.
+
+use std::ffi::OsString;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+/// Runs asked for in one page.
+pub const PAGE_SIZES: RangeInclusive<u32> = 1..=10_000;
+/// Pages, or connections, at a time.
+pub const AT_A_TIME: RangeInclusive<u32> = 1..=64;
+/// The longest time budget.
+pub const MAX_TIME_BUDGET: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+const CONNECTION: &str = "Connection options";
+const SPEED: &str = "Speed";
+const OUTPUT: &str = "Output";
+const GLOBAL: &str = "Global options";
+
+const AFTER_HELP: &str = "\
+Examples:
+  archive demo                                    see what it does; nothing to configure
+  archive sync --connection ID                    fetch what is new into the archive
+  archive status                                  how fresh is the archive?
+
+Without --db and ARCHIVE_DB the archive is archive/archive.db in your data folder
+(~/.local/share on Linux).";
+
+const SYNC_AFTER_HELP: &str = "\
+Credentials come from the environment or from files named in the configuration, never from here:
+  ITP_ACCESS_TOKEN                                        a ready bearer token, or
+  ITP_SERVICE_CLIENT_ID and ITP_SERVICE_CLIENT_SECRET     a service application
+
+Examples:
+  archive sync --connection 3fa85f64-5717-4562-b3fc-2c963f66afa6
+  archive sync --config /etc/archive.toml --format json
+In a crontab, mail only when something is wrong:
+  15 * * * *  archive -q sync --config /etc/archive.toml
+
+Exit codes:
+  0  done
+  1  failed; nothing that was stored before is lost
+  2  wrong usage or configuration
+  3  done in part: a connection failed, the time ran out or records were set aside;
+     the rest is stored
+  4  the platform refused the credentials
+  5  another 'archive sync' holds this database";
+
+const IMPORT_AFTER_HELP: &str = "\
+Examples:
+  archive import page-1.json page-2.json
+  curl … | archive import --connection ID -
+
+Pages are what the platform's run listing answers, in UTF-8 or UTF-16. The same pages may be imported
+again: runs that did not change are not written.";
+
+const STATUS_AFTER_HELP: &str = "\
+Examples:
+  archive status
+  archive status --format json --connection ID";
+
+const DEMO_AFTER_HELP: &str = "\
+Examples:
+  archive demo
+  archive demo --db demo.db                       keep the archive in this file; it must not exist yet";
+
+/// Keeps the history of iTwin Platform Export runs in one SQLite file.
+#[derive(Debug, Parser)]
+#[command(name = "archive", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// What all commands understand.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What all commands understand.
+#[derive(Debug, Default, Args)]
+pub struct Global {
+    /// The archive, one SQLite file [env: ARCHIVE_DB]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
+    pub db: Option<PathBuf>,
+    /// The configuration file [env: ARCHIVE_CONFIG] [default: archive/archive.toml in your
+    /// configuration folder]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
+    pub config: Option<PathBuf>,
+    /// Say more on standard error; -vv even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = GLOBAL)]
+    pub verbose: u8,
+    /// Say nothing unless something is wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = GLOBAL)]
+    pub quiet: bool,
+    /// Color messages (NO_COLOR is obeyed) [default: auto]
+    #[arg(long, global = true, value_name = "WHEN", help_heading = GLOBAL)]
+    pub color: Option<Color>,
+    /// Messages as text, or each as a line of JSON [default: text]
+    #[arg(long, global = true, value_name = "FORMAT", help_heading = GLOBAL)]
+    pub log_format: Option<LogFormat>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring the archive up to date with the platform
+    Sync(Sync),
+    /// Store runs from saved JSON pages
+    Import(Import),
+    /// Show how fresh the archive is, per connection
+    Status(Status),
+    /// See it work against an emulated platform; nothing to configure
+    ///
+    /// Starts an emulated platform on this machine, syncs it as the real one, lets a week pass, syncs
+    /// again, and says how to look at what was stored. Needs no network and no credentials.
+    Demo(Demo),
+}
+
+/// Bring the archive up to date with the platform
+///
+/// Fetches the runs that are new or may have changed and stores them. Safe to interrupt at any time and
+/// to run as often as you like: what is stored stays, and the next sync goes on from there.
+#[derive(Debug, Default, Args)]
+#[command(after_help = SYNC_AFTER_HELP)]
+pub struct Sync {
+    /// A connection to archive; repeat for more [default: `connections` in the configuration file]
+    #[arg(long = "connection", value_name = "ID", allow_hyphen_values = true, help_heading = CONNECTION)]
+    pub connections: Vec<String>,
+    /// Walk the whole listing, not only what is new (done every 7 days anyway: `full_every`)
+    #[arg(long, help_heading = CONNECTION)]
+    pub full: bool,
+    /// Fetch, compare and count, but store nothing
+    #[arg(long, help_heading = CONNECTION)]
+    pub dry_run: bool,
+    /// Runs to ask for in one page, 1 to 10000; fewer where the platform gives fewer [default: 1000]
+    #[arg(long, value_name = "N", help_heading = SPEED,
+          value_parser = |text: &str| parse_number(text, &PAGE_SIZES))]
+    pub page_size: Option<u32>,
+    /// Pages of one connection to fetch at a time, 1 to 64 [default: 4]
+    #[arg(long, value_name = "N", help_heading = SPEED,
+          value_parser = |text: &str| parse_number(text, &AT_A_TIME))]
+    pub pages_in_flight: Option<u32>,
+    /// Connections to fetch at a time, 1 to 64 [default: 4]
+    #[arg(long, value_name = "N", help_heading = SPEED,
+          value_parser = |text: &str| parse_number(text, &AT_A_TIME))]
+    pub concurrency: Option<u32>,
+    /// Stop after this time, keep what came and leave with exit code 3; such as 90s, 20m [default: 1h]
+    #[arg(long, value_name = "DURATION", help_heading = SPEED, value_parser = parse_time_budget)]
+    pub time_budget: Option<Duration>,
+    /// The summary: one line on standard error, or JSON on standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
+    pub format: SummaryFormat,
+}
+
+/// Store runs from saved JSON pages
+///
+/// The same as sync, from files instead of the platform.
+#[derive(Debug, Args)]
+#[command(after_help = IMPORT_AFTER_HELP)]
+pub struct Import {
+    /// Files with one JSON page each; - reads standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The connection of pages that do not name one
+    #[arg(long, value_name = "ID", allow_hyphen_values = true, help_heading = CONNECTION)]
+    pub connection: Option<String>,
+    /// The summary: one line on standard error, or JSON on standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
+    pub format: SummaryFormat,
+}
+
+/// Show how fresh the archive is, per connection
+///
+/// When each connection was last synced, how many runs are stored, what is unfinished and what went
+/// wrong last. Asks the platform nothing.
+#[derive(Debug, Default, Args)]
+#[command(after_help = STATUS_AFTER_HELP)]
+pub struct Status {
+    /// Only this connection; repeat for more [default: all that are archived]
+    #[arg(long = "connection", value_name = "ID", allow_hyphen_values = true, help_heading = CONNECTION)]
+    pub connections: Vec<String>,
+    /// A table to read, or JSON for programs
+    #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = OUTPUT)]
+    pub format: StatusFormat,
+}
+
+/// See it work against an emulated platform; nothing to configure
+#[derive(Debug, Default, Args)]
+#[command(after_help = DEMO_AFTER_HELP)]
+pub struct Demo {}
+
+/// How the result of a sync or an import is told.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SummaryFormat {
+    /// One line for people.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// How the status is told.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    /// A table for people.
+    #[default]
+    Table,
+    /// JSON.
+    Json,
+}
+
+/// Whether messages are colored.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How messages on standard error are written.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Reads the arguments, the program's name first.
+///
+/// # Errors
+/// A usage error, or a request for help or for the version: clap's own type, which prints itself and
+/// knows its exit code.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(value) = find_flag_as_connection(&arguments) {
+        let message = format!(
+            "'--connection' is followed by '{value}', which looks like another option\n\n  \
+             tip: if '{value}' is the connection's id, write '--connection={value}'"
+        );
+        let mut command = Cli::command();
+        command.build();
+        return Err(command.error(ErrorKind::InvalidValue, message));
+    }
+    Cli::try_parse_from(arguments)
+}
+
+/// What follows `--connection` if it begins with `--`. Ids may begin with one hyphen, so clap takes any
+/// value; without this, `--connection --full` would look for a connection named `--full`.
+fn find_flag_as_connection(arguments: &[OsString]) -> Option<String> {
+    let end = arguments.iter().position(|argument| argument == "--");
+    // One more: `--connection --` is wrong too.
+    let options = &arguments[..end.map_or(arguments.len(), |end| end + 1)];
+    options.windows(2).find_map(|pair| {
+        let value = pair[1].to_string_lossy();
+        (pair[0] == "--connection" && value.starts_with("--")).then(|| value.into_owned())
+    })
+}
+
+fn parse_number(text: &str, range: &RangeInclusive<u32>) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("a whole number from {} to {} is needed", range.start(), range.end()))
+}
+
+/// A length of time in words such as `90s` or `1h 30m`, as a time budget may be.
+pub fn parse_time_budget(text: &str) -> Result<Duration, String> {
+    let length = parse_duration(text)?;
+    match length {
+        Duration::ZERO => Err("no time is left for anything".to_owned()),
+        _ if length > MAX_TIME_BUDGET => Err("that is longer than a year".to_owned()),
+        _ => Ok(length),
+    }
+}
+
+/// A length of time in words such as `90s` or `7d`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error} (write it like 90s, 20m or 1h 30m)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Cli, clap::Error> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    fn sync(line: &str) -> Sync {
+        match read(line).unwrap().command {
+            Command::Sync(sync) => sync,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refusal(line: &str) -> String {
+        let error = read(line).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{error}");
+        error.to_string()
+    }
+
+    #[test]
+    fn clap_finds_no_fault_in_the_definitions() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_connection_may_begin_with_a_hyphen() {
+        let typed = sync("archive sync --connection -aB_9 --connection=--x --full");
+        assert_eq!(typed.connections, ["-aB_9", "--x"]);
+        assert!(typed.full);
+    }
+
+    #[test]
+    fn an_option_is_not_taken_for_a_connection() {
+        for line in ["archive sync --connection --full", "archive status --connection --db x"] {
+            let text = refusal(line);
+            assert!(text.contains("write '--connection=--"), "{text}");
+        }
+        refusal("archive sync --connection");
+        refusal("archive sync --connection --");
+        let import = read("archive import -- --connection --full").unwrap();
+        assert!(matches!(import.command, Command::Import(Import { files, .. }) if files.len() == 2));
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_usage_errors_that_name_the_range() {
+        assert_eq!(sync("archive sync --page-size 10000").page_size, Some(10_000));
+        assert!(refusal("archive sync --page-size 10001").contains("1 to 10000"));
+        assert!(refusal("archive sync --page-size 0").contains("--page-size"));
+        assert!(refusal("archive sync --pages-in-flight 0").contains("1 to 64"));
+        assert!(refusal("archive sync --concurrency many").contains("1 to 64"));
+    }
+
+    #[test]
+    fn a_time_budget_is_a_length_with_a_unit() {
+        assert_eq!(sync("archive sync --time-budget 90s").time_budget, Some(Duration::from_secs(90)));
+        for line in ["90", "0s", "soon", "9999y"] {
+            refusal(&format!("archive sync --time-budget {line}"));
+        }
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_command() {
+        for line in ["archive -vv --db a.db status", "archive status -vv --db a.db"] {
+            let global = read(line).unwrap().global;
+            assert_eq!((global.verbose, global.db), (2, Some(PathBuf::from("a.db"))), "{line}");
+        }
+    }
+
+    #[test]
+    fn quiet_and_verbose_exclude_each_other() {
+        refusal("archive sync -q -v");
+        refusal("archive -q -v sync");
+    }
+
+    #[test]
+    fn import_needs_a_file_and_takes_standard_input() {
+        refusal("archive import");
+        let import = read("archive import - --connection -x").unwrap();
+        assert!(
+            matches!(import.command, Command::Import(Import { files, .. }) if files == [PathBuf::from("-")])
+        );
+    }
+
+    #[test]
+    fn help_of_sync_tells_every_exit_code_and_where_credentials_come_from() {
+        let help = read("archive sync --help").unwrap_err();
+        assert_eq!(help.exit_code(), 0);
+        let help = help.to_string();
+        for text in ["  0  done", "  5  another", "ITP_ACCESS_TOKEN", "[default: 1000]", "Speed:", "Output:"]
+        {
+            assert!(help.contains(text), "{text} is missing in:\n{help}");
+        }
+    }
+}

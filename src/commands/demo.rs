@@ -1,0 +1,114 @@
+//! `archive demo`: an emulated platform on loopback, real syncs against it, nothing to configure.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::Utc;
+
+use super::sync::run_async;
+use crate::api::{self, Client, Credentials};
+use crate::emulator::{Emulator, history};
+use crate::error::{CommandError, ExitCode};
+use crate::render::{self, Column, Screen, Table, render_count, render_duration};
+use crate::settings;
+use crate::store::{Archive, Reader};
+use crate::sync::{self, Options, Summary, now};
+
+/// Any number gives another history; this one is told in the README.
+const SEED: u64 = 2;
+
+/// Shows what the program does, on a platform of its own.
+pub fn demo(settings: settings::Demo) -> Result<ExitCode, CommandError> {
+    let path = settings.db.map_or_else(new_file, Ok)?;
+    let end = Utc::now();
+    let week = chrono::TimeDelta::days(7);
+    let emulator =
+        Emulator::start(history::platform(end - week, SEED)).context("starting the emulated platform")?;
+    let (connections, runs) = {
+        let mut platform = emulator.platform();
+        // Many small pages, as the platform's documentation shows them.
+        platform.faults.page_cap = Some(50);
+        let runs: usize = platform.connections.values().map(|connection| connection.listing.len()).sum();
+        (platform.connections.len() as u64, runs as u64)
+    };
+    render::print(&format!(
+        "An emulated platform at {} lists {} of {}.\n",
+        emulator.url(),
+        super::counted(runs, "run"),
+        super::counted(connections, "connection"),
+    ))?;
+    let first = sync_demo(&emulator, &path, settings.cache_mib)?;
+    render::print(&told("First sync:    ", &first))?;
+    history::advance(&mut emulator.platform(), end - week, end, SEED);
+    let second = sync_demo(&emulator, &path, settings.cache_mib)?;
+    render::print(&told("A week later:  ", &second))?;
+    render::print(&stored(&path)?)?;
+    Ok(first.exit_code.max(second.exit_code))
+}
+
+/// A file in a new folder of its own.
+fn new_file() -> anyhow::Result<PathBuf> {
+    let folder = std::env::temp_dir();
+    for number in 1..=9_999 {
+        let path = folder.join(format!("archive-demo-{number}"));
+        match std::fs::create_dir(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            created => {
+                created.with_context(|| format!("creating {}", path.display()))?;
+                return Ok(path.join("archive.db"));
+            }
+        }
+    }
+    anyhow::bail!("{} is full of demos; remove its archive-demo folders", folder.display())
+}
+
+fn sync_demo(emulator: &Emulator, path: &Path, cache_mib: u32) -> Result<Summary, CommandError> {
+    let url: url::Url = emulator.url().parse().context("the emulator's address")?;
+    let connections = emulator.platform().connections.keys().map(|id| id.parse()).collect::<Result<_, _>>();
+    let options = Options {
+        connections: connections.context("the emulator's connections")?,
+        full: false,
+        page_size: 1_000,
+        is_page_size_given: false,
+        pages_in_flight: 4,
+        concurrency: 4,
+        full_every: Duration::from_secs(7 * 86_400),
+    };
+    run_async(async {
+        let credentials = Credentials::Token("emulated-token".to_owned().into());
+        let client = Client::new(api::Options::new(url.clone(), url, credentials))?;
+        let archive = Archive::open(path, cache_mib)?;
+        Ok(sync::sync(client, archive, options, Arc::default()).await?)
+    })?
+}
+
+fn told(when: &str, summary: &Summary) -> String {
+    format!(
+        "{when}{} new, {} changed, {}; {} in {}\n",
+        super::counted(summary.counts.new, "run"),
+        render_count(summary.counts.changed),
+        summary.outcome.as_str(),
+        super::counted(summary.requests, "request"),
+        render_duration(Duration::from_millis(summary.duration_ms.unsigned_abs())),
+    )
+}
+
+/// What is in the file now, and how to look at it.
+fn stored(path: &Path) -> Result<String, CommandError> {
+    let (reader, screen) = (Reader::open(path)?, Screen::of_stdout());
+    let rows = reader.read_table_sizes()?.into_iter().map(|(name, rows)| vec![name, render_count(rows)]);
+    let tables = Table { columns: vec![Column::text("table"), Column::number("rows")], rows: rows.collect() };
+    let status = super::status::to_text(&reader.read_status()?, None, &now(), screen);
+    let path = path.display();
+    Ok(format!(
+        "\n{status}\n{}\nThe archive is {path}. To look further:\n\n  \
+         archive status --db {path}\n  \
+         sqlite3 -box {path} \\\n    \
+         \"SELECT description_key, count(*) AS tasks, max(started_at) AS last_seen\n     \
+         FROM errors JOIN tasks USING (run_key, job_index, task_index)\n     \
+         GROUP BY description_key ORDER BY tasks DESC\"\n",
+        tables.render(screen),
+    ))
+}

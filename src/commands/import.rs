@@ -1,0 +1,55 @@
+//! `archive import`: saved pages from files and standard input.
+
+use std::io::Read as _;
+
+use crate::error::{CommandError, ExitCode};
+use crate::import::{self, Problem, Saved, Summary};
+use crate::render::render_count;
+use crate::settings::{self, Format, Input};
+
+/// Imports saved pages.
+pub fn import(settings: settings::Import) -> Result<ExitCode, CommandError> {
+    let files = settings.files.iter().map(read);
+    let summary = import::import(&settings.db, settings.cache_mib, settings.connection.as_ref(), files)?;
+    let exit_code = exit_code(&summary);
+    for problem in &summary.problems {
+        tracing::error!("{problem}");
+    }
+    let counts = summary.counts;
+    tracing::info!(
+        target: "run_archive::summary",
+        "{}: {} from {}, {} new, {} changed, {} unchanged, {} set aside",
+        if exit_code == ExitCode::Done { "done" } else if summary.pages > 0 { "partial" } else { "failed" },
+        super::counted(summary.pages, "page"),
+        super::counted(summary.files, "file"),
+        render_count(counts.new),
+        render_count(counts.changed),
+        render_count(counts.unchanged),
+        render_count(counts.rejected),
+    );
+    if settings.format == Format::Json {
+        super::print_json(&summary.to_json(exit_code.number()))?;
+    }
+    Ok(exit_code)
+}
+
+fn read(source: &Input) -> Saved {
+    match source {
+        Input::Stdin => {
+            let mut bytes = Vec::new();
+            let read = std::io::stdin().lock().read_to_end(&mut bytes);
+            Saved { name: source.to_string(), bytes: read.map(|_| bytes) }
+        }
+        Input::File(path) => Saved { name: source.to_string(), bytes: std::fs::read(path) },
+    }
+}
+
+fn exit_code(summary: &Summary) -> ExitCode {
+    let is_usage = |problem: &Problem| matches!(problem, Problem::NoConnection(_));
+    match summary {
+        Summary { problems, counts, .. } if problems.is_empty() && counts.rejected == 0 => ExitCode::Done,
+        Summary { pages: 0, problems, .. } if problems.iter().any(is_usage) => ExitCode::Usage,
+        Summary { pages: 0, .. } => ExitCode::Failed,
+        _ => ExitCode::Partial,
+    }
+}

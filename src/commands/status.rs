@@ -1,0 +1,135 @@
+//! `archive status`: per connection how fresh, how many runs, what is unfinished, the last problem.
+
+use serde_json::{Value, json};
+
+use crate::error::{CommandError, ExitCode};
+use crate::render::{self, Column, Screen, Table, clean, render_count};
+use crate::settings::{self, Format};
+use crate::store::Reader;
+use crate::store::read::{ConnectionStatus, LastSync};
+use crate::sync::now;
+use crate::time::{UtcText, ago};
+
+/// Shows what is archived and how fresh it is.
+pub fn status(settings: settings::Status) -> Result<ExitCode, CommandError> {
+    let reader = Reader::open(&settings.db)?;
+    let mut connections = reader.read_status()?;
+    for wanted in &settings.connections {
+        if !connections.iter().any(|connection| connection.id == wanted.as_str()) {
+            let error = anyhow::anyhow!("connection {wanted} is not in this archive");
+            return Err(CommandError::new(ExitCode::Usage, error));
+        }
+    }
+    if !settings.connections.is_empty() {
+        connections
+            .retain(|connection| settings.connections.iter().any(|wanted| wanted.as_str() == connection.id));
+    }
+    let last_sync = reader.read_last_sync()?;
+    match settings.format {
+        Format::Json => super::print_json(&to_json(&connections, last_sync.as_ref()))?,
+        Format::Text => {
+            render::print(&to_text(&connections, last_sync.as_ref(), &now(), Screen::of_stdout()))?
+        }
+    }
+    Ok(ExitCode::Done)
+}
+
+/// The status as one JSON object; its fields are a contract.
+fn to_json(connections: &[ConnectionStatus], last_sync: Option<&LastSync>) -> Value {
+    let connections = connections.iter().map(|connection| {
+        json!({
+            "id": connection.id,
+            "display_name": connection.display_name,
+            "runs": connection.runs,
+            "unlisted_runs": connection.unlisted_runs,
+            "unfinished": connection.unfinished,
+            "rejects": connection.rejects,
+            "gaps": connection.gaps,
+            "newest_started_at": connection.newest_started_at,
+            "complete_as_of": connection.complete_as_of,
+            "last_problem": connection.last_problem,
+            "unlisted_at": connection.unlisted_at,
+        })
+    });
+    let last_sync = last_sync.map(|sync| {
+        json!({
+            "command": sync.command,
+            "started_at": sync.started_at,
+            "ended_at": sync.ended_at,
+            "outcome": sync.outcome,
+            "problem": sync.problem,
+        })
+    });
+    json!({ "connections": connections.collect::<Vec<_>>(), "last_sync": last_sync })
+}
+
+/// The status for a terminal: a table, then what needs a sentence.
+pub(super) fn to_text(
+    connections: &[ConnectionStatus],
+    last_sync: Option<&LastSync>,
+    now: &UtcText,
+    screen: Screen,
+) -> String {
+    let since = |time: &Option<String>| {
+        time.as_deref()
+            .and_then(UtcText::from_stored)
+            .map_or_else(|| "never".to_owned(), |time| ago(&time, now))
+    };
+    let rows = connections.iter().map(|connection| {
+        vec![
+            clean(connection.display_name.as_deref().unwrap_or(&connection.id)).into_owned(),
+            render_count(connection.runs),
+            render_count(connection.unfinished),
+            since(&connection.newest_started_at),
+            since(&connection.complete_as_of),
+        ]
+    });
+    let table = Table {
+        columns: vec![
+            Column::text("connection"),
+            Column::number("runs"),
+            Column::number("unfinished"),
+            Column::text("newest run"),
+            Column::text("complete as of"),
+        ],
+        rows: rows.collect(),
+    };
+    let mut text = if connections.is_empty() {
+        "no connection is archived yet\n".to_owned()
+    } else {
+        table.render(screen)
+    };
+    for connection in connections {
+        let name = clean(connection.display_name.as_deref().unwrap_or(&connection.id));
+        let mut note = |sentence: String| text.push_str(&format!("{name}: {sentence}\n"));
+        if let Some(problem) = &connection.last_problem {
+            note(format!("last walk not complete: {}", clean(problem)));
+        }
+        if connection.unlisted_at.is_some() {
+            note("the platform no longer knows this connection; its runs stay archived".to_owned());
+        }
+        if connection.unlisted_runs > 0 {
+            note(format!(
+                "{} no longer listed by the platform",
+                super::counted(connection.unlisted_runs, "run")
+            ));
+        }
+        if connection.rejects > 0 {
+            note(format!("{} set aside in the table rejects", super::counted(connection.rejects, "record")));
+        }
+        if connection.gaps > 0 {
+            note(format!(
+                "{} in which runs may have come and gone unseen",
+                super::counted(connection.gaps, "gap")
+            ));
+        }
+    }
+    if let Some(sync) = last_sync {
+        let began = UtcText::from_stored(&sync.started_at).map(|time| ago(&time, now)).unwrap_or_default();
+        text.push_str(&format!("last {}: {}, {began}\n", sync.command, sync.outcome));
+        if let Some(problem) = &sync.problem {
+            text.push_str(&format!("  {}\n", clean(problem)));
+        }
+    }
+    text
+}
