@@ -158,7 +158,7 @@ impl Archive {
         let sqlite = |error: rusqlite::Error| Error::from_sqlite(path, &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
-        prepare_connection(&connection, cache_mib).map_err(sqlite)?;
+        prepare_connection(&connection).map_err(sqlite)?;
         if is_new {
             // These stand in the header's first write, before anything could be interrupted.
             connection.pragma_update(None, "page_size", PAGE_SIZE).map_err(sqlite)?;
@@ -169,6 +169,8 @@ impl Archive {
         // Enough with a log: a power cut may undo the last commits, whole, and harms nothing else.
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(sqlite)?;
         connection.pragma_update(None, "wal_autocheckpoint", PAGES_PER_CHECKPOINT).map_err(sqlite)?;
+        // SQLite counts pages: the size in bytes holds only once the size of a page is known.
+        connection.pragma_update(None, "cache_size", -i64::from(cache_mib) * 1_024).map_err(sqlite)?;
         migrate(&mut connection, path)?;
         touch_every_table(&connection).map_err(sqlite)?;
         Ok(Self { connection, path: path.to_owned(), uncommitted: 0, walks: HashMap::new(), _lock: lock })
@@ -202,7 +204,7 @@ impl Reader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open = || {
             let connection = Connection::open_with_flags(path, flags)?;
-            prepare_connection(&connection, 16)?;
+            prepare_connection(&connection)?;
             version(&connection).map(|found| (connection, found))
         };
         let (connection, found) = match open() {
@@ -239,15 +241,14 @@ fn open_unwritable_folder(path: &Path) -> rusqlite::Result<(Connection, i64)> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(uri, flags)?;
-    prepare_connection(&connection, 16)?;
+    prepare_connection(&connection)?;
     version(&connection).map(|found| (connection, found))
 }
 
 /// What every connection is set to.
-fn prepare_connection(connection: &Connection, cache_mib: u32) -> rusqlite::Result<()> {
+fn prepare_connection(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
-    connection.pragma_update(None, "cache_size", -i64::from(cache_mib) * 1_024)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // Nothing stored in the file may make this program run more than SQL.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
