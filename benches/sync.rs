@@ -137,7 +137,7 @@ fn nothing_new(runs: u64) -> Result<(), Box<dyn Error>> {
         emulator.clear_requests();
         let times = 20;
         // The shell's `times` tells its children's processor time to the millisecond.
-        let script = format!("for i in $(seq {times}); do \"$@\" || exit; done; times | tail -1");
+        let script = format!("for i in $(seq {times}); do \"$@\" || exit; done; times");
         let sync = sync(&emulator, &path);
         let mut shell = Command::new("bash");
         shell.args(["-c", &script, "bash"]).arg(sync.get_program()).args(sync.get_args());
@@ -145,8 +145,9 @@ fn nothing_new(runs: u64) -> Result<(), Box<dyn Error>> {
             shell.env(name, value.unwrap_or_default());
         }
         let output = shell.stderr(Stdio::inherit()).output()?;
+        // The second line is the children's: user and system time.
         let text = String::from_utf8(output.stdout)?;
-        let spent: f64 = text.split_whitespace().filter_map(seconds).sum();
+        let spent: f64 = text.lines().last().unwrap_or_default().split_whitespace().filter_map(seconds).sum();
         say(&format!(
             "nothing new: {:.1} ms of processor time and {} request for {runs} archived runs ({order:?})",
             spent * 1_000.0 / f64::from(times),

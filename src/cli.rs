@@ -25,17 +25,18 @@ const GLOBAL: &str = "Global options";
 
 const AFTER_HELP: &str = "\
 Examples:
-  archive demo                                    see what it does; nothing to configure
-  archive sync --connection ID                    fetch what is new into the archive
-  archive status                                  how fresh is the archive?
+  archive demo                    see what it does; nothing to configure
+  archive sync --connection ID    fetch what is new into the archive
+  archive status                  how fresh is the archive?
 
 Without --db and ARCHIVE_DB the archive is archive/archive.db in your data folder
 (~/.local/share on Linux).";
 
 const SYNC_AFTER_HELP: &str = "\
-Credentials come from the environment or from files named in the configuration, never from here:
-  ITP_ACCESS_TOKEN                                        a ready bearer token, or
-  ITP_SERVICE_CLIENT_ID and ITP_SERVICE_CLIENT_SECRET     a service application
+Credentials come from the environment, or from files that the configuration names:
+  ITP_ACCESS_TOKEN             a ready bearer token, or both of
+  ITP_SERVICE_CLIENT_ID        a service application's id and
+  ITP_SERVICE_CLIENT_SECRET    its secret
 
 Examples:
   archive sync --connection 3fa85f64-5717-4562-b3fc-2c963f66afa6
@@ -57,8 +58,8 @@ Examples:
   archive import page-1.json page-2.json
   curl … | archive import --connection ID -
 
-Pages are what the platform's run listing answers, in UTF-8 or UTF-16. The same pages may be imported
-again: runs that did not change are not written.";
+Pages are what the platform's run listing answers, in UTF-8 or UTF-16. The same
+pages may be imported again: runs that did not change are not written.";
 
 const STATUS_AFTER_HELP: &str = "\
 Examples:
@@ -67,8 +68,8 @@ Examples:
 
 const DEMO_AFTER_HELP: &str = "\
 Examples:
-  archive demo
-  archive demo --db demo.db                       keep the archive in this file; it must not exist yet";
+  archive demo                    into a new file, and says where it is
+  archive demo --db demo.db       into this file, which must not exist yet";
 
 /// Keeps the history of iTwin Platform Export runs in one SQLite file.
 #[derive(Debug, Parser)]
@@ -110,10 +111,18 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Bring the archive up to date with the platform
+    ///
+    /// Fetches the runs that are new or may have changed and stores them. Safe to interrupt at any time
+    /// and to run as often as you like: what is stored stays, and the next sync goes on from there.
     Sync(Sync),
     /// Store runs from saved JSON pages
+    ///
+    /// The same as sync, from files instead of the platform. Needs no credentials.
     Import(Import),
     /// Show how fresh the archive is, per connection
+    ///
+    /// When each connection was last synced, how many runs are stored, what is unfinished and what went
+    /// wrong last. Asks the platform nothing.
     Status(Status),
     /// See it work against an emulated platform; nothing to configure
     ///
@@ -122,10 +131,7 @@ pub enum Command {
     Demo(Demo),
 }
 
-/// Bring the archive up to date with the platform
-///
-/// Fetches the runs that are new or may have changed and stores them. Safe to interrupt at any time and
-/// to run as often as you like: what is stored stays, and the next sync goes on from there.
+/// What was typed after `archive sync`.
 #[derive(Debug, Default, Args)]
 #[command(after_help = SYNC_AFTER_HELP)]
 pub struct Sync {
@@ -153,14 +159,12 @@ pub struct Sync {
     /// Stop after this time, keep what came and leave with exit code 3; such as 90s, 20m [default: 1h]
     #[arg(long, value_name = "DURATION", help_heading = SPEED, value_parser = parse_time_budget)]
     pub time_budget: Option<Duration>,
-    /// The summary: one line on standard error, or JSON on standard output
+    /// How the summary is told
     #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
     pub format: SummaryFormat,
 }
 
-/// Store runs from saved JSON pages
-///
-/// The same as sync, from files instead of the platform.
+/// What was typed after `archive import`.
 #[derive(Debug, Args)]
 #[command(after_help = IMPORT_AFTER_HELP)]
 pub struct Import {
@@ -170,27 +174,24 @@ pub struct Import {
     /// The connection of pages that do not name one
     #[arg(long, value_name = "ID", allow_hyphen_values = true, help_heading = CONNECTION)]
     pub connection: Option<String>,
-    /// The summary: one line on standard error, or JSON on standard output
+    /// How the summary is told
     #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
     pub format: SummaryFormat,
 }
 
-/// Show how fresh the archive is, per connection
-///
-/// When each connection was last synced, how many runs are stored, what is unfinished and what went
-/// wrong last. Asks the platform nothing.
+/// What was typed after `archive status`.
 #[derive(Debug, Default, Args)]
 #[command(after_help = STATUS_AFTER_HELP)]
 pub struct Status {
     /// Only this connection; repeat for more [default: all that are archived]
     #[arg(long = "connection", value_name = "ID", allow_hyphen_values = true, help_heading = CONNECTION)]
     pub connections: Vec<String>,
-    /// A table to read, or JSON for programs
+    /// How it is told
     #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = OUTPUT)]
     pub format: StatusFormat,
 }
 
-/// See it work against an emulated platform; nothing to configure
+/// What was typed after `archive demo`: nothing but global options.
 #[derive(Debug, Default, Args)]
 #[command(after_help = DEMO_AFTER_HELP)]
 pub struct Demo {}
@@ -198,42 +199,42 @@ pub struct Demo {}
 /// How the result of a sync or an import is told.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SummaryFormat {
-    /// One line for people.
+    /// One line on standard error
     #[default]
     Text,
-    /// One JSON object.
+    /// One JSON object on standard output
     Json,
 }
 
 /// How the status is told.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum StatusFormat {
-    /// A table for people.
+    /// A table for people
     #[default]
     Table,
-    /// JSON.
+    /// JSON for programs
     Json,
 }
 
 /// Whether messages are colored.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal.
+    /// Where standard error is a terminal
     #[default]
     Auto,
-    /// Always.
+    /// In files and pipes too
     Always,
-    /// Never.
+    /// Plain text only
     Never,
 }
 
 /// How messages on standard error are written.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// For people
     #[default]
     Text,
-    /// One JSON object per line.
+    /// One JSON object per line, errors too
     Json,
 }
 
@@ -378,7 +379,10 @@ mod tests {
         let help = read("archive sync --help").unwrap_err();
         assert_eq!(help.exit_code(), 0);
         let help = help.to_string();
-        for text in ["  0  done", "  5  another", "ITP_ACCESS_TOKEN", "[default: 1000]", "Speed:", "Output:"]
+        // Long lines are wrapped.
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for text in
+            [" 0 done 1 failed", " 5 another", "ITP_ACCESS_TOKEN", "[default: 1000]", "Speed:", "Output:"]
         {
             assert!(help.contains(text), "{text} is missing in:\n{help}");
         }

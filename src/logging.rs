@@ -11,7 +11,8 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use indicatif::{MultiProgress, ProgressDrawTarget};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
@@ -101,6 +102,17 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
+/// A line of JSON; its keys are a contract.
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    /// UTC.
+    time: String,
+    level: String,
+    target: &'a str,
+    message: &'a str,
+    fields: &'a Map<String, Value>,
+}
+
 /// What an event holds.
 #[derive(Default)]
 struct Said {
@@ -139,15 +151,16 @@ impl Said {
         line
     }
 
-    fn json(self, level: Level, target: &str, now: DateTime<Utc>) -> String {
-        let line = json!({
-            "time": now.to_rfc3339_opts(SecondsFormat::Millis, true),
-            "level": level.as_str().to_lowercase(),
-            "target": target,
-            "message": self.message,
-            "fields": self.fields,
-        });
-        format!("{line}\n")
+    fn json(&self, level: Level, target: &str, now: DateTime<Utc>) -> String {
+        let line = JsonLine {
+            time: now.to_rfc3339_opts(SecondsFormat::Millis, true),
+            level: level.as_str().to_lowercase(),
+            target,
+            message: &self.message,
+            fields: &self.fields,
+        };
+        // Text and numbers under keys of text are always JSON.
+        serde_json::to_string(&line).unwrap_or_default() + "\n"
     }
 
     fn add(&mut self, field: &Field, value: Value) {
@@ -187,6 +200,8 @@ impl Visit for Said {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use serde_json::json;
 
     use super::*;
     use crate::error::{CommandError, ExitCode};

@@ -76,8 +76,8 @@ pub struct Task<'a> {
     pub export_output_file_id: Text<'a>,
     /// What the columns cannot give back.
     pub extra: Option<String>,
-    /// The task's error object.
-    pub error: Option<TaskError<'a>>,
+    /// The task's error object; boxed, because most tasks have none.
+    pub error: Option<Box<TaskError<'a>>>,
 }
 
 /// The error object of a task. A task that succeeded may carry one.
@@ -151,7 +151,7 @@ fn normalize_job(mut members: Members<'_>) -> Result<Job<'_>, Reject> {
 
 fn normalize_task(mut members: Members<'_>) -> Result<Task<'_>, Reject> {
     Ok(Task {
-        error: members.take_object("error")?.map(normalize_error),
+        error: members.take_object("error")?.map(|error| Box::new(normalize_error(error))),
         id: members.take_text("id"),
         execution: members.take_execution(),
         retry_attempts: members.take_integer("retryAttempts"),
@@ -387,7 +387,7 @@ fn rebuild_task(task: &Task<'_>) -> String {
     json.execution(&task.execution, &in_extra);
     json.raw("retryAttempts", task.retry_attempts);
     json.text("exportOutputFileId", task.export_output_file_id.as_deref());
-    json.raw("error", task.error.as_ref().map(rebuild_error));
+    json.raw("error", task.error.as_deref().map(rebuild_error));
     json.finish()
 }
 

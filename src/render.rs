@@ -13,8 +13,8 @@ use crate::error::{CommandError, ExitCode};
 
 /// Columns where nobody says how wide the terminal is.
 const DEFAULT_WIDTH: u16 = 80;
-/// Blanks between two columns of a table.
-const GAP: u16 = 2;
+/// Blanks after each column; comfy-table adds one between two of them.
+const GAP: u16 = 1;
 
 /// Untrusted text for a terminal: control characters, bidirectional and zero-width ones dropped, line
 /// ends and tabs made blanks.
@@ -249,7 +249,7 @@ mod tests {
     fn a_table_has_a_header_line_and_aligns_numbers_at_their_end() {
         let expected = "\
 connection       runs  problem
----------------------------------------
+-------------------------------------
 a           1,234,567  none
 -bB_[31m            7  403 Forbidden
 ";

@@ -1,6 +1,6 @@
 //! What was meant: flag over environment over configuration file over default, checked once.
 //!
-//! In: what was typed ([`cli`](crate::cli)), the [`Environment`] and `archive.toml`. Out: one plain struct
+//! In: what was typed ([`cli`]), the [`Environment`] and `archive.toml`. Out: one plain struct
 //! per command that needs no further check. Reads the configuration and the files of secrets that it
 //! names; the database is not touched. No secret is in an error or in Debug output.
 

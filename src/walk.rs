@@ -870,16 +870,6 @@ mod tests {
                 stored.insert(entry.key.0 as u64);
                 entry.is_settled = settled.contains(&(entry.key.0 as u64));
             }
-            if std::env::var_os("WALK_TRACE").is_some() {
-                let runs: Vec<u128> = entries.iter().map(|entry| entry.key.0 % 1_000_000).collect();
-                eprintln!(
-                    "{ask:?} {more:?} {runs:?} of {} seek {:?} quiet {} chained {}",
-                    listed_now.len(),
-                    walk.seek,
-                    walk.quiet,
-                    walk.chained
-                );
-            }
             walk.take_page(ask, entries, more);
             requests += 1;
         }

@@ -158,16 +158,20 @@ async fn asked_to_stop() {
 
 /// Everything that an administrator must know, and one line in any case.
 fn tell(summary: &Summary, is_dry_run: bool) {
+    let hint = hint(summary);
+    let mut problems = summary.problems().peekable();
+    while let Some(problem) = problems.next() {
+        // The hint is for all of them, so it follows the last.
+        let hint = hint.filter(|_| problems.peek().is_none());
+        tracing::error!(hint, "{}", problem.message);
+    }
     for connection in &summary.connections {
-        for problem in &connection.problems {
-            tracing::error!("{}", problem.message);
-        }
-        let counts = connection.counts;
-        if counts.rejected > 0 {
+        let rejected = connection.counts.rejected;
+        if rejected > 0 {
             tracing::error!(
                 "connection {}: {} could not be read and set aside in the table rejects, the runs beside are stored",
                 connection.id,
-                super::counted(counts.rejected, "record")
+                super::counted(rejected, "record")
             );
         }
         for (after, until) in &connection.gaps {
@@ -176,9 +180,6 @@ fn tell(summary: &Summary, is_dry_run: bool) {
                 connection.id
             );
         }
-    }
-    if let Some(hint) = hint(summary) {
-        tracing::error!("hint: {hint}");
     }
     let verb = if is_dry_run { "would be " } else { "" };
     let mut line = format!(

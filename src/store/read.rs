@@ -272,11 +272,11 @@ pub(super) fn run(connection: &Connection, run_key: i64) -> rusqlite::Result<Run
     Ok(run)
 }
 
-fn error(row: &Row<'_>) -> rusqlite::Result<Option<TaskError<'static>>> {
+fn error(row: &Row<'_>) -> rusqlite::Result<Option<Box<TaskError<'static>>>> {
     if row.get::<_, Option<i64>>("error_task_index")?.is_none() {
         return Ok(None);
     }
-    Ok(Some(TaskError {
+    Ok(Some(Box::new(TaskError {
         error_code: text(row, "error_code")?,
         message: text(row, "message")?,
         details: text(row, "details")?,
@@ -289,5 +289,5 @@ fn error(row: &Row<'_>) -> rusqlite::Result<Option<TaskError<'static>>> {
         kb_article_link: text(row, "kb_article_link")?,
         can_user_fix: row.get("can_user_fix")?,
         extra: row.get("error_extra")?,
-    }))
+    })))
 }

@@ -1,10 +1,14 @@
 -- Per connection: how much is archived, how fresh it is, and what stands in the way.
+-- Each count is answered by an index alone: a status must not read a million runs.
 WITH counted AS (
-    SELECT connection_key,
-           count(*)                                           AS runs,
-           count(*) FILTER (WHERE unlisted_at IS NOT NULL)    AS unlisted_runs,
-           count(*) FILTER (WHERE state IS NOT 'Completed')   AS unfinished
+    SELECT connection_key, count(*) AS runs
     FROM runs
+    GROUP BY connection_key
+),
+unfinished AS (
+    SELECT connection_key, count(*) AS runs
+    FROM runs
+    WHERE state IS NOT 'Completed'
     GROUP BY connection_key
 ),
 last_walk AS (
@@ -17,8 +21,8 @@ last_walk AS (
 SELECT connections.id,
        display_name,
        coalesce(counted.runs, 0)                              AS runs,
-       coalesce(counted.unlisted_runs, 0)                     AS unlisted_runs,
-       coalesce(counted.unfinished, 0)                        AS unfinished,
+       coalesce(counted.runs, 0) - checkpoints.listed         AS unlisted_runs,
+       coalesce(unfinished.runs, 0)                           AS unfinished,
        (SELECT count(*) FROM rejects WHERE rejects.connection_key = connections.connection_key) AS rejects,
        (SELECT count(*) FROM gaps    WHERE gaps.connection_key    = connections.connection_key) AS gaps,
        newest_started_at,
@@ -26,8 +30,9 @@ SELECT connections.id,
        walks.reason                                           AS last_problem,
        unlisted_at
 FROM connections
-LEFT JOIN checkpoints USING (connection_key)
+JOIN checkpoints      USING (connection_key)
 LEFT JOIN counted     USING (connection_key)
+LEFT JOIN unfinished  USING (connection_key)
 LEFT JOIN last_walk   USING (connection_key)
 LEFT JOIN walks       ON walks.walk_key = last_walk.walk_key AND NOT walks.complete
 ORDER BY coalesce(display_name, connections.id), connections.id

@@ -76,8 +76,10 @@ impl Archive {
         tables
             .iter()
             .flat_map(|table| {
-                let columns: Vec<String> = self.column(&format!("SELECT name FROM pragma_table_info('{table}')"));
-                let quoted = columns.iter().map(|name| format!("quote({name})")).collect::<Vec<_>>().join("||'|'||");
+                let columns: Vec<String> =
+                    self.column(&format!("SELECT name FROM pragma_table_info('{table}')"));
+                let quoted =
+                    columns.iter().map(|name| format!("quote({name})")).collect::<Vec<_>>().join("||'|'||");
                 self.column::<String>(&format!("SELECT '{table}|'||{quoted} FROM {table}"))
             })
             .collect()
