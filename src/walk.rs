@@ -256,7 +256,8 @@ impl Walk {
             Plan::Full => (false, true, None, None),
             Plan::Resume(checkpoint) => (false, true, None, Some(checkpoint)),
             Plan::Newest { listed } => (true, false, listed, None),
-            Plan::Oldest(checkpoint) => (true, false, None, Some(checkpoint)),
+            // What an earlier walk chained is not counted again.
+            Plan::Oldest(end) => (true, false, None, Some(Checkpoint { chained: 0, ..end })),
         };
         let start = start.filter(|checkpoint| !checkpoint.anchors.is_empty());
         let is_resumed = start.is_some();

@@ -193,7 +193,9 @@ fn assert_a_killed_backfill_goes_on(order: Order) {
         assert_eq!(left.value::<i64>("SELECT coalesce(sum(complete), 0) FROM walks"), 0);
 
         let emulator = Emulator::start(kind.clone()).unwrap();
-        run(archive.sync(&emulator)).expect(0);
+        println!("pages {pages} listed {listed} stored {stored}");
+        for r in left.column::<String>("SELECT format('%s %s complete=%s pages=%s listed=%s reason=%s cp=%s',walk_key,kind,complete,pages,listed,reason,checkpoint->>'position'||' '||(checkpoint->>'chained')) FROM walks") { println!("{r}"); }
+        run(archive.sync(&emulator)).expect_with(&archive, 0, &emulator);
         assert_eq!(assert_whole_trees(&archive, &trees), trees.len());
         assert_eq!(archive.column::<String>("SELECT outcome FROM syncs"), ["interrupted", "done"]);
         assert_eq!(archive.column::<Option<String>>("SELECT ended_at FROM syncs WHERE sync_key = 1"), [None]);
@@ -232,10 +234,12 @@ fn a_backfill_killed_again_and_again_while_runs_begin_has_them_all_in_the_end() 
             let now_stored = assert_whole_trees(&copy(&archive), &trees);
             assert!(now_stored >= stored, "{now_stored} runs are left of {stored}");
             stored = now_stored;
+            println!("{stored}");for r in emulator.requests() { print!("{:?}:{} ",  r.skip, r.status); }
             let mut platform = emulator.platform();
             let listing = &mut platform.connections.get_mut(CONNECTION).unwrap().listing;
             new.iter().for_each(|run| listing.push_newest(run.clone()));
         }
+        println!("stored {stored}");
         // Five times five pages and what came while they did: most of the way is behind it.
         assert!(stored > 800, "only {stored} runs after five kills");
         run(archive.sync(&emulator)).expect(0);
@@ -372,7 +376,7 @@ fn assert_ended_in_good_order(archive: &Archive, trees: &Trees, pages: u64, ende
 #[track_caller]
 fn assert_the_next_goes_on(archive: &Archive, platform: Platform, trees: &Trees, pages: u64) {
     let emulator = Emulator::start(platform).unwrap();
-    run(archive.sync(&emulator)).expect(0);
+    run(archive.sync(&emulator)).expect_with(archive, 0, &emulator);
     assert_eq!(assert_whole_trees(archive, trees), trees.len());
     assert_eq!(archive.column::<i64>("SELECT complete FROM walks WHERE kind = 'full'"), [1]);
     assert_eq!(archive.column::<String>("SELECT outcome FROM syncs"), ["partial", "done"]);
@@ -422,3 +426,12 @@ fn a_sync_out_of_time_keeps_what_came_and_the_next_goes_on() {
     assert_ended_in_good_order(&archive, &trees, 10, sync.end(), "--time-budget");
     assert_the_next_goes_on(&archive, platform, &trees, 10);
 }
+
+trait Dbg { fn expect_with(self, a: &Archive, c: i32, e: &Emulator) -> Self; }
+impl Dbg for Ended { fn expect_with(self, a: &Archive, c: i32, e: &Emulator) -> Self {
+ if self.code != Some(c) {
+  for r in a.column::<String>("SELECT format('%s %s complete=%s pages=%s listed=%s reason=%s cp=%s',walk_key,kind,complete,pages,listed,reason,substr(checkpoint,1,60)) FROM walks") { println!("{r}"); }
+  for r in a.column::<String>("SELECT format('%s',substr(listing_end,1,2000)) FROM checkpoints") { println!("{r}"); }
+  for r in e.requests() { println!("{} {:?} {:?} {}", r.path, r.skip, r.top, r.status); }
+ }
+ self.expect(c) } }
