@@ -691,7 +691,10 @@ fn end_walk(
     // Only ids prove: more entries than distinct runs means that one stood at two places.
     if end.is_complete && end.chained > walk.listed && !walk.is_overflowing {
         outcome.is_complete = false;
-        outcome.reason = Some("a run was listed twice, so another may be missing".to_owned());
+        outcome.reason = Some(
+            "a run was met at two places: it is listed twice or the order changed, so another may be missing"
+                .to_owned(),
+        );
     }
     if outcome.is_complete && end.covers_listing {
         outcome.gap = note_gap(connection, walk, end, now)?;

@@ -174,7 +174,7 @@ fn assert_a_killed_backfill_goes_on(order: Order) {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut rng = fastrand::Rng::with_seed(seed);
-    let kills = 7;
+    let kills = 6;
     let width = (RUNS / PAGE - 8) / kills;
     for kill in 0..kills {
         let answers = 1 + kill * width + rng.u64(0..width);
@@ -193,17 +193,19 @@ fn assert_a_killed_backfill_goes_on(order: Order) {
         assert_eq!(left.value::<i64>("SELECT coalesce(sum(complete), 0) FROM walks"), 0);
 
         let emulator = Emulator::start(kind.clone()).unwrap();
-        println!("pages {pages} listed {listed} stored {stored}");
-        for r in left.column::<String>("SELECT format('%s %s complete=%s pages=%s listed=%s reason=%s cp=%s',walk_key,kind,complete,pages,listed,reason,checkpoint->>'position'||' '||(checkpoint->>'chained')) FROM walks") { println!("{r}"); }
-        run(archive.sync(&emulator)).expect_with(&archive, 0, &emulator);
+        run(archive.sync(&emulator)).expect(0);
         assert_eq!(assert_whole_trees(&archive, &trees), trees.len());
         assert_eq!(archive.column::<String>("SELECT outcome FROM syncs"), ["interrupted", "done"]);
         assert_eq!(archive.column::<Option<String>>("SELECT ended_at FROM syncs WHERE sync_key = 1"), [None]);
-        let full_walks = "SELECT complete FROM walks WHERE kind = 'full' ORDER BY walk_key";
-        assert_eq!(archive.column::<i64>(full_walks), [1]);
+        let full_walks: Vec<i64> =
+            archive.column("SELECT complete FROM walks WHERE kind = 'full' ORDER BY walk_key");
+        // A walk of which nothing was stored is begun anew, any other is brought to its end.
+        let is_resumable = left.count("walks WHERE checkpoint IS NOT NULL") == 1;
+        assert_eq!(full_walks, if is_resumable { vec![1] } else { vec![0, 1] });
         // It joins on to the last page that was stored, and looks at the newest once more.
         let asked = lists(&emulator);
-        let most = pages_in_all - pages.cast_unsigned() + 1 + IN_FLIGHT as u64;
+        let spared = if is_resumable { pages.cast_unsigned() } else { 0 };
+        let most = pages_in_all - spared + 1 + IN_FLIGHT as u64;
         assert!(asked <= most, "asked {asked} pages of {pages_in_all} with {pages} stored");
     }
 }
@@ -222,28 +224,29 @@ fn a_backfill_of_the_oldest_first_that_is_killed_goes_on_where_it_stood() {
 fn a_backfill_killed_again_and_again_while_runs_begin_has_them_all_in_the_end() {
     for order in [Order::NewestFirst, Order::OldestFirst] {
         println!("{order:?}");
-        let all = history(1_500);
-        let (first, later) = all.split_at(1_200);
+        let all = history(RUNS);
+        let (first, later) = all.split_at(RUNS as usize - 300);
         let archive = Archive::new();
         let emulator = Emulator::start(slow_platform(order, first.iter().cloned())).unwrap();
         let trees = trees_of(&all);
         let mut stored = 0;
         for new in later.chunks(60) {
             emulator.clear_requests();
-            kill_after(&archive, &emulator, 5);
+            kill_after(&archive, &emulator, 8);
             let now_stored = assert_whole_trees(&copy(&archive), &trees);
             assert!(now_stored >= stored, "{now_stored} runs are left of {stored}");
             stored = now_stored;
-            println!("{stored}");for r in emulator.requests() { print!("{:?}:{} ",  r.skip, r.status); }
             let mut platform = emulator.platform();
             let listing = &mut platform.connections.get_mut(CONNECTION).unwrap().listing;
             new.iter().for_each(|run| listing.push_newest(run.clone()));
         }
-        println!("stored {stored}");
-        // Five times five pages and what came while they did: most of the way is behind it.
-        assert!(stored > 800, "only {stored} runs after five kills");
+        emulator.clear_requests();
         run(archive.sync(&emulator)).expect(0);
         assert_eq!(assert_whole_trees(&archive, &trees), all.len());
+        // What is stored is not asked for again, apart from looking for the place: the listing has shifted.
+        let (asked, missing) = (lists(&emulator), (all.len() - stored) as u64);
+        let most = missing / (PAGE - 1) + 3 * IN_FLIGHT as u64;
+        assert!(asked <= most, "asked {asked} pages for {missing} runs");
         let walk = "SELECT complete FROM walks ORDER BY walk_key DESC LIMIT 1";
         assert_eq!(archive.value::<i64>(walk), 1);
         let outcomes: Vec<String> = archive.column("SELECT outcome FROM syncs ORDER BY sync_key");
@@ -376,7 +379,7 @@ fn assert_ended_in_good_order(archive: &Archive, trees: &Trees, pages: u64, ende
 #[track_caller]
 fn assert_the_next_goes_on(archive: &Archive, platform: Platform, trees: &Trees, pages: u64) {
     let emulator = Emulator::start(platform).unwrap();
-    run(archive.sync(&emulator)).expect_with(archive, 0, &emulator);
+    run(archive.sync(&emulator)).expect(0);
     assert_eq!(assert_whole_trees(archive, trees), trees.len());
     assert_eq!(archive.column::<i64>("SELECT complete FROM walks WHERE kind = 'full'"), [1]);
     assert_eq!(archive.column::<String>("SELECT outcome FROM syncs"), ["partial", "done"]);
@@ -399,6 +402,20 @@ fn a_sync_told_to_stop_keeps_what_came_and_the_next_goes_on() {
             assert_the_next_goes_on(&archive, platform, &trees, 10);
         }
     }
+}
+
+#[test]
+#[ignore = "a run read again by the sync that resumes its walk is counted twice"]
+fn a_resumed_walk_counts_every_run_once() {
+    let all = history(1_000);
+    let platform = slow_platform(Order::NewestFirst, all);
+    let (archive, emulator) = (Archive::new(), Emulator::start(platform.clone()).unwrap());
+    let sync = stalled(&archive, &emulator, 5, &[]);
+    sync.signal("TERM");
+    sync.end().expect(3);
+    let emulator = Emulator::start(platform).unwrap();
+    run(archive.sync(&emulator)).expect(0);
+    assert_eq!(archive.value::<i64>("SELECT listed FROM walks WHERE kind = 'full'"), 1_000);
 }
 
 #[test]
@@ -426,12 +443,3 @@ fn a_sync_out_of_time_keeps_what_came_and_the_next_goes_on() {
     assert_ended_in_good_order(&archive, &trees, 10, sync.end(), "--time-budget");
     assert_the_next_goes_on(&archive, platform, &trees, 10);
 }
-
-trait Dbg { fn expect_with(self, a: &Archive, c: i32, e: &Emulator) -> Self; }
-impl Dbg for Ended { fn expect_with(self, a: &Archive, c: i32, e: &Emulator) -> Self {
- if self.code != Some(c) {
-  for r in a.column::<String>("SELECT format('%s %s complete=%s pages=%s listed=%s reason=%s cp=%s',walk_key,kind,complete,pages,listed,reason,substr(checkpoint,1,60)) FROM walks") { println!("{r}"); }
-  for r in a.column::<String>("SELECT format('%s',substr(listing_end,1,2000)) FROM checkpoints") { println!("{r}"); }
-  for r in e.requests() { println!("{} {:?} {:?} {}", r.path, r.skip, r.top, r.status); }
- }
- self.expect(c) } }

@@ -1,1 +1,94 @@
-//! Promises to come.
+//! The data goes one way: which module may use which.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What each module may name by `crate::`; `error`, `time` and a module's own parts it always may.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("api", &[]),
+    ("cli", &[]),
+    ("commands", &["api", "emulator", "import", "render", "settings", "store", "sync"]),
+    ("emulator", &["api"]),
+    ("error", &[]),
+    ("import", &["api", "store", "sync"]),
+    ("lib", &[]),
+    ("logging", &["render", "settings"]),
+    ("main", &[]),
+    ("normalize", &["api"]),
+    ("render", &[]),
+    ("settings", &["api", "cli"]),
+    ("store", &["api", "normalize"]),
+    ("sync", &["api", "normalize", "store", "walk"]),
+    ("time", &[]),
+    ("walk", &["api"]),
+];
+
+fn sources(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// A file's code without its comments and without the tests below it.
+fn code(file: &Path) -> String {
+    let text = std::fs::read_to_string(file).unwrap();
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn no_module_uses_one_that_comes_after_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let allowed: BTreeMap<_, _> = ALLOWED.iter().copied().collect();
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    assert!(files.len() > 20);
+    for file in files {
+        let relative = file.strip_prefix(&root).unwrap().with_extension("");
+        let module = relative.iter().next().unwrap().to_str().unwrap().to_owned();
+        let may = allowed.get(module.as_str()).unwrap_or_else(|| panic!("{module} is not in the list"));
+        let text = code(&file);
+        for used in text.split("crate::").skip(1) {
+            let words = used.strip_prefix('{').map_or_else(
+                || vec![used],
+                |list| list.split('}').next().unwrap_or_default().split(", ").collect(),
+            );
+            for word in words {
+                let name: String = word.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                let is_free = name.is_empty() || name == module || name == "error" || name == "time";
+                assert!(is_free || may.contains(&name.as_str()), "{} uses {name}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn types_of_libraries_stay_in_the_module_that_knows_them() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let homes: &[(&str, &[&str])] = &[
+        ("reqwest::", &["api"]),
+        ("rusqlite::", &["store"]),
+        (" hyper::", &["emulator"]),
+        ("clap::", &["cli", "main"]),
+        ("comfy_table::", &["render"]),
+    ];
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    for file in files {
+        let relative = file.strip_prefix(&root).unwrap().with_extension("");
+        let module = relative.iter().next().unwrap().to_str().unwrap().to_owned();
+        let text = code(&file);
+        for (library, home) in homes {
+            assert!(
+                !text.contains(library) || home.contains(&module.as_str()),
+                "{} uses {library}",
+                file.display()
+            );
+        }
+    }
+}
