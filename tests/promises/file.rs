@@ -105,7 +105,7 @@ fn is_root() -> bool {
 struct Mounted(PathBuf);
 
 impl Mounted {
-    /// A file system of its own in memory; None, said on standard error, where this process may not mount.
+    /// A file system of its own in memory; None, and said so, where this process may not mount.
     fn memory(at: &Path, size: &str) -> Option<Self> {
         Self::mount(at, &["-t", "tmpfs", "-o", &format!("size={size},mode=755"), "tmpfs"])
     }
@@ -119,7 +119,7 @@ impl Mounted {
         let mounted = is_root()
             && Command::new("mount").args(arguments).arg(at).stderr(Stdio::null()).status().ok()?.success();
         if !mounted {
-            eprintln!("skipped: this process may not mount file systems");
+            println!("skipped: this process may not mount file systems");
         }
         mounted.then(|| Self(at.to_owned()))
     }
@@ -402,7 +402,7 @@ fn a_disk_that_fills_up_loses_nothing_and_the_next_sync_completes() {
 }
 
 #[test]
-#[ignore = "a disk without room for the log is told as `disk I/O error`"]
+#[ignore = "a disk without room for the log is told as `disk I/O error`, and -wal and -shm stay"]
 fn a_disk_that_is_full_from_the_start_leaves_the_archive_as_it_is() {
     let archive = Archive::new();
     let Some(disk) = Mounted::memory(archive.folder(), "2m") else { return };
@@ -418,7 +418,6 @@ fn a_disk_that_is_full_from_the_start_leaves_the_archive_as_it_is() {
     emulator.platform().connections.get_mut(CONNECTION).unwrap().listing = runs(0, 40).collect();
     let full = run(archive.sync(&emulator)).expect(1);
     assert!(full.stderr.contains(archive.path().to_str().unwrap()), "{}", full.stderr);
-    assert!(full.stderr.contains("full") || full.stderr.contains("No space left"), "{}", full.stderr);
     let differences = differences(&before, &files(archive.folder()));
     assert!(differences.is_empty(), "{differences:?}: {}", full.stderr);
 
@@ -426,6 +425,7 @@ fn a_disk_that_is_full_from_the_start_leaves_the_archive_as_it_is() {
     run(archive.sync(&emulator)).expect(0);
     assert_eq!(archive.count("runs"), 40);
     archive.assert_sound();
+    assert!(full.stderr.contains("full") || full.stderr.contains("No space left"), "{}", full.stderr);
     drop(disk);
 }
 

@@ -1,6 +1,8 @@
 //! Between the platform and the archive: waits, retries, renewals, refusals, and what is never followed
 //! or shown.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -375,7 +377,7 @@ fn a_connection_that_only_answers_500_until_the_budget_ends_does_not_stop_the_ot
 /// then the budget is told, with what the last attempt met.
 #[test]
 fn a_host_that_is_gone_does_not_outlast_the_budget() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let emulator = start(paged(20));
@@ -761,8 +763,7 @@ fn a_client_secret_and_the_tokens_it_brings_are_found_nowhere() {
     emulator.platform().faults.script.clear();
     let well = run(as_service(with(archive.sync(&emulator), &["-vv"]), CLIENT_SECRET)).expect(0);
     assert_no_canary(&archive, &well, "all is well");
-    let tokens = archive.folder().join("archive.db");
-    let bytes = std::fs::read(tokens).unwrap();
+    let bytes = std::fs::read(archive.path()).unwrap();
     assert!(!bytes.windows(14).any(|bytes| bytes == b"emulated-token"));
 }
 
@@ -812,6 +813,39 @@ fn a_page_that_is_too_long_to_read_is_asked_for_in_smaller_ones() {
     assert_eq!(archive.value::<i64>("SELECT page_size FROM checkpoints"), 500);
     let tops: Vec<_> = lists(&emulator).iter().filter_map(|request| request.top).collect();
     assert!(tops.starts_with(&[1_000, 500]), "{tops:?}");
+}
+
+#[test]
+fn compressed_answers_are_asked_for() {
+    const PAGE: &str = r#"{"connection":{},"runs":[],"_links":{}}"#;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (send, received) = std::sync::mpsc::channel();
+    // Ends with the test's process; each answer is told before it is given.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let lines = BufReader::new(&stream).lines().map(Result::unwrap);
+            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            send.send(head).unwrap();
+            let length = PAGE.len();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{PAGE}"
+            )
+            .unwrap();
+        }
+    });
+    let archive = Archive::new();
+    let mut command = archive.command();
+    command.env("ITP_ACCESS_TOKEN", "token").env("ITP_API_URL", url);
+    run(with(command, &["sync", "--connection", CONNECTION])).expect(0);
+    let heads: Vec<_> = received.try_iter().collect();
+    assert!(heads.len() >= 2, "{heads:?}");
+    for head in heads {
+        let is_asked = |line: &String| line.to_ascii_lowercase().starts_with("accept-encoding: gzip");
+        assert!(head.iter().any(is_asked), "{head:?}");
+    }
 }
 
 #[test]
