@@ -839,7 +839,7 @@ mod tests {
             let server = Server::start(move |_, _| http("200 OK", "", body)).await;
             let client = server.client();
             let error = list(&client).await.unwrap_err();
-            assert_eq!((error.reason, client.requests()), (Reason::Unreadable, 1));
+            assert_eq!((error.reason, client.requests()), (Reason::Unreadable, 3));
             assert!(error.to_string().ends_with(begins), "{error}");
         }
         let server = Server::start(|_, _| http("200 OK", "", &format!("\u{feff} {PAGE}\n"))).await;

@@ -48,8 +48,8 @@ Exit codes:
   0  done
   1  failed; nothing that was stored before is lost
   2  wrong usage or configuration
-  3  done in part: a connection failed, the time ran out or records were set aside;
-     the rest is stored
+  3  done in part: a connection failed, the time ran out, a walk could not be
+     proved complete or records were set aside; the rest is stored
   4  the platform refused the credentials
   5  another 'archive sync' holds this database";
 

@@ -135,28 +135,29 @@ impl Import<'_> {
             let value = value.map_err(|error| unreadable(Unreadable::NotJson(error)))?;
             is_empty = false;
             match wire::array(value) {
-                Some(elements) => {
-                    elements.into_iter().try_for_each(|element| self.import_value(&name, element))?
+                Some(elements) if elements.iter().any(|element| is_answer(element)) => {
+                    elements.into_iter().try_for_each(|element| self.import_value(&name, element))?;
                 }
+                // Bare runs: what is none is set aside, and the ones beside it stored.
+                Some(elements) => self.import_runs(&name, elements, None)?,
                 None => self.import_value(&name, value)?,
             }
         }
         if is_empty { Err(unreadable(Unreadable::Missing("page"))) } else { Ok(()) }
     }
 
+    /// One answer or bare run. What is neither is a problem, and what follows it is read all the same.
     fn import_value(&mut self, name: &str, value: &RawValue) -> Result<(), Error> {
-        let unreadable = |problem| Error::File(Problem::Unreadable { name: name.to_owned(), problem });
-        let object = Object::parse(value.get()).map_err(|error| unreadable(Unreadable::NotJson(error)))?;
-        let (runs, named) = if object.get("runs").is_some() || object.get("_links").is_some() {
-            let page = Page::parse(value.get()).map_err(unreadable)?;
-            (page.runs, page.connection)
-        } else if object.get("run").is_some() {
-            (vec![wire::parse_run(value.get()).map_err(unreadable)?], None)
-        } else if object.get("id").is_some() {
-            (vec![value], None)
-        } else {
-            return Err(unreadable(Unreadable::Missing("list of runs")));
-        };
+        match runs_of(value) {
+            Ok((runs, connection)) => self.import_runs(name, runs, connection),
+            Err(problem) => {
+                self.summary.problems.push(Problem::Unreadable { name: name.to_owned(), problem });
+                Ok(())
+            }
+        }
+    }
+
+    fn import_runs(&mut self, name: &str, runs: Vec<&RawValue>, named: Option<String>) -> Result<(), Error> {
         let flag = || self.connection.map(|id| id.as_str().to_owned());
         let Some(connection) = named.or_else(flag).or_else(|| connection_of_runs(&runs)) else {
             return Err(Error::File(Problem::NoConnection(name.to_owned())));
@@ -198,6 +199,27 @@ impl Import<'_> {
             archive.close()?;
         }
         Ok(summary)
+    }
+}
+
+/// Whether it is an answer of the platform rather than a bare run.
+fn is_answer(value: &RawValue) -> bool {
+    Object::parse(value.get())
+        .is_ok_and(|object| ["runs", "_links", "run"].iter().any(|name| object.get(name).is_some()))
+}
+
+/// The runs of a page, of the answer for one run, or a bare run; and the connection that it names.
+fn runs_of(value: &RawValue) -> Result<(Vec<&RawValue>, Option<String>), Unreadable> {
+    let object = Object::parse(value.get())?;
+    if object.get("runs").is_some() || object.get("_links").is_some() {
+        let page = Page::parse(value.get())?;
+        Ok((page.runs, page.connection))
+    } else if object.get("run").is_some() {
+        Ok((vec![wire::parse_run(value.get())?], None))
+    } else if object.get("id").is_some() {
+        Ok((vec![value], None))
+    } else {
+        Err(Unreadable::Missing("list of runs"))
     }
 }
 

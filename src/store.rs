@@ -29,6 +29,10 @@ const APPLICATION_ID: i32 = 0x4152_4348;
 const PAGE_SIZE: u32 = 16_384;
 /// Checkpoints every 64 MiB of log rather than SQLite's 4: half the writing in a backfill.
 const PAGES_PER_CHECKPOINT: u32 = 4_096;
+/// SQLite's code for a log index that could not be made as large as needed.
+const IOERR_SHMSIZE: i32 = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+/// How long the last checkpoint waits for readers.
+const READERS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for another program that holds SQLite's own lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -108,7 +112,10 @@ impl Error {
     /// SQLite's refusals by meaning.
     fn from_sqlite(path: &Path, error: &rusqlite::Error) -> Self {
         let (path, what) = (path.to_owned(), error.to_string());
+        // No room for the log's index is told as a failure of the device.
+        let is_full = error.sqlite_error().is_some_and(|error| error.extended_code == IOERR_SHMSIZE);
         match error.sqlite_error_code() {
+            Some(ErrorCode::SystemIoFailure) if is_full => Self::Full(path),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged { path, what },
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
                 Self::ReadOnly { path, what }
@@ -152,9 +159,21 @@ impl Archive {
         inspect(path)?;
         let lock = lock(path)?;
         let is_new = inspect(path)? == Found::Nothing;
-        if is_new {
-            create_for_owner(path)?;
+        // A file that cannot be written is refused before SQLite makes others beside it.
+        create_for_owner(path)?;
+        let had_log = beside(path, "-wal").exists() || beside(path, "-shm").exists();
+        let opened = Self::open_locked(path, cache_mib, is_new);
+        let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
+        if opened.is_err() && !had_log && !has_log {
+            // An empty log that this attempt made: without room SQLite leaves it behind.
+            let _ = fs::remove_file(beside(path, "-wal"));
+            let _ = fs::remove_file(beside(path, "-shm"));
         }
+        let connection = opened?;
+        Ok(Self { connection, path: path.to_owned(), uncommitted: 0, walks: HashMap::new(), _lock: lock })
+    }
+
+    fn open_locked(path: &Path, cache_mib: u32, is_new: bool) -> Result<Connection> {
         let sqlite = |error: rusqlite::Error| Error::from_sqlite(path, &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
@@ -173,7 +192,7 @@ impl Archive {
         connection.pragma_update(None, "cache_size", -i64::from(cache_mib) * 1_024).map_err(sqlite)?;
         migrate(&mut connection, path)?;
         touch_every_table(&connection).map_err(sqlite)?;
-        Ok(Self { connection, path: path.to_owned(), uncommitted: 0, walks: HashMap::new(), _lock: lock })
+        Ok(connection)
     }
 
     /// Where the file is.
@@ -181,11 +200,16 @@ impl Archive {
         &self.path
     }
 
-    /// Puts what the log holds into the one file, and the log away.
+    /// Puts what the log holds into the one file, and the log away. Where someone reads an older state
+    /// for longer than a moment the log stays, which every reader of SQLite knows how to use.
     pub fn close(self) -> Result<()> {
         let Self { connection, path, .. } = self;
-        let checkpoint = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        checkpoint.map_err(|error| Error::from_sqlite(&path, &error))?;
+        let checkpoint = connection.busy_timeout(READERS_TIMEOUT).and_then(|()| {
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
+        });
+        if checkpoint.map_err(|error| Error::from_sqlite(&path, &error))? {
+            tracing::info!("someone reads {}: its log is put away by a later sync", path.display());
+        }
         connection.close().map_err(|(_, error)| Error::from_sqlite(&path, &error))
     }
 
@@ -201,14 +225,25 @@ impl Reader {
             return Err(Error::Missing(path.to_owned()));
         }
         let sqlite = |error: rusqlite::Error| Error::from_sqlite(path, &error);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        // SQLite falls back to reading only by itself; a connection that may write puts away the files
+        // beside the database when it is the last, and `query_only` sees to it that it writes nothing else.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open = || {
             let connection = Connection::open_with_flags(path, flags)?;
             prepare_connection(&connection)?;
+            connection.pragma_update(None, "query_only", true)?;
             version(&connection).map(|found| (connection, found))
         };
         let (connection, found) = match open() {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
+                let log = beside(path, "-wal");
+                if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+                    let what = format!(
+                        "it has a log, {}, which can only be read where files may be made",
+                        log.display()
+                    );
+                    return Err(Error::ReadOnly { path: path.to_owned(), what });
+                }
                 open_unwritable_folder(path).map_err(sqlite)?
             }
             opened => opened.map_err(sqlite)?,
@@ -292,8 +327,10 @@ fn inspect(path: &Path) -> Result<Found> {
         size => u64::from(size),
     };
     let expected = page_size * u64::from(number(28));
-    // The count of pages is valid where the version it was written for is the current one.
-    if number(24) == number(92) && metadata.len() < expected {
+    // The count of pages is valid where the version it was written for is the current one. With a log the
+    // file may be cut short by a checkpoint that found no room: what is missing is still in the log.
+    let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
+    if number(24) == number(92) && metadata.len() < expected && !has_log {
         let what = format!("it has {} bytes, and its header says {expected}", metadata.len());
         return Err(Error::Damaged { path: path.to_owned(), what });
     }
@@ -302,8 +339,13 @@ fn inspect(path: &Path) -> Result<Found> {
 
 /// Where the lock file of an archive is.
 pub fn lock_path(path: &Path) -> PathBuf {
+    beside(path, ".lock")
+}
+
+/// The file of this ending beside the database.
+fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
+    name.push(ending);
     PathBuf::from(name)
 }
 
@@ -314,9 +356,12 @@ fn lock(path: &Path) -> Result<File> {
             .map_err(|error| Error::ReadOnly { path: path.to_owned(), what: error.to_string() })?;
     }
     let lock_path = lock_path(path);
-    let unwritable = |error: io::Error| Error::ReadOnly {
-        path: path.to_owned(),
-        what: format!("its lock file {}: {error}", lock_path.display()),
+    let unwritable = |error: io::Error| match error.kind() {
+        io::ErrorKind::StorageFull => Error::Full(path.to_owned()),
+        _ => Error::ReadOnly {
+            path: path.to_owned(),
+            what: format!("its lock file {}: {error}", lock_path.display()),
+        },
     };
     let mut file = owner_only()
         .read(true)
@@ -350,7 +395,7 @@ fn owner_only() -> OpenOptions {
     options
 }
 
-/// An empty file that only its owner reads, for SQLite to fill; its log takes over the permissions.
+/// A file that may be written, made so that only its owner reads it; its log takes over the permissions.
 fn create_for_owner(path: &Path) -> Result<()> {
     let created = owner_only().write(true).create(true).truncate(false).open(path);
     created.map(drop).map_err(|error| Error::ReadOnly { path: path.to_owned(), what: error.to_string() })
@@ -386,9 +431,14 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
     }
     // Grouped: the tables and the record of their version in one transaction.
     let migrated = embedded::migrations::runner().set_grouped(true).run(connection);
-    migrated
-        .map(drop)
-        .map_err(|error| Error::Sqlite { path: path.to_owned(), what: format!("migrating: {error}") })
+    migrated.map(drop).map_err(|error| {
+        if let refinery::error::Kind::Connection(_, cause) = error.kind()
+            && let Some(error) = cause.downcast_ref::<rusqlite::Error>()
+        {
+            return Error::from_sqlite(path, error);
+        }
+        Error::Sqlite { path: path.to_owned(), what: format!("migrating: {error}") }
+    })
 }
 
 /// Reads the top of every table, so that most damage is found before anything is written.

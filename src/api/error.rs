@@ -47,7 +47,13 @@ impl Error {
 
     /// Whether the same request may succeed later without anybody doing anything.
     pub fn is_retriable(&self) -> bool {
-        matches!(self.reason, Reason::TimedOut { .. } | Reason::Throttled { .. } | Reason::Unavailable)
+        use Reason::{Throttled, TimedOut, Unavailable, Unreadable};
+        match self.reason {
+            TimedOut { .. } | Throttled { .. } | Unavailable => true,
+            // A gateway's page with status 200; an issuer that answers so is not asked twice.
+            Unreadable => self.doing != Doing::GetToken,
+            _ => false,
+        }
     }
 }
 

@@ -43,6 +43,9 @@ pub(super) struct Gate {
     stopped: watch::Sender<bool>,
 }
 
+/// A success that cannot be read is a gateway's stumble or stays as it is: it is not asked for as often.
+const MAX_UNREADABLE: usize = 3;
+
 impl Gate {
     /// A gate for `in_flight` requests at a time (at least one).
     pub(super) fn new(in_flight: usize, deadline: Option<Instant>, patience: Patience) -> Self {
@@ -176,15 +179,18 @@ impl Gate {
             .with_factor(2.0)
             .with_jitter()
             .with_max_times(self.patience.max_attempts.saturating_sub(1));
-        let mut timeouts = 0;
+        let (mut timeouts, mut unreadable) = (0, 0);
         let mut late = false;
         let done = attempt
             .retry(backoff)
             // A 429 was waited for in `send` already, as long as is sane.
             .when(|error| error.is_retriable() && !matches!(error.reason, Reason::Throttled { .. }))
             .adjust(|error, backoff| {
-                timeouts += usize::from(matches!(error.reason, Reason::TimedOut { .. }));
-                if timeouts >= max_timeouts {
+                // A gateway's 504 is a timeout that somebody else noticed.
+                let is_timeout = matches!(error.reason, Reason::TimedOut { .. });
+                timeouts += usize::from(is_timeout || error.problem.status == Some(504));
+                unreadable += usize::from(error.reason == Reason::Unreadable);
+                if timeouts >= max_timeouts || unreadable >= MAX_UNREADABLE {
                     return None;
                 }
                 let asked = error.problem.retry_after.unwrap_or_default();

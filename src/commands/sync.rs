@@ -21,13 +21,13 @@ pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
     let is_dry_run = settings.dry_run;
     let (format, path, cache_mib) = (settings.format, settings.db.clone(), settings.cache_mib);
     let summary = run_async(async move {
-        // The archive comes first: who cannot have it asks the platform nothing.
-        let store = if is_dry_run {
-            Store::ToCompare(open_to_compare(&path)?)
-        } else {
-            Store::ToWrite(Archive::open(&path, cache_mib)?)
-        };
+        // What is wrong with the settings leaves no archive behind, and who cannot have the archive asks
+        // the platform nothing.
         let client = client(&settings)?;
+        let store = match is_dry_run {
+            true => Store::ToCompare(open_to_compare(&path)?),
+            false => Store::ToWrite(Archive::open(&path, cache_mib)?),
+        };
         let progress = Arc::<Progress>::default();
         let options = options(settings);
         match store {

@@ -17,6 +17,8 @@ pub struct Known {
     pub fingerprint: [u8; 16],
     /// Whether a complete walk missed it, or its id answered 404.
     pub is_unlisted: bool,
+    /// The walk that stored it first.
+    pub walk_key: Option<i64>,
 }
 
 /// What is known of a connection before it is synced.
@@ -187,12 +189,18 @@ pub(super) fn known(
     connection_key: i64,
     id: &str,
 ) -> rusqlite::Result<Option<Known>> {
-    let sql = "SELECT run_key, fingerprint, unlisted_at IS NOT NULL OR not_found_at IS NOT NULL FROM runs
+    let sql = "SELECT run_key, fingerprint, unlisted_at IS NOT NULL OR not_found_at IS NOT NULL, walk_key
+               FROM runs
                WHERE connection_key = ?1 AND id = ?2";
     connection
         .prepare_cached(sql)?
         .query_row(params![connection_key, id], |row| {
-            Ok(Known { run_key: row.get(0)?, fingerprint: row.get(1)?, is_unlisted: row.get(2)? })
+            Ok(Known {
+                run_key: row.get(0)?,
+                fingerprint: row.get(1)?,
+                is_unlisted: row.get(2)?,
+                walk_key: row.get(3)?,
+            })
         })
         .optional()
 }

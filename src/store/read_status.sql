@@ -21,7 +21,7 @@ last_walk AS (
 SELECT connections.id,
        display_name,
        coalesce(counted.runs, 0)                              AS runs,
-       coalesce(counted.runs, 0) - checkpoints.listed         AS unlisted_runs,
+       coalesce(counted.runs - checkpoints.listed, 0)         AS unlisted_runs,
        coalesce(unfinished.runs, 0)                           AS unfinished,
        (SELECT count(*) FROM rejects WHERE rejects.connection_key = connections.connection_key) AS rejects,
        (SELECT count(*) FROM gaps    WHERE gaps.connection_key    = connections.connection_key) AS gaps,
@@ -30,7 +30,7 @@ SELECT connections.id,
        walks.reason                                           AS last_problem,
        unlisted_at
 FROM connections
-JOIN checkpoints      USING (connection_key)
+LEFT JOIN checkpoints USING (connection_key)
 LEFT JOIN counted     USING (connection_key)
 LEFT JOIN unfinished  USING (connection_key)
 LEFT JOIN last_walk   USING (connection_key)

@@ -31,6 +31,8 @@ pub enum Received<'a> {
     Unchanged {
         /// Its key.
         run_key: i64,
+        /// The walk that stored it first.
+        walk_key: Option<i64>,
     },
     /// A record that is no run.
     Rejected {
@@ -447,9 +449,12 @@ fn store_records(
     let mut listed_more = 0_i64;
     for record in records {
         let stored = match record {
-            Received::Unchanged { run_key } => {
-                Stored { run_key: *run_key, kind: StoredKind::Unchanged, is_own: false, is_back: false }
-            }
+            Received::Unchanged { run_key, walk_key } => Stored {
+                run_key: *run_key,
+                kind: StoredKind::Unchanged,
+                is_own: matches!(source, From::Walk(walk) if Some(walk.walk_key) == *walk_key),
+                is_back: false,
+            },
             Received::Run { raw, fingerprint, run } => {
                 newest = newest.max(run.execution.started_at);
                 store_run(connection, connection_key, source, (raw, fingerprint, run), now)?

@@ -189,7 +189,7 @@ fn read_listed<'a>(
         let entry = Entry { key, started_at, is_settled, is_readable: true };
         let is_same = known.fingerprint == fingerprint && !known.is_unlisted;
         if is_same || says_the_same(reader, &known, raw.get())? {
-            let received = Received::Unchanged { run_key: known.run_key };
+            let received = Received::Unchanged { run_key: known.run_key, walk_key: known.walk_key };
             return Ok((Record { id: Some(id), is_known: true, received }, entry));
         }
         let record = Record { is_known: true, ..read(raw.get(), fingerprint) };

@@ -296,7 +296,6 @@ fn an_archive_in_a_folder_that_cannot_be_written_is_read_but_not_synced() {
 }
 
 #[test]
-#[ignore = "an empty -wal and a -shm stay beside a file that cannot be written"]
 fn a_read_only_file_in_a_writable_folder_is_left_as_it_is() {
     let archive = archive_of(20);
     let emulator = Emulator::start(platform(runs(0, 30))).unwrap();
@@ -321,7 +320,6 @@ fn a_read_only_file_in_a_writable_folder_is_left_as_it_is() {
 }
 
 #[test]
-#[ignore = "in a folder without write permission the log is overlooked"]
 fn an_archive_that_was_left_with_its_log_is_read_whole_where_nothing_may_be_written() {
     // A killed sync leaves committed runs in the log. Whoever reads then sees them, or is told why not.
     for is_index_kept in [true, false] {
@@ -402,7 +400,6 @@ fn a_disk_that_fills_up_loses_nothing_and_the_next_sync_completes() {
 }
 
 #[test]
-#[ignore = "a disk without room for the log is told as `disk I/O error`, and -wal and -shm stay"]
 fn a_disk_that_is_full_from_the_start_leaves_the_archive_as_it_is() {
     let archive = Archive::new();
     let Some(disk) = Mounted::memory(archive.folder(), "2m") else { return };
@@ -444,7 +441,6 @@ fn a_new_archive_on_a_full_disk_is_made_once_there_is_room() {
 }
 
 #[test]
-#[ignore = "while migrating a full disk is told in refinery's words, without the hint"]
 fn a_new_archive_on_a_full_disk_says_that_the_disk_is_full_and_what_to_do() {
     let archive = Archive::new();
     let Some(_disk) = Mounted::memory(archive.folder(), "64k") else { return };
@@ -491,7 +487,6 @@ fn after_a_sync_the_one_file_is_whole() {
 }
 
 #[test]
-#[ignore = "status and dry runs leave an empty -wal and a -shm"]
 fn nothing_is_left_beside_an_archive_that_was_only_read() {
     let archive = archive_of(20);
     let emulator = Emulator::start(platform(runs(0, 30))).unwrap();
@@ -567,7 +562,6 @@ fn status_is_told_while_a_sync_holds_the_archive() {
 }
 
 #[test]
-#[ignore = "the last checkpoint waits 30 seconds for a reader"]
 fn an_analyst_who_reads_does_not_hold_up_a_sync() {
     let archive = archive_of(20);
     let emulator = Emulator::start(platform(runs(0, 30))).unwrap();

@@ -405,7 +405,6 @@ fn a_sync_told_to_stop_keeps_what_came_and_the_next_goes_on() {
 }
 
 #[test]
-#[ignore = "a run read again by the sync that resumes its walk is counted twice"]
 fn a_resumed_walk_counts_every_run_once() {
     let all = history(1_000);
     let platform = slow_platform(Order::NewestFirst, all);

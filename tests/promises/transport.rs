@@ -273,7 +273,6 @@ fn a_token_issuer_that_stumbles_is_asked_again() {
 }
 
 #[test]
-#[ignore = "a success that is not JSON is not retried: Error::is_retriable leaves out Reason::Unreadable"]
 fn a_gateways_page_with_status_200_is_asked_again() {
     let gateway = Scripted::once(On::ListRunsAt { skip: 49 }, Answer::NotJson);
     let emulator = start(scripted(paged(120), [gateway]));
@@ -821,19 +820,17 @@ fn compressed_answers_are_asked_for() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (send, received) = std::sync::mpsc::channel();
-    // Ends with the test's process; each answer is told before it is given.
+    // Ends with the test's process; each request is told before it is answered.
     std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let lines = BufReader::new(&stream).lines().map(Result::unwrap);
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let lines = BufReader::new(&stream).lines().map_while(Result::ok);
             let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-            send.send(head).unwrap();
-            let length = PAGE.len();
-            write!(
-                stream,
-                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{PAGE}"
-            )
-            .unwrap();
+            // A client may open a connection that it does not need.
+            if !head.is_empty() && send.send(head).is_ok() {
+                let length = PAGE.len();
+                let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}");
+                write!(stream, "{head}\r\n\r\n{PAGE}").unwrap();
+            }
         }
     });
     let archive = Archive::new();
