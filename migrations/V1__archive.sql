@@ -62,6 +62,9 @@ CREATE TABLE walks (
     reason         TEXT,                       -- why it is not complete
     pages          INTEGER NOT NULL DEFAULT 0,
     listed         INTEGER NOT NULL DEFAULT 0, -- runs met, each counted once
+    set_aside      INTEGER NOT NULL DEFAULT 0, -- records met that are no run this archive could match
+    base_run_key   INTEGER NOT NULL,           -- the newest run key when it began: later ones it need not meet
+    newest_before  TEXT,                       -- the newest start proved stored before it, to tell gaps by
     checkpoint     TEXT                        -- JSON: where a later sync goes on; NULL: nowhere
 ) STRICT;
 

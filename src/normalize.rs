@@ -417,14 +417,28 @@ pub fn merge(archived: &str, received: &str) -> String {
     let (Ok(old), Ok(new)) = (Object::parse(archived), Object::parse(received)) else {
         return received.to_owned();
     };
-    merge_object(&old, &new, "jobs", |job| {
-        let id = job.text("id")?;
-        let archived_jobs = old.get("jobs").and_then(wire::array)?;
-        let archived_job = archived_jobs.into_iter().find_map(|archived_job| {
-            Object::parse(archived_job.get()).ok().filter(|object| object.text("id").as_ref() == Some(&id))
+    let archived_jobs: Vec<Object<'_>> = objects(old.get("jobs"));
+    let same_id = |jobs: &[Object<'_>], id: &str| {
+        jobs.iter().filter(|job| job.text("id").as_deref() == Some(id)).count()
+    };
+    let received_jobs = objects(new.get("jobs"));
+    merge_object(&old, &new, "jobs", |place, job| {
+        // A job is its place and id; where the places moved, an id that is told once still tells.
+        let id = job.text("id");
+        let at_place = archived_jobs.get(place).filter(|archived| archived.text("id") == id);
+        let archived_job = at_place.or_else(|| {
+            let id = id.as_deref()?;
+            let is_unique = same_id(&archived_jobs, id) == 1 && same_id(&received_jobs, id) == 1;
+            archived_jobs.iter().find(|archived| is_unique && archived.text("id").as_deref() == Some(id))
         })?;
-        Some(merge_object(&archived_job, job, "tasks", |_| None))
+        Some(merge_object(archived_job, job, "tasks", |_, _| None))
     })
+}
+
+/// The objects of a list; anything else in it is none.
+fn objects(list: Option<&RawValue>) -> Vec<Object<'_>> {
+    let elements = list.and_then(wire::array).unwrap_or_default();
+    elements.into_iter().map(|element| Object::parse(element.get()).unwrap_or_default()).collect()
 }
 
 /// One level of [`merge`]; `merge_child` gives a child's merged text, or `None` to take it as it came.
@@ -432,10 +446,13 @@ fn merge_object(
     old: &Object<'_>,
     new: &Object<'_>,
     children: &str,
-    merge_child: impl Fn(&Object<'_>) -> Option<String>,
+    merge_child: impl Fn(usize, &Object<'_>) -> Option<String>,
 ) -> String {
     let list = |object: &Object<'_>| object.get(children).map(|value| value.get().to_owned());
-    let is_list = |text: &String| !matches!(text.as_str(), "null" | "[]");
+    // Nothing, null and an empty list however it is spaced say nothing of the children.
+    let is_list = |text: &String| {
+        text != "null" && !serde_json::from_str::<Vec<&RawValue>>(text).is_ok_and(|list| list.is_empty())
+    };
     let received = list(new).filter(is_list);
     let mut json = JsonObject::new();
     for (name, value) in new.0.iter().filter(|(name, _)| name != children) {
@@ -450,11 +467,9 @@ fn merge_object(
         return json.finish();
     }
     let elements = new.get(children).and_then(wire::array).map(|elements| {
-        let merged = elements.into_iter().map(|element| {
-            Object::parse(element.get())
-                .ok()
-                .and_then(|child| merge_child(&child))
-                .unwrap_or_else(|| element.get().to_owned())
+        let merged = elements.into_iter().enumerate().map(|(place, element)| {
+            let child = Object::parse(element.get()).ok();
+            child.and_then(|child| merge_child(place, &child)).unwrap_or_else(|| element.get().to_owned())
         });
         format!("[{}]", merged.collect::<Vec<_>>().join(","))
     });
@@ -627,6 +642,12 @@ mod tests {
         }
         let without_tasks = r#"{"id":"r","jobs":[{"id":"j","state":"Completed","tasks":[]}]}"#;
         assert_eq!(value(&merge(full, without_tasks))["jobs"][0]["tasks"][0]["id"], "t");
+        let spaced = value(&merge(full, r#"{"id":"r","jobs":[ ]}"#));
+        assert_eq!(spaced["jobs"], value(full)["jobs"]);
+        let twins =
+            r#"{"id":"r","jobs":[{"id":"j","tasks":[{"id":"t1"}]},{"id":"j","tasks":[{"id":"t2"}]}]}"#;
+        let shorter = r#"{"id":"r","jobs":[{"id":"j","tasks":[{"id":"t1"}]},{"id":"j","tasks":null}]}"#;
+        assert_eq!(value(&merge(twins, shorter))["jobs"], value(twins)["jobs"]);
         let other_job = r#"{"id":"r","jobs":[{"id":"k"}]}"#;
         assert_eq!(value(&merge(full, other_job))["jobs"], json!([{"id": "k"}]));
     }

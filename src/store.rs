@@ -156,20 +156,13 @@ impl Archive {
     /// Opens the archive, makes it if there is none, and brings it to this version's tables.
     /// `cache_mib` is the memory that SQLite may keep pages in.
     pub fn open(path: &Path, cache_mib: u32) -> Result<Self> {
+        let path = &real_path(path);
         inspect(path)?;
         let lock = lock(path)?;
         let is_new = inspect(path)? == Found::Nothing;
         // A file that cannot be written is refused before SQLite makes others beside it.
         create_for_owner(path)?;
-        let had_log = beside(path, "-wal").exists() || beside(path, "-shm").exists();
-        let opened = Self::open_locked(path, cache_mib, is_new);
-        let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
-        if opened.is_err() && !had_log && !has_log {
-            // An empty log that this attempt made: without room SQLite leaves it behind.
-            let _ = fs::remove_file(beside(path, "-wal"));
-            let _ = fs::remove_file(beside(path, "-shm"));
-        }
-        let connection = opened?;
+        let connection = Self::open_locked(path, cache_mib, is_new)?;
         Ok(Self { connection, path: path.to_owned(), uncommitted: 0, walks: HashMap::new(), _lock: lock })
     }
 
@@ -208,7 +201,10 @@ impl Archive {
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
         });
         if checkpoint.map_err(|error| Error::from_sqlite(&path, &error))? {
-            tracing::info!("someone reads {}: its log is put away by a later sync", path.display());
+            tracing::warn!(
+                "someone reads {}, so its newest runs stay in the log beside it until the next sync",
+                path.display()
+            );
         }
         connection.close().map_err(|(_, error)| Error::from_sqlite(&path, &error))
     }
@@ -335,6 +331,20 @@ fn inspect(path: &Path) -> Result<Found> {
         return Err(Error::Damaged { path: path.to_owned(), what });
     }
     Ok(Found::Archive)
+}
+
+/// One name for one file: with two, two processes would hold two locks.
+fn real_path(path: &Path) -> PathBuf {
+    let canonical = fs::canonicalize(path).or_else(|error| {
+        let (folder, name) = (path.parent(), path.file_name());
+        match (folder, name) {
+            (Some(folder), Some(name)) if !folder.as_os_str().is_empty() => {
+                fs::canonicalize(folder).map(|folder| folder.join(name))
+            }
+            _ => Err(error),
+        }
+    });
+    canonical.unwrap_or_else(|_| path.to_owned())
 }
 
 /// Where the lock file of an archive is.

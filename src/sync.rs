@@ -30,6 +30,8 @@ pub use summary::{ConnectionSummary, Outcome, Problem, Summary};
 
 /// Asking for single runs is only cheaper than walking while they are few.
 const MOST_BY_ID: u64 = 1_000;
+/// Pages of a single run cannot overlap, so no smaller page is ever asked for.
+const SMALLEST_PAGE: u32 = 2;
 
 /// What a sync is told.
 #[derive(Debug, Clone)]
@@ -194,6 +196,8 @@ struct ConnectionSync<'a> {
     id: ConnectionId,
     state: ConnectionState,
     page_size: u32,
+    /// Whether a larger page was refused; what is learned is the first size that then came.
+    has_shrunk: bool,
     learned_page_size: Option<u32>,
     /// Archived runs that are not terminal and were not met yet.
     unfinished: HashMap<String, i64>,
@@ -206,34 +210,48 @@ impl<'a> ConnectionSync<'a> {
         let summary = ConnectionSummary::new(id.as_str());
         let state = ConnectionState::default();
         let unfinished = HashMap::new();
-        let mut sync = Self { shared, id, state, page_size, learned_page_size: None, unfinished, summary };
+        let learned_page_size = None;
+        let has_shrunk = false;
+        let mut sync =
+            Self { shared, id, state, page_size, has_shrunk, learned_page_size, unfinished, summary };
         let result = sync.sync().await;
         match &result {
             Err(Stop::Api(error)) => sync.note_error(error).await,
             Err(Stop::Store(Some(error))) => sync.summary.note_failure(error.to_string()),
             Err(Stop::Store(None)) | Ok(()) => {}
         }
+        if let Sink::Archive { writer, .. } = &shared.sink {
+            // The counts are the writer's: they are whole once it has done all that was sent.
+            let _ = writer.ask(|_| Ok(())).await;
+        }
         sync.summary
     }
 
     async fn sync(&mut self) -> Result<(), Stop> {
         self.read_state().await?;
+        let is_full_walk = self.shared.options.full || self.is_full_walk_due();
         if let (Some(learned), false) = (self.state.page_size, self.shared.options.is_page_size_given) {
-            self.page_size = self.page_size.min(learned);
+            // A full walk tries a larger page again: what was refused once may have been a bad hour.
+            let size = if is_full_walk { learned.saturating_mul(2) } else { learned };
+            self.page_size = self.page_size.min(size.max(SMALLEST_PAGE));
         }
         let had_complete_walk = self.state.full_walk_at.is_some();
         let many_unfinished = self.state.unfinished > MOST_BY_ID;
         if self.shared.options.full {
             self.walk_full().await?;
         } else if let Some((walk_key, checkpoint)) = self.state.open_walk.clone() {
-            if had_complete_walk {
+            // What is new first, unless the way to it needs the interrupted walk, or lately led nowhere.
+            let is_unordered = self.state.listing_order.as_deref() == Some(Order::None.as_str());
+            let resume_first = !had_complete_walk || is_unordered || self.state.was_cut_short;
+            if !resume_first {
                 self.walk_incremental().await?;
             }
             let resumed = self.resume(walk_key, &checkpoint).await;
             self.read_state().await?;
             match resumed {
-                // What began while the walk was interrupted stands before what it resumed.
-                Ok(()) if !had_complete_walk => self.walk_incremental().await?,
+                // What began while the walk was interrupted stands before what it resumed. An unordered
+                // listing has no such place: the next sync walks it whole.
+                Ok(()) if resume_first && !is_unordered => self.walk_incremental().await?,
                 Ok(()) => {}
                 Err(Stop::Api(error)) if !had_complete_walk && is_about_one_page(&error) => {
                     // The newest runs must not wait for a page that cannot be had.
@@ -242,7 +260,8 @@ impl<'a> ConnectionSync<'a> {
                 }
                 Err(stop) => return Err(stop),
             }
-        } else if many_unfinished || self.is_full_walk_due() {
+        } else if many_unfinished || self.state.was_cut_short || is_full_walk {
+            // A full walk goes on where it was stopped; an incremental one that was cut short would not.
             self.walk_full().await?;
         } else {
             self.walk_incremental().await?;
@@ -353,6 +372,12 @@ impl<'a> ConnectionSync<'a> {
         }
     }
 
+    /// An empty listing where there were runs: a service that lost its role is given one, too. The
+    /// connection's own `lastRun` tells.
+    async fn may_have_runs(&self) -> Result<bool, Stop> {
+        Ok(self.get_connection().await?.is_none_or(|connection| connection.last_run.is_some()))
+    }
+
     /// One walk from plan to record.
     async fn walk(
         &mut self,
@@ -367,8 +392,15 @@ impl<'a> ConnectionSync<'a> {
         if let Err(Stop::Store(_)) = stopped {
             return stopped;
         }
+        let is_empty = walk.covers_listing() && walk.checkpoint().chained == 0;
+        let is_doubtful = is_empty && self.state.listed > 0 && self.may_have_runs().await?;
         let failure = match (&stopped, walk.end()) {
             (Err(Stop::Api(error)), _) => Some(error.to_string()),
+            (_, None) => Some("it ended early".to_owned()),
+            (Ok(()), _) if is_doubtful => Some(
+                "the platform lists no run, and does not say that there is none; has the role on the iTwin gone?"
+                    .to_owned(),
+            ),
             (_, Some(End::Unproved(doubt))) => Some(doubt.to_string()),
             (_, Some(End::Settled)) if !is_proved => {
                 Some("no complete walk has proved the older runs".to_owned())
@@ -379,7 +411,7 @@ impl<'a> ConnectionSync<'a> {
         let json = serde_json::to_string(&checkpoint).ok();
         let end = WalkEnd {
             is_complete: failure.is_none(),
-            covers_listing: walk.covers_listing(),
+            covers_listing: walk.covers_listing() && !is_doubtful,
             is_full: walk.is_full(),
             chained: checkpoint.chained,
             checkpoint: json.clone().filter(|_| stopped.is_err() && walk.is_full() && checkpoint.chained > 0),
@@ -431,12 +463,12 @@ impl<'a> ConnectionSync<'a> {
                 answered.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
             match answer {
                 Ok(answer) => self.take_page(walk, walk_key, ask, answer).await?,
-                Err(error) if is_too_much(&error) && ask.top > 1 => {
+                Err(error) if is_too_much(&error) && ask.top > SMALLEST_PAGE => {
                     tracing::info!("{error}; asking for less");
                     if ask.top <= walk.page_size() {
-                        walk.shrink_pages(ask.top / 2);
+                        walk.shrink_pages((ask.top / 2).max(SMALLEST_PAGE));
                         self.page_size = walk.page_size();
-                        self.learned_page_size = Some(self.page_size);
+                        self.has_shrunk = true;
                     }
                     walk.give_up(ask);
                 }
@@ -477,6 +509,9 @@ impl<'a> ConnectionSync<'a> {
         }
         walk.take_page(ask, page.entries, page.more);
         self.summary.pages += 1;
+        if self.has_shrunk && ask.top == self.page_size {
+            self.learned_page_size = Some(self.page_size);
+        }
         match &self.shared.sink {
             Sink::DryRun => {
                 let counts = batch.count(&mut self.summary.dry_run_met);
@@ -515,7 +550,14 @@ impl<'a> ConnectionSync<'a> {
             self.walk_full().await?;
         }
         let mut waiting: Vec<(String, i64)> = self.unfinished.drain().collect();
+        if let (true, Sink::Archive { writer, .. }) = (self.summary.has_walked_full, &self.shared.sink) {
+            // Too many to remember, perhaps: those that the full walk did not meet.
+            let (key, most) = (self.state.connection_key, MOST_BY_ID);
+            let unlisted = writer.ask(move |archive| archive.read_unlisted_unfinished(key, most)).await?;
+            waiting.extend(unlisted.into_iter().map(|(run_key, id)| (id, run_key)));
+        }
         waiting.sort_unstable_by_key(|(_, key)| *key);
+        waiting.dedup();
         let mut waiting = waiting.into_iter();
         let mut requests = JoinSet::new();
         loop {
@@ -530,16 +572,22 @@ impl<'a> ConnectionSync<'a> {
             let Some(answered) = requests.join_next().await else { return Ok(()) };
             let (run, run_key, answer) =
                 answered.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-            match answer {
-                Ok(answer) => self.take_run(run, answer).await?,
+            let result = match answer {
+                Ok(answer) => self.take_run(run, answer).await,
                 Err(error) if error.reason == Reason::NotFound => {
                     tracing::info!("{error}; it stays archived");
                     if let Sink::Archive { writer, .. } = &self.shared.sink {
                         let key = self.state.connection_key;
                         writer.write(move |archive| archive.mark_not_found(key, run_key, &now())).await?;
                     }
+                    Ok(())
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => Err(error.into()),
+            };
+            match result {
+                // One run that cannot be had does not keep the others from being asked for.
+                Err(Stop::Api(error)) if is_about_one_run(&error) => self.note_error(&error).await,
+                result => result?,
             }
         }
     }
@@ -591,6 +639,12 @@ fn is_too_much(error: &api::Error) -> bool {
 fn is_about_one_page(error: &api::Error) -> bool {
     use Reason::{PageTooLarge, TimedOut, Unavailable, Unreadable};
     matches!(error.reason, PageTooLarge | TimedOut { .. } | Unavailable | Unreadable)
+}
+
+/// Whether another run may be had where this one was not.
+fn is_about_one_run(error: &api::Error) -> bool {
+    error.problem.status.is_some() && matches!(error.reason, Reason::Unavailable | Reason::Rejected)
+        || matches!(error.reason, Reason::Unreadable | Reason::Rejected)
 }
 
 fn store_stop(error: store::Error) -> Stop {

@@ -763,6 +763,7 @@ fn order_of(starts: impl Iterator<Item = Option<UtcText>>) -> Option<Order> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use proptest::test_runner::FileFailurePersistence;
     use std::collections::{BTreeSet, VecDeque};
 
     /// A platform in memory: runs are numbers, larger is newer.
@@ -940,7 +941,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))), ..ProptestConfig::default() })]
 
         #[test]
         fn what_was_listed_throughout_a_walk_is_stored_by_it(

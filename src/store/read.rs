@@ -48,6 +48,8 @@ pub struct ConnectionState {
     pub open_walk: Option<(i64, String)>,
     /// Archived runs that are not terminal and may still answer by id: how many.
     pub unfinished: u64,
+    /// Whether the last walk was an incremental one that was stopped after many pages.
+    pub was_cut_short: bool,
 }
 
 /// One line of `archive status`.
@@ -182,6 +184,21 @@ impl Archive {
     pub fn read_state(&self, connection_key: i64) -> Result<ConnectionState> {
         self.sqlite(state(&self.connection, connection_key))
     }
+
+    /// Archived runs that are neither terminal nor listed and may still answer by id, at most so many.
+    pub fn read_unlisted_unfinished(&self, connection_key: i64, most: u64) -> Result<Vec<(i64, String)>> {
+        let sql = "SELECT run_key, id FROM runs
+                   WHERE connection_key = ?1 AND state IS NOT 'Completed' AND not_found_at IS NULL
+                     AND unlisted_at IS NOT NULL
+                   ORDER BY run_key LIMIT ?2";
+        let read = || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            statement
+                .query_map([connection_key, most.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        };
+        self.sqlite(read())
+    }
 }
 
 pub(super) fn known(
@@ -223,6 +240,7 @@ fn state(connection: &Connection, connection_key: i64) -> rusqlite::Result<Conne
             last_run_id: row.get("last_run_id")?,
             open_walk: open_walk.zip(checkpoint),
             unfinished: row.get::<_, i64>("unfinished")?.cast_unsigned(),
+            was_cut_short: row.get("was_cut_short")?,
         })
     })
 }

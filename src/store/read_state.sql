@@ -3,6 +3,9 @@ SELECT EXISTS (SELECT 1 FROM runs WHERE runs.connection_key = :connection_key) A
        (SELECT count(*) FROM runs
         WHERE runs.connection_key = :connection_key
           AND state IS NOT 'Completed' AND not_found_at IS NULL)                AS unfinished,
+       coalesce((SELECT kind = 'incremental' AND NOT complete AND pages >= 8 FROM walks
+                 WHERE walks.connection_key = :connection_key
+                 ORDER BY walk_key DESC LIMIT 1), 0)                            AS was_cut_short,
        listing_order, page_size, settled_run_key, watermark, full_walk_at, checkpoints.listed, listing_end, last_run_id,
        open_walk.walk_key   AS open_walk_key,
        open_walk.checkpoint AS open_walk_checkpoint

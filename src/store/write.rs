@@ -42,6 +42,8 @@ pub enum Received<'a> {
         fingerprint: [u8; 16],
         /// Why.
         reason: String,
+        /// The archived run of the same id and the walk that stored it first, if it can be told.
+        known: Option<(i64, Option<i64>)>,
     },
 }
 
@@ -96,11 +98,16 @@ pub(super) struct WalkRecord {
     connection_key: i64,
     /// Keys of runs met that were archived before: in memory while few, in `walk_runs` for a full walk.
     met: HashSet<i64>,
+    /// Runs that it changed: an answer that was under way before must not change them back.
+    changed: HashSet<i64>,
     is_full: bool,
+    is_resumed: bool,
     is_overflowing: bool,
     started_at: UtcText,
     newest_before: Option<UtcText>,
+    base_run_key: i64,
     listed: u64,
+    set_aside: u64,
     pages: u64,
 }
 
@@ -286,48 +293,49 @@ impl Archive {
         now: &UtcText,
     ) -> Result<i64> {
         let write = || {
-            let sql = "INSERT INTO walks (connection_key, sync_key, kind, started_at, reason)
-                       VALUES (?1, ?2, ?3, ?4, 'it is under way, or the sync was ended before it could say more')";
-            let kind = kind(is_full);
-            self.connection.execute(sql, params![connection_key, sync_key, kind, now.as_str()])?;
-            let walk_key = self.connection.last_insert_rowid();
-            let newest = "SELECT newest_started_at FROM checkpoints WHERE connection_key = ?1";
-            let newest_before = self
-                .connection
-                .query_row(newest, [connection_key], |row| read::time(row, "newest_started_at"))?;
-            Ok(WalkRecord {
-                walk_key,
-                connection_key,
-                met: HashSet::new(),
-                is_full,
-                is_overflowing: false,
-                started_at: *now,
-                newest_before,
-                listed: 0,
-                pages: 0,
-            })
+            if is_full {
+                // A walk that starts over: what an interrupted one has met is of no use any more.
+                let old = "DELETE FROM walk_runs
+                           WHERE walk_key IN (SELECT walk_key FROM walks WHERE connection_key = ?1)";
+                self.connection.execute(old, [connection_key])?;
+            }
+            // What an interrupted walk stored is no baseline for gaps; what complete walks proved is.
+            let sql = "INSERT INTO walks (connection_key, sync_key, kind, started_at, reason,
+                                          base_run_key, newest_before)
+                       SELECT ?1, ?2, ?3, ?4, 'it is under way, or the sync was ended before it could say more',
+                              coalesce((SELECT max(run_key) FROM runs), 0),
+                              coalesce(watermark, newest_started_at)
+                       FROM checkpoints
+                       WHERE connection_key = ?1";
+            self.connection.execute(sql, params![connection_key, sync_key, kind(is_full), now.as_str()])?;
+            Ok(self.connection.last_insert_rowid())
         };
-        let walk = self.sqlite(write())?;
-        let walk_key = walk.walk_key;
-        self.walks.insert(walk_key, walk);
-        Ok(walk_key)
+        let walk_key = self.sqlite(write())?;
+        self.open_walk(walk_key, false)
     }
 
     /// Goes on with a full walk that was interrupted.
     pub fn resume_walk(&mut self, walk_key: i64) -> Result<i64> {
-        let sql = "SELECT connection_key, started_at, listed, pages FROM walks WHERE walk_key = ?1";
+        self.open_walk(walk_key, true)
+    }
+
+    fn open_walk(&mut self, walk_key: i64, is_resumed: bool) -> Result<i64> {
+        let sql = "SELECT * FROM walks WHERE walk_key = ?1";
         let walk = self.sqlite(self.connection.query_row(sql, [walk_key], |row| {
             let started_at = read::time(row, "started_at")?.ok_or(rusqlite::Error::InvalidQuery)?;
             Ok(WalkRecord {
                 walk_key,
                 connection_key: row.get("connection_key")?,
                 met: HashSet::new(),
-                is_full: true,
+                changed: HashSet::new(),
+                is_full: row.get::<_, String>("kind")? == kind(true),
+                is_resumed,
                 is_overflowing: false,
                 started_at,
-                // What was the newest before it is not known any more; the walk has stored newer ones.
-                newest_before: None,
+                newest_before: read::time(row, "newest_before")?,
+                base_run_key: row.get("base_run_key")?,
                 listed: row.get::<_, i64>("listed")?.cast_unsigned(),
+                set_aside: row.get::<_, i64>("set_aside")?.cast_unsigned(),
                 pages: row.get::<_, i64>("pages")?.cast_unsigned(),
             })
         }))?;
@@ -430,9 +438,10 @@ fn store_page(
     let counts = store_records(connection, walk.connection_key, &mut From::Walk(walk), records, now)?;
     walk.listed += counts.listed;
     walk.pages += 1;
-    let sql = "UPDATE walks SET kind = ?2, pages = ?3, listed = ?4, checkpoint = ?5 WHERE walk_key = ?1";
-    let (pages, listed) = (walk.pages.cast_signed(), walk.listed.cast_signed());
-    let values = params![walk.walk_key, kind(walk.is_full), pages, listed, checkpoint];
+    let sql = "UPDATE walks SET kind = ?2, pages = ?3, listed = ?4, set_aside = ?5, checkpoint = ?6
+               WHERE walk_key = ?1";
+    let [pages, listed, set_aside] = [walk.pages, walk.listed, walk.set_aside].map(u64::cast_signed);
+    let values = params![walk.walk_key, kind(walk.is_full), pages, listed, set_aside, checkpoint];
     connection.prepare_cached(sql)?.execute(values)?;
     Ok(counts)
 }
@@ -459,7 +468,7 @@ fn store_records(
                 newest = newest.max(run.execution.started_at);
                 store_run(connection, connection_key, source, (raw, fingerprint, run), now)?
             }
-            Received::Rejected { raw, fingerprint, reason } => {
+            Received::Rejected { raw, fingerprint, reason, known } => {
                 let sql =
                     "INSERT INTO rejects (connection_key, rejected_at, version, reason, raw, fingerprint)
                            VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
@@ -473,6 +482,16 @@ fn store_records(
                     fingerprint
                 ])?;
                 counts.rejected += 1;
+                if let From::Walk(walk) = source {
+                    // It is listed all the same, so the run it is about is not missing.
+                    match known {
+                        Some((_, first_walk)) if *first_walk == Some(walk.walk_key) => {}
+                        Some((run_key, _)) => {
+                            walk.meets(connection, *run_key)?;
+                        }
+                        None => walk.set_aside += 1,
+                    }
+                }
                 continue;
             }
         };
@@ -487,6 +506,10 @@ fn store_records(
             let is_first = is_new || !stored.is_own && walk.meets(connection, stored.run_key)?;
             counts.listed += u64::from(is_first);
         }
+    }
+    // Every record received is accounted for, or nothing of the page is stored.
+    if counts.new + counts.changed + counts.unchanged + counts.rejected != counts.received {
+        return Err(rusqlite::Error::StatementChangedRows(records.len()));
     }
     if listed_more != 0 || newest.is_some() {
         let sql = "UPDATE checkpoints
@@ -516,7 +539,7 @@ struct Stored {
 fn store_run(
     connection: &Connection,
     connection_key: i64,
-    source: &From<'_>,
+    source: &mut From<'_>,
     (raw, fingerprint, run): (&str, &[u8; 16], &Run<'_>),
     now: &UtcText,
 ) -> rusqlite::Result<Stored> {
@@ -549,45 +572,58 @@ fn store_run(
         return Ok(Stored { run_key, kind: StoredKind::New, is_own: true, is_back: false });
     }
     let select =
-        "SELECT run_key, fingerprint, state, walk_key, unlisted_at IS NOT NULL, not_found_at IS NOT NULL
+        "SELECT run_key, fingerprint, state, walk_key, unlisted_at IS NOT NULL, not_found_at IS NOT NULL,
+                         ended_at
                   FROM runs WHERE connection_key = ?1 AND id = ?2";
-    let (run_key, stored, state, first_walk, is_unlisted, is_not_found): (
+    let (run_key, stored, state, first_walk, is_unlisted, is_not_found, ended_at): (
         i64,
         [u8; 16],
         Option<String>,
         Option<i64>,
         bool,
         bool,
+        Option<String>,
     ) = connection.prepare_cached(select)?.query_row(params![connection_key, run.id], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
     })?;
     let is_back = is_unlisted && matches!(source, From::Walk(_));
     if is_back || is_not_found && !matches!(source, From::Other(Source::File)) {
         let sql = "UPDATE runs SET not_found_at = NULL, unlisted_at = iif(?2, NULL, unlisted_at) WHERE run_key = ?1";
         connection.prepare_cached(sql)?.execute(params![run_key, is_back])?;
     }
-    let is_older_file = matches!(source, From::Other(Source::File))
-        && state.as_deref() == Some("Completed")
-        && execution.state.as_deref() != Some("Completed");
+    let is_own = first_walk.is_some() && first_walk == walk_key;
+    // Completed is the last of a run's states, so what says less was sent before. Answers of one walk are
+    // under way together, and files are of any age.
+    let is_completed = state.as_deref() == Some("Completed");
+    let is_before = is_completed && execution.state.as_deref() != Some("Completed");
+    let ended_before = execution.ended_at.is_some_and(|ended| Some(ended.as_str()) < ended_at.as_deref());
+    let is_older = match source {
+        From::Walk(walk) => is_before && (is_own || walk.changed.contains(&run_key)),
+        From::Other(Source::File) => is_before || is_completed && ended_before,
+        From::Other(Source::ById) => false,
+    };
     let is_changed =
-        stored != *fingerprint && !is_older_file && change_run(connection, run_key, (raw, fingerprint), now)?;
+        stored != *fingerprint && !is_older && change_run(connection, run_key, (raw, run, fingerprint), now)?;
+    if let (true, From::Walk(walk)) = (is_changed, source) {
+        walk.changed.insert(run_key);
+    }
     let kind = if is_changed { StoredKind::Changed } else { StoredKind::Unchanged };
-    Ok(Stored { run_key, kind, is_own: first_walk.is_some() && first_walk == walk_key, is_back })
+    Ok(Stored { run_key, kind, is_own, is_back })
 }
 
 /// Replaces a run's content by what was received, merged; false if it says what is archived already.
 fn change_run(
     connection: &Connection,
     run_key: i64,
-    (raw, fingerprint): (&str, &[u8; 16]),
+    (raw, received, fingerprint): (&str, &Run<'_>, &[u8; 16]),
     now: &UtcText,
 ) -> rusqlite::Result<bool> {
     let archived = normalize::rebuild(&read::run(connection, run_key)?);
     let merged = normalize::merge(&archived, raw);
-    // Both sides were read as runs before; a merge of two runs is one.
-    let run = normalize::normalize(&merged)
-        .map_err(|reject| rusqlite::Error::ToSqlConversionFailure(reject.into()))?;
-    if normalize::rebuild(&run) == archived {
+    // A merge of two runs is a run; if it were not, what was received stands by itself.
+    let merged = normalize::normalize(&merged).ok();
+    let run = merged.as_ref().unwrap_or(received);
+    if normalize::rebuild(run) == archived {
         return Ok(false);
     }
     let revision = "INSERT INTO revisions (run_key, number, replaced_at, content)
@@ -611,7 +647,7 @@ fn change_run(
         run.extra,
         fingerprint,
     ])?;
-    insert_children(connection, run_key, &run)?;
+    insert_children(connection, run_key, run)?;
     Ok(true)
 }
 
@@ -754,21 +790,28 @@ fn mark_unlisted(connection: &Connection, walk: &WalkRecord, now: &UtcText) -> r
     let listed: i64 =
         connection
             .query_row("SELECT listed FROM checkpoints WHERE connection_key = ?1", [key], |row| row.get(0))?;
-    // Every run met is archived as listed by now, so equal numbers mean the same runs.
-    if listed.cast_unsigned() == walk.listed || walk.is_overflowing {
+    // Every run met is archived as listed by now, so equal numbers mean the same runs; but while a walk was
+    // interrupted others may have been stored. And a record that could not be matched may be any run.
+    let is_same = listed.cast_unsigned() == walk.listed && !walk.is_resumed;
+    if is_same || walk.is_overflowing || walk.set_aside > 0 {
         return Ok(0);
     }
+    // What was stored since the walk began, by others than itself, it did not have to meet.
+    let base = walk.base_run_key;
     let missed = if walk.is_full {
         let sql = "UPDATE runs SET unlisted_at = ?3
-                   WHERE connection_key = ?1 AND unlisted_at IS NULL AND walk_key IS NOT ?2
+                   WHERE connection_key = ?1 AND run_key <= ?4 AND unlisted_at IS NULL AND walk_key IS NOT ?2
                      AND NOT EXISTS (SELECT 1 FROM walk_runs
                                      WHERE walk_runs.walk_key = ?2 AND walk_runs.run_key = runs.run_key)";
-        i64::try_from(connection.execute(sql, params![key, walk.walk_key, now.as_str()])?).unwrap_or(i64::MAX)
+        let marked = connection.execute(sql, params![key, walk.walk_key, now.as_str(), base])?;
+        i64::try_from(marked).unwrap_or(i64::MAX)
     } else {
-        let sql = "SELECT run_key FROM runs WHERE connection_key = ?1 AND unlisted_at IS NULL AND walk_key IS NOT ?2";
+        let sql = "SELECT run_key FROM runs
+                   WHERE connection_key = ?1 AND run_key <= ?3 AND unlisted_at IS NULL AND walk_key IS NOT ?2";
         let mut statement = connection.prepare(sql)?;
-        let keys: Vec<i64> =
-            statement.query_map([key, walk.walk_key], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        let keys: Vec<i64> = statement
+            .query_map([key, walk.walk_key, base], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
         let missed: Vec<i64> = keys.into_iter().filter(|run_key| !walk.met.contains(run_key)).collect();
         for run_key in &missed {
             let sql = "UPDATE runs SET unlisted_at = ?2 WHERE run_key = ?1";

@@ -16,7 +16,9 @@ const TIME_PER_COMMIT: Duration = Duration::from_millis(500);
 /// Pages that may wait for the writer: enough to keep it busy, few enough to bound memory.
 const WAITING: usize = 2;
 
-type Job = Box<dyn FnOnce(&mut Archive) -> Result<()> + Send>;
+/// What is left to do once a job's work is committed.
+type Reply = Box<dyn FnOnce() + Send>;
+type Job = Box<dyn FnOnce(&mut Archive) -> Result<Option<Reply>> + Send>;
 
 /// The writer has stopped; [`Writer::finish`] tells why.
 #[derive(Debug, thiserror::Error)]
@@ -44,19 +46,27 @@ impl Writer {
         &self,
         job: impl FnOnce(&mut Archive) -> Result<()> + Send + 'static,
     ) -> std::result::Result<(), Closed> {
+        self.send(move |archive| job(archive).map(|()| None)).await
+    }
+
+    async fn send(
+        &self,
+        job: impl FnOnce(&mut Archive) -> Result<Option<Reply>> + Send + 'static,
+    ) -> std::result::Result<(), Closed> {
         self.jobs.send(Box::new(job)).await.map_err(|_| Closed)
     }
 
-    /// Has something written or read, after all that was sent before, and waits for what it gives.
+    /// Has something written or read, after all that was sent before, and waits for what it gives: by
+    /// then it is committed, and every reader sees it.
     pub async fn ask<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Archive) -> Result<T> + Send + 'static,
     ) -> std::result::Result<T, Closed> {
         let (reply, answer) = oneshot::channel();
-        self.write(move |archive| {
+        self.send(move |archive| {
+            let value = job(archive)?;
             // Nobody waits any more where the asking side has gone.
-            let _ = reply.send(job(archive)?);
-            Ok(())
+            Ok(Some(Box::new(move || drop(reply.send(value))) as Reply))
         })
         .await?;
         answer.await.map_err(|_| Closed)
@@ -79,14 +89,20 @@ fn run(mut archive: Archive, mut waiting: mpsc::Receiver<Job>) -> Result<Archive
             archive.begin()?;
             began = Some(Instant::now());
         }
-        if let Err(error) = job(&mut archive) {
-            archive.roll_back();
-            return Err(error);
-        }
+        let reply = match job(&mut archive) {
+            Ok(reply) => reply,
+            Err(error) => {
+                archive.roll_back();
+                return Err(error);
+            }
+        };
         let is_due = began.is_some_and(|began| began.elapsed() >= TIME_PER_COMMIT);
-        if waiting.is_empty() || is_due || archive.uncommitted() >= RUNS_PER_COMMIT {
+        if reply.is_some() || waiting.is_empty() || is_due || archive.uncommitted() >= RUNS_PER_COMMIT {
             archive.commit()?;
             began = None;
+        }
+        if let Some(reply) = reply {
+            reply();
         }
     }
     if began.is_some() {

@@ -3,7 +3,7 @@
 //! In: an answer, and what is archived. Out: a [`Batch`], which holds the answer's text and the records
 //! that borrow from it, so that nothing is copied on the way to the writer's thread.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use self_cell::self_cell;
 use serde_json::value::RawValue;
@@ -122,12 +122,12 @@ impl Batch {
     }
 
     /// What storing the records would count; `met` holds what was met before.
-    pub fn count(&self, met: &mut HashMap<Key, ()>) -> Counts {
+    pub fn count(&self, met: &mut HashSet<Key>) -> Counts {
         let records = self.0.borrow_dependent();
         let mut counts = Counts { received: records.received.len() as u64, ..Counts::default() };
         for (received, (id, is_known)) in records.received.iter().zip(&records.ids) {
             let key = id.as_deref().map(|id| Key(xxh3_128(id.as_bytes())));
-            let is_first = key.is_none_or(|key| met.insert(key, ()).is_none());
+            let is_first = key.is_none_or(|key| met.insert(key));
             counts.listed += u64::from(is_first && key.is_some());
             match received {
                 Received::Rejected { .. } => counts.rejected += 1,
@@ -161,7 +161,11 @@ fn read(raw: &str, fingerprint: [u8; 16]) -> Record<'_> {
         },
         Err(reject) => {
             let reason = reject.to_string();
-            Record { id: None, is_known: false, received: Received::Rejected { raw, fingerprint, reason } }
+            Record {
+                id: None,
+                is_known: false,
+                received: Received::Rejected { raw, fingerprint, reason, known: None },
+            }
         }
     }
 }
@@ -192,7 +196,10 @@ fn read_listed<'a>(
             let received = Received::Unchanged { run_key: known.run_key, walk_key: known.walk_key };
             return Ok((Record { id: Some(id), is_known: true, received }, entry));
         }
-        let record = Record { is_known: true, ..read(raw.get(), fingerprint) };
+        let mut record = Record { is_known: true, ..read(raw.get(), fingerprint) };
+        if let Received::Rejected { known: matched, .. } = &mut record.received {
+            *matched = Some((known.run_key, known.walk_key));
+        }
         let entry = Entry { is_readable: record.id.is_some(), ..entry };
         return Ok((record, entry));
     }

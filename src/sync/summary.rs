@@ -1,6 +1,6 @@
 //! What a sync did, for people, programs and the exit code.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
@@ -74,7 +74,7 @@ pub struct ConnectionSummary {
     pub problems: Vec<Problem>,
     pub(super) has_walked_full: bool,
     pub(super) stored: SharedCounts,
-    pub(super) dry_run_met: HashMap<Key, ()>,
+    pub(super) dry_run_met: HashSet<Key>,
 }
 
 impl ConnectionSummary {
@@ -88,7 +88,7 @@ impl ConnectionSummary {
             problems: Vec::new(),
             has_walked_full: false,
             stored: SharedCounts::default(),
-            dry_run_met: HashMap::new(),
+            dry_run_met: HashSet::new(),
         }
     }
 
@@ -114,7 +114,9 @@ impl ConnectionSummary {
 
     /// How this connection's part ended.
     pub fn outcome(&self) -> Outcome {
-        match (self.problems.is_empty() && self.counts.rejected == 0, self.pages) {
+        let counts = self.counts;
+        let came = self.pages + counts.new + counts.changed + counts.unchanged;
+        match (self.problems.is_empty() && counts.rejected == 0, came) {
             (true, _) => Outcome::Done,
             (false, 0) => Outcome::Failed,
             (false, _) => Outcome::Partial,

@@ -16,7 +16,7 @@ use crate::interruption::{Running, wait_until};
 /// Landed migrations and FNV-1a (64 bit) of their bytes. One that an archive somewhere was made with is
 /// never edited: what must change goes into the next one. UPDATE V1 HERE until the first release; from
 /// then on this list only grows.
-const LANDED: &[(&str, u64)] = &[("V1__archive.sql", 0x4ff0_9753_841e_5113)];
+const LANDED: &[(&str, u64)] = &[("V1__archive.sql", 0x0cf8_e4dd_30b9_af01)];
 
 /// The name and the bytes of every file in the folder, the lock aside.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -415,7 +415,11 @@ fn a_disk_that_is_full_from_the_start_leaves_the_archive_as_it_is() {
     emulator.platform().connections.get_mut(CONNECTION).unwrap().listing = runs(0, 40).collect();
     let full = run(archive.sync(&emulator)).expect(1);
     assert!(full.stderr.contains(archive.path().to_str().unwrap()), "{}", full.stderr);
-    let differences = differences(&before, &files(archive.folder()));
+    let mut differences = differences(&before, &files(archive.folder()));
+    // Without room SQLite leaves an empty log behind, which only it may take away.
+    differences.retain(|difference| {
+        !difference.ends_with("-wal was made") && !difference.ends_with("-shm was made")
+    });
     assert!(differences.is_empty(), "{differences:?}: {}", full.stderr);
 
     fs::remove_file(archive.folder().join("filler")).unwrap();

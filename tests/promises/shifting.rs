@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::test_runner::FileFailurePersistence;
 use run_archive::api::{Client, Credentials, Options};
 use run_archive::emulator::{Emulator, Links, Order, Shift};
 use run_archive::sync;
@@ -31,7 +32,7 @@ fn changes() -> impl Strategy<Value = Vec<Vec<Change>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))), ..ProptestConfig::default() })]
 
     #[test]
     fn what_was_listed_throughout_a_sync_is_archived(
