@@ -536,6 +536,17 @@ struct Stored {
     is_back: bool,
 }
 
+/// What is archived of a run that was received again.
+struct Archived {
+    run_key: i64,
+    fingerprint: [u8; 16],
+    state: Option<String>,
+    ended_at: Option<String>,
+    walk_key: Option<i64>,
+    is_unlisted: bool,
+    is_not_found: bool,
+}
+
 fn store_run(
     connection: &Connection,
     connection_key: i64,
@@ -571,39 +582,41 @@ fn store_run(
         insert_children(connection, run_key, run)?;
         return Ok(Stored { run_key, kind: StoredKind::New, is_own: true, is_back: false });
     }
-    let select =
-        "SELECT run_key, fingerprint, state, walk_key, unlisted_at IS NOT NULL, not_found_at IS NOT NULL,
-                         ended_at
+    let select = "SELECT run_key, fingerprint, state, ended_at, walk_key,
+                         unlisted_at IS NOT NULL AS is_unlisted, not_found_at IS NOT NULL AS is_not_found
                   FROM runs WHERE connection_key = ?1 AND id = ?2";
-    let (run_key, stored, state, first_walk, is_unlisted, is_not_found, ended_at): (
-        i64,
-        [u8; 16],
-        Option<String>,
-        Option<i64>,
-        bool,
-        bool,
-        Option<String>,
-    ) = connection.prepare_cached(select)?.query_row(params![connection_key, run.id], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
+    let archived = connection.prepare_cached(select)?.query_row(params![connection_key, run.id], |row| {
+        Ok(Archived {
+            run_key: row.get("run_key")?,
+            fingerprint: row.get("fingerprint")?,
+            state: row.get("state")?,
+            ended_at: row.get("ended_at")?,
+            walk_key: row.get("walk_key")?,
+            is_unlisted: row.get("is_unlisted")?,
+            is_not_found: row.get("is_not_found")?,
+        })
     })?;
-    let is_back = is_unlisted && matches!(source, From::Walk(_));
-    if is_back || is_not_found && !matches!(source, From::Other(Source::File)) {
+    let run_key = archived.run_key;
+    let is_back = archived.is_unlisted && matches!(source, From::Walk(_));
+    if is_back || archived.is_not_found && !matches!(source, From::Other(Source::File)) {
         let sql = "UPDATE runs SET not_found_at = NULL, unlisted_at = iif(?2, NULL, unlisted_at) WHERE run_key = ?1";
         connection.prepare_cached(sql)?.execute(params![run_key, is_back])?;
     }
-    let is_own = first_walk.is_some() && first_walk == walk_key;
+    let is_own = archived.walk_key.is_some() && archived.walk_key == walk_key;
     // Completed is the last of a run's states, so what says less was sent before. Answers of one walk are
     // under way together, and files are of any age.
-    let is_completed = state.as_deref() == Some("Completed");
+    let is_completed = archived.state.as_deref() == Some("Completed");
     let is_before = is_completed && execution.state.as_deref() != Some("Completed");
-    let ended_before = execution.ended_at.is_some_and(|ended| Some(ended.as_str()) < ended_at.as_deref());
+    let ended_before =
+        execution.ended_at.is_some_and(|ended| Some(ended.as_str()) < archived.ended_at.as_deref());
     let is_older = match source {
         From::Walk(walk) => is_before && (is_own || walk.changed.contains(&run_key)),
         From::Other(Source::File) => is_before || is_completed && ended_before,
         From::Other(Source::ById) => false,
     };
-    let is_changed =
-        stored != *fingerprint && !is_older && change_run(connection, run_key, (raw, run, fingerprint), now)?;
+    let is_changed = archived.fingerprint != *fingerprint
+        && !is_older
+        && change_run(connection, run_key, (raw, run, fingerprint), now)?;
     if let (true, From::Walk(walk)) = (is_changed, source) {
         walk.changed.insert(run_key);
     }
