@@ -30,6 +30,8 @@ pub use summary::{ConnectionSummary, Outcome, Problem, Summary};
 
 /// Asking for single runs is only cheaper than walking while they are few.
 const MOST_BY_ID: u64 = 1_000;
+/// Runs that the platform may fail to answer for, after all attempts, before the others are left for later.
+const MOST_OUTAGES: u32 = 3;
 /// Pages of a single run cannot overlap, so no smaller page is ever asked for.
 const SMALLEST_PAGE: u32 = 2;
 
@@ -560,6 +562,7 @@ impl<'a> ConnectionSync<'a> {
         waiting.dedup();
         let mut waiting = waiting.into_iter();
         let mut requests = JoinSet::new();
+        let mut outages = 0;
         loop {
             while requests.len() < self.shared.options.pages_in_flight.max(1) {
                 let Some((run, run_key)) = waiting.next() else { break };
@@ -586,7 +589,10 @@ impl<'a> ConnectionSync<'a> {
             };
             match result {
                 // One run that cannot be had does not keep the others from being asked for.
-                Err(Stop::Api(error)) if is_about_one_run(&error) => self.note_error(&error).await,
+                Err(Stop::Api(error)) if is_about_one_run(&error) && outages < MOST_OUTAGES => {
+                    outages += u32::from(error.reason == Reason::Unavailable);
+                    self.note_error(&error).await;
+                }
                 result => result?,
             }
         }

@@ -86,8 +86,8 @@ fn sync_demo(emulator: &Emulator, path: &Path, cache_mib: u32) -> Result<Summary
 
 fn told(when: &str, summary: &Summary) -> String {
     format!(
-        "{when}{} new, {} changed, {}; {} in {}\n",
-        super::counted(summary.counts.new, "run"),
+        "{when}{} stored, {} changed, {}; {} in {}\n",
+        super::counted(summary.counts.new, "new run"),
         render_count(summary.counts.changed),
         summary.outcome.as_str(),
         super::counted(summary.requests, "request"),
