@@ -29,6 +29,8 @@ const PATIENCE: u32 = 48;
 const SAME_PAGE: usize = 5;
 /// Patience with a walk that proves nothing any more.
 const DOUBTFUL_PATIENCE: u32 = 4;
+/// How often something may stand where a listing seemed to end before it is its pages that end there.
+const MOST_SINGLES: u32 = 4;
 /// How often a listing may lose everything that was chained.
 const RESTARTS: u32 = 3;
 
@@ -249,6 +251,8 @@ pub struct Walk {
     /// Pages do not overlap, because the platform gives single runs.
     is_single: bool,
     singles: u32,
+    /// The most entries that any answer held.
+    widest: u64,
     quiet: u32,
     /// Pages with nothing unseen by their first and last entry: the positions they were given for.
     quiet_pages: HashMap<(Key, Key), HashSet<u64>>,
@@ -304,6 +308,7 @@ impl Walk {
             can_read_ahead: false,
             is_single: false,
             singles: 0,
+            widest: 0,
             quiet: 0,
             quiet_pages: HashMap::new(),
             restarts: 0,
@@ -436,6 +441,7 @@ impl Walk {
             self.take_empty(ask.skip, target);
             return;
         }
+        self.widest = self.widest.max(received);
         self.observe_order(&entries);
         self.loose.push(Page { ask, number: self.answers, asked, entries, more });
         self.chain_loose_pages();
@@ -653,7 +659,7 @@ impl Walk {
         if self.suspected_end.take().is_some() {
             // Something stands where the listing seemed to end: runs were added, or pages hold one run.
             self.singles += 1;
-            if self.singles >= 2 {
+            if self.singles > MOST_SINGLES && self.widest <= 1 {
                 self.is_single = true;
                 self.doubt.get_or_insert(Doubt::SingleRuns);
             }
@@ -955,8 +961,8 @@ mod tests {
                 prop_assert!(missed.is_empty(), "missed {:?}", missed);
             } else {
                 // Runs that appear between others of an unordered listing look like a change of order, and
-                // from pages of a few runs everything chained may be removed again and again.
-                let is_lost = outcome.end == Some(End::Unproved(Doubt::KeptShifting)) && listing.cap < 8;
+                // everything chained may be removed again and again: then nothing is claimed.
+                let is_lost = outcome.end == Some(End::Unproved(Doubt::KeptShifting));
                 prop_assert!(!shifts.is_empty() && (listing.order == Order::None || is_lost), "{:?}", outcome.end);
             }
         }

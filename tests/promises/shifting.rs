@@ -92,7 +92,9 @@ proptest! {
         prop_assert!(missed.is_empty() || !is_complete, "missed {:?}, {} steps unused", missed, unused);
         // In a listing ordered by time nothing is in doubt, unless it loses whole pages at a time; in others
         // runs that appear may look as if runs changed places.
-        if order != Order::Shuffled && cap > 8 {
+        let reasons = archive.column::<Option<String>>("SELECT reason FROM walks");
+        let is_lost = reasons.iter().flatten().any(|reason| reason.contains("kept shifting"));
+        if order != Order::Shuffled && cap > 8 && !is_lost {
             prop_assert!(is_complete, "{:?}", archive.column::<Option<String>>("SELECT reason FROM walks"));
             prop_assert_eq!(summary.exit_code.number(), 0);
         }
