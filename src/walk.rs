@@ -960,10 +960,8 @@ mod tests {
                 let missed: Vec<_> = outcome.always_listed.difference(&outcome.stored).collect();
                 prop_assert!(missed.is_empty(), "missed {:?}", missed);
             } else {
-                // Runs that appear between others of an unordered listing look like a change of order, and
-                // everything chained may be removed again and again: then nothing is claimed.
-                let is_lost = outcome.end == Some(End::Unproved(Doubt::KeptShifting));
-                prop_assert!(!shifts.is_empty() && (listing.order == Order::None || is_lost), "{:?}", outcome.end);
+                // Shifts by whole pages again and again may leave it unproved: then nothing is claimed.
+                prop_assert!(!shifts.is_empty(), "{:?}", outcome.end);
             }
         }
 
