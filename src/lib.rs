@@ -3,7 +3,7 @@
 //! The data goes one way, and each arrow is one module's job:
 //!
 //! ```text
-//! HTTP page -> api::wire -> normalize -> store -> SQLite
+//! HTTP page -> api::wire -> normalize -> store -> SQLite -> queries/*.sql -> report -> render
 //! ```
 //!
 //! `walk` decides what to ask next, `sync` drives `api`, `walk`, `normalize` and `store`; `commands`
@@ -18,6 +18,7 @@ pub mod import;
 pub mod logging;
 pub mod normalize;
 pub mod render;
+pub mod report;
 pub mod settings;
 pub mod store;
 pub mod sync;

@@ -3,6 +3,9 @@
 //! In: what the platform sent, in any of the forms it is known to send. Out: [`UtcText`], or nothing
 //! where the text names no instant. Nothing here reads a clock: `now` is always an argument.
 
+pub mod period;
+pub mod zone;
+
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};

@@ -3,9 +3,9 @@
 //! In: rows from `normalize`, and what a walk has seen. Everything here runs inside a transaction that
 //! the writer thread began, so that rows, checkpoint and counts are committed together.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{Archive, Result, read};
 use crate::api::wire;
@@ -579,7 +579,7 @@ fn store_run(
     ])?;
     if inserted == 1 {
         let run_key = connection.last_insert_rowid();
-        insert_children(connection, run_key, run)?;
+        insert_children(connection, connection_key, run_key, run)?;
         return Ok(Stored { run_key, kind: StoredKind::New, is_own: true, is_back: false });
     }
     let select = "SELECT run_key, fingerprint, state, ended_at, walk_key,
@@ -616,7 +616,7 @@ fn store_run(
     };
     let is_changed = archived.fingerprint != *fingerprint
         && !is_older
-        && change_run(connection, run_key, (raw, run, fingerprint), now)?;
+        && change_run(connection, connection_key, run_key, (raw, run, fingerprint), now)?;
     if let (true, From::Walk(walk)) = (is_changed, source) {
         walk.changed.insert(run_key);
     }
@@ -627,11 +627,13 @@ fn store_run(
 /// Replaces a run's content by what was received, merged; false if it says what is archived already.
 fn change_run(
     connection: &Connection,
+    connection_key: i64,
     run_key: i64,
     (raw, received, fingerprint): (&str, &Run<'_>, &[u8; 16]),
     now: &UtcText,
 ) -> rusqlite::Result<bool> {
-    let archived = normalize::rebuild(&read::run(connection, run_key)?);
+    let before = read::run(connection, run_key)?;
+    let archived = normalize::rebuild(&before);
     let merged = normalize::merge(&archived, raw);
     // A merge of two runs is a run; if it were not, what was received stands by itself.
     let merged = normalize::normalize(&merged).ok();
@@ -642,6 +644,7 @@ fn change_run(
     let revision = "INSERT INTO revisions (run_key, number, replaced_at, content)
                     SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3 FROM revisions WHERE run_key = ?1";
     connection.prepare_cached(revision)?.execute(params![run_key, now.as_str(), archived])?;
+    delete_error_runs(connection, connection_key, run_key, &before)?;
     for table in ["errors", "tasks", "jobs"] {
         connection.prepare_cached(&format!("DELETE FROM {table} WHERE run_key = ?1"))?.execute([run_key])?;
     }
@@ -660,11 +663,88 @@ fn change_run(
         run.extra,
         fingerprint,
     ])?;
-    insert_children(connection, run_key, run)?;
+    insert_children(connection, connection_key, run_key, run)?;
     Ok(true)
 }
 
-fn insert_children(connection: &Connection, run_key: i64, run: &Run<'_>) -> rusqlite::Result<()> {
+/// The tasks of a run that carry an error, by what `error_kinds` tells errors apart by.
+type ErrorKinds<'a> = BTreeMap<(Option<&'a str>, Option<&'a str>, Option<bool>), i64>;
+
+fn error_kinds<'a>(run: &'a Run<'_>) -> ErrorKinds<'a> {
+    let mut kinds = ErrorKinds::new();
+    for error in run.jobs.iter().flat_map(|job| &job.tasks).filter_map(|task| task.error.as_deref()) {
+        let kind = (error.error_code.as_deref(), error.description_key.as_deref(), error.can_user_fix);
+        *kinds.entry(kind).or_default() += 1;
+    }
+    kinds
+}
+
+const FIND_ERROR_KIND: &str = "SELECT error_kind_key FROM error_kinds
+                               WHERE error_code IS ?1 AND description_key IS ?2 AND can_user_fix IS ?3";
+
+fn insert_error_runs(
+    connection: &Connection,
+    connection_key: i64,
+    run_key: i64,
+    run: &Run<'_>,
+) -> rusqlite::Result<()> {
+    let Some(started_at) = &run.execution.started_at else { return Ok(()) };
+    for ((error_code, description_key, can_user_fix), tasks) in error_kinds(run) {
+        let kind = params![error_code, description_key, can_user_fix];
+        let found: Option<i64> =
+            connection.prepare_cached(FIND_ERROR_KIND)?.query_row(kind, |row| row.get(0)).optional()?;
+        let error_kind_key = match found {
+            Some(key) => key,
+            None => {
+                let sql =
+                    "INSERT INTO error_kinds (error_code, description_key, can_user_fix) VALUES (?1, ?2, ?3)";
+                connection.prepare_cached(sql)?.execute(kind)?;
+                connection.last_insert_rowid()
+            }
+        };
+        let sql = "INSERT INTO error_runs (error_kind_key, connection_key, started_at, run_key, tasks)
+                   VALUES (?1, ?2, ?3, ?4, ?5)";
+        connection.prepare_cached(sql)?.execute(params![
+            error_kind_key,
+            connection_key,
+            started_at.as_str(),
+            run_key,
+            tasks
+        ])?;
+    }
+    Ok(())
+}
+
+/// Takes back what [`insert_error_runs`] wrote of the run as it was.
+fn delete_error_runs(
+    connection: &Connection,
+    connection_key: i64,
+    run_key: i64,
+    before: &Run<'_>,
+) -> rusqlite::Result<()> {
+    let Some(started_at) = &before.execution.started_at else { return Ok(()) };
+    for (error_code, description_key, can_user_fix) in error_kinds(before).into_keys() {
+        let kind = params![error_code, description_key, can_user_fix];
+        let error_kind_key: i64 =
+            connection.prepare_cached(FIND_ERROR_KIND)?.query_row(kind, |row| row.get(0))?;
+        let sql = "DELETE FROM error_runs
+                   WHERE error_kind_key = ?1 AND connection_key = ?2 AND started_at = ?3 AND run_key = ?4";
+        connection.prepare_cached(sql)?.execute(params![
+            error_kind_key,
+            connection_key,
+            started_at.as_str(),
+            run_key
+        ])?;
+    }
+    Ok(())
+}
+
+fn insert_children(
+    connection: &Connection,
+    connection_key: i64,
+    run_key: i64,
+    run: &Run<'_>,
+) -> rusqlite::Result<()> {
     const JOB: &str = "INSERT INTO jobs (run_key, job_index, id, state, result, started_at, ended_at,
                                          duration_ms, connector_type, extra)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
@@ -726,7 +806,7 @@ fn insert_children(connection: &Connection, run_key: i64, run: &Run<'_>) -> rusq
             }
         }
     }
-    Ok(())
+    insert_error_runs(connection, connection_key, run_key, run)
 }
 
 fn end_walk(

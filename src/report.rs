@@ -1,0 +1,3 @@
+//! From the archive to the figures of a report.
+
+pub mod figures;

@@ -1,0 +1,582 @@
+//! The report as plain figures, each with its denominator: what every format renders and none computes.
+//!
+//! The names of the fields are those of `--format json` and a contract: new ones may come, none is
+//! renamed. Times are UTC; lengths of time are milliseconds (`_ms`), rates and shares go from 0 to 1. A
+//! figure that cannot be told is absent (`null`), never 0.
+
+use serde::Serialize;
+
+use crate::time::UtcText;
+use crate::time::period::Period;
+use crate::time::zone::Zone;
+
+/// The whole report.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// The instant it was made for: ages are counted to it.
+    pub as_of: UtcText,
+    /// Whose days and weeks these are.
+    pub zone: Zone,
+    /// What is reported.
+    pub period: Period,
+    /// What it is compared with.
+    pub compared_with: Period,
+    /// The connections it is restricted to; empty: all that are archived.
+    pub restricted_to: Vec<String>,
+    /// A rate from fewer rated runs raises no alarm.
+    pub min_runs: u64,
+    /// The whole in one line.
+    pub verdict: Verdict,
+    /// What is different from before.
+    pub changes: Changes,
+    /// All runs of the period.
+    pub total: ComparedRate,
+    /// By connection, the worst first: by failed runs, then by name.
+    pub connections: Vec<ConnectionRate>,
+    /// Connections that fail now, and how long recovering took.
+    pub failing: Failing,
+    /// Errors of the period by who can act.
+    pub errors: Errors,
+    /// How long runs, jobs and tasks took, and how long runs waited.
+    pub durations: Durations,
+    /// How often tasks were tried again.
+    pub retries: Retries,
+    /// The longest runs of the period, the longest first.
+    pub slowest: Vec<SlowRun>,
+    /// Runs that are not terminal, whenever they started.
+    pub unfinished: Unfinished,
+    /// Runs of the period that say Success although something below them failed.
+    pub masked: Masked,
+    /// The twelve weeks that end with the period, the oldest first.
+    pub weeks: Vec<Week>,
+    /// The period in days, or in weeks where it is long.
+    pub buckets: Buckets,
+    /// How far the figures can be trusted.
+    pub coverage: Coverage,
+}
+
+/// The whole in one line.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verdict {
+    /// The line: runs, failure rate, change, freshness.
+    pub text: String,
+    /// How the failure rate moved.
+    pub direction: Direction,
+    /// When everything listed was last known to be archived, for the connection where this is longest
+    /// ago; absent where that was never so for one of them, or nothing is archived.
+    pub complete_as_of: Option<UtcText>,
+    /// Rates above `--fail-over`.
+    pub alarms: Vec<Alarm>,
+}
+
+/// How a figure moved. Better and worse are said only where a test supports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Supported: fewer failures, shorter.
+    Better,
+    /// Supported: more failures, longer.
+    Worse,
+    /// Not supported by a test.
+    NoClearChange,
+    /// One side has nothing to compare.
+    NotComparable,
+}
+
+/// A rate above `--fail-over` from at least `min_runs` rated runs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Alarm {
+    /// Whose; absent: all connections together.
+    pub connection: Option<String>,
+    /// Its id.
+    pub connection_id: Option<String>,
+    /// The rate.
+    pub failure_rate: f64,
+    /// The threshold.
+    pub threshold: f64,
+}
+
+/// How runs came out, and what a failure rate stands on.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Serialize)]
+pub struct Rate {
+    /// Runs that started in the period.
+    pub runs: u64,
+    /// Of these, by outcome.
+    pub succeeded: u64,
+    /// See `succeeded`.
+    pub partly_succeeded: u64,
+    /// `Error` or `TimedOut`.
+    pub failed: u64,
+    /// Shown, not rated.
+    pub canceled: u64,
+    /// Shown, not rated.
+    pub skipped: u64,
+    /// A result that says nothing; not rated.
+    pub undetermined: u64,
+    /// Not terminal yet; not rated.
+    pub unfinished: u64,
+    /// The denominator: succeeded + partly succeeded + failed.
+    pub rated: u64,
+    /// failed / rated; absent where nothing is rated.
+    pub failure_rate: Option<f64>,
+    /// The 95 % Wilson interval of the rate.
+    pub interval: Option<Interval>,
+}
+
+/// From low to high, both between 0 and 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Interval {
+    /// The lower end.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+/// A rate beside the one of the period before.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ComparedRate {
+    /// The period's.
+    pub now: Rate,
+    /// That of the period compared with.
+    pub before: Rate,
+    /// Now minus before; 0.05 is five percentage points.
+    pub difference: Option<f64>,
+    /// Two-sided, of Fisher's exact test.
+    pub p_value: Option<f64>,
+    /// What the test supports.
+    pub direction: Direction,
+}
+
+/// One connection's rate.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ConnectionRate {
+    /// Its name, or its id where it has none.
+    pub connection: String,
+    /// Its id.
+    pub connection_id: String,
+    /// Its rate and the one before.
+    #[serde(flatten)]
+    pub rate: ComparedRate,
+}
+
+/// What is different from before.
+#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+pub struct Changes {
+    /// Connections whose failure rate rose, where a test supports it.
+    pub newly_failing: Vec<ConnectionRate>,
+    /// Connections whose failure rate fell, where a test supports it.
+    pub recovered: Vec<ConnectionRate>,
+    /// Errors that never occurred before the period.
+    pub new_errors: Vec<ErrorChange>,
+    /// Errors that did not occur in the period compared with, but earlier.
+    pub returned_errors: Vec<ErrorChange>,
+    /// Errors of the period compared with that did not occur in this one.
+    pub gone_errors: Vec<ErrorChange>,
+    /// Durations whose median moved by a quarter or more.
+    pub durations: Vec<DurationChange>,
+}
+
+/// An error that is new, back, or gone.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ErrorChange {
+    /// Such as `TAE_BRW_1000`.
+    pub error_code: Option<String>,
+    /// The stable key, such as `FailedToExport`.
+    pub description_key: Option<String>,
+    /// Runs that had it: in the period, or in the one before if it is gone.
+    pub runs: u64,
+    /// Connections that had it then.
+    pub connections: u64,
+    /// The newest run that had it before the period.
+    pub last_seen_before: Option<UtcText>,
+}
+
+/// A median that moved.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DurationChange {
+    /// Whose; absent: all connections together.
+    pub connection: Option<String>,
+    /// Its id.
+    pub connection_id: Option<String>,
+    /// `run` or `queue`.
+    pub level: &'static str,
+    /// The median in the period.
+    pub now_ms: i64,
+    /// The median before.
+    pub before_ms: i64,
+    /// Longer or shorter.
+    pub direction: Direction,
+}
+
+/// Connections that fail now, and how long recovering took.
+#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+pub struct Failing {
+    /// Connections whose newest rated runs failed, the longest streak first.
+    pub streaks: Vec<Streak>,
+    /// Recoveries in the period: a success after at least one failure of the same connection.
+    pub recoveries: u64,
+    /// The mean time over these, from the start of the first failure to the start of the success.
+    pub mean_time_to_recovery_ms: Option<i64>,
+}
+
+/// A connection whose newest rated runs failed one after the other.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Streak {
+    /// Its name, or its id where it has none.
+    pub connection: String,
+    /// Its id.
+    pub connection_id: String,
+    /// How many failed runs in a row, up to now.
+    pub failures: u64,
+    /// When the first of them started.
+    pub failing_since: UtcText,
+    /// When the last run that succeeded, at least partly, started; absent: none ever did.
+    pub last_success_at: Option<UtcText>,
+    /// From then to `as_of`.
+    pub since_last_success_ms: Option<i64>,
+}
+
+/// Errors of the period by who can act.
+#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+pub struct Errors {
+    /// `canUserFix` is true: the team can act.
+    pub users: Vec<ErrorCode>,
+    /// `canUserFix` is false: the platform has to.
+    pub system: Vec<ErrorCode>,
+    /// The platform does not say.
+    pub unknown: Vec<ErrorCode>,
+    /// Rows that were left out of each list because it is long; 0 where all are shown.
+    pub not_shown: u64,
+}
+
+/// One error, by code and key, the most runs first.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ErrorCode {
+    /// Such as `TAE_BRW_1000`.
+    pub error_code: Option<String>,
+    /// The stable key, such as `FailedToExport`.
+    pub description_key: Option<String>,
+    /// Lower case, such as `exporter`.
+    pub system: Option<String>,
+    /// Such as `export_file`.
+    pub phase: Option<String>,
+    /// Such as `other`.
+    pub category: Option<String>,
+    /// The text of its newest occurrence in the period.
+    pub description: Option<String>,
+    /// The help article, only where it is an https link.
+    pub kb_article_link: Option<String>,
+    /// Tasks that carried it in the period.
+    pub tasks: u64,
+    /// Runs that had it.
+    pub runs: u64,
+    /// Runs that had it in the period compared with.
+    pub runs_before: u64,
+    /// Connections that had it.
+    pub connections: u64,
+    /// Start of the first run of the period that had it.
+    pub first_seen: UtcText,
+    /// Start of the last one.
+    pub last_seen: UtcText,
+    /// Whether it occurred before.
+    pub novelty: Novelty,
+}
+
+/// Whether an error occurred before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Novelty {
+    /// Never.
+    New,
+    /// Not in the period compared with, but earlier.
+    Returned,
+    /// In the period compared with.
+    Known,
+}
+
+/// Values at nearest ranks: each occurred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Percentiles {
+    /// How many values.
+    pub count: u64,
+    /// The median.
+    pub p50_ms: i64,
+    /// 90 % are not longer.
+    pub p90_ms: i64,
+    /// 95 % are not longer.
+    pub p95_ms: i64,
+    /// 99 % are not longer.
+    pub p99_ms: i64,
+    /// The longest.
+    pub max_ms: i64,
+}
+
+/// Percentiles beside those of the period before; absent where there is no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ComparedPercentiles {
+    /// The period's.
+    pub now: Option<Percentiles>,
+    /// Those of the period compared with.
+    pub before: Option<Percentiles>,
+}
+
+/// How long things took.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Durations {
+    /// Runs, from start to end.
+    pub runs: ComparedPercentiles,
+    /// Jobs of the period's runs.
+    pub jobs: ComparedPercentiles,
+    /// Tasks of the period's runs.
+    pub tasks: ComparedPercentiles,
+    /// From a run's start to its first job's start.
+    pub queue: ComparedPercentiles,
+    /// Runs and queue by connection, in the order of `connections`.
+    pub by_connection: Vec<ConnectionDurations>,
+}
+
+/// How long one connection's runs took.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ConnectionDurations {
+    /// Its name, or its id where it has none.
+    pub connection: String,
+    /// Its id.
+    pub connection_id: String,
+    /// From start to end.
+    pub runs: ComparedPercentiles,
+    /// From a run's start to its first job's start.
+    pub queue: ComparedPercentiles,
+}
+
+/// How often tasks were tried again.
+#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+pub struct Retries {
+    /// Tasks of the period's runs.
+    pub tasks: u64,
+    /// Tasks tried more than once.
+    pub retried_tasks: u64,
+    /// Attempts beyond the first.
+    pub attempts: u64,
+    /// Runs with a task that was tried more than once.
+    pub runs: u64,
+    /// Attempts in the period compared with.
+    pub attempts_before: u64,
+    /// Connections with retries, the most attempts first.
+    pub by_connection: Vec<ConnectionRetries>,
+}
+
+/// One connection's retries.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ConnectionRetries {
+    /// Its name, or its id where it has none.
+    pub connection: String,
+    /// Its id.
+    pub connection_id: String,
+    /// Tasks tried more than once.
+    pub retried_tasks: u64,
+    /// Attempts beyond the first.
+    pub attempts: u64,
+    /// Runs with such a task.
+    pub runs: u64,
+}
+
+/// A long run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SlowRun {
+    /// Its connection's name, or the id where it has none.
+    pub connection: String,
+    /// Its connection's id.
+    pub connection_id: String,
+    /// Its id.
+    pub run_id: String,
+    /// When it started.
+    pub started_at: UtcText,
+    /// How long it took.
+    pub duration_ms: i64,
+    /// The word for how it came out: `succeeded`, `failed` and so on.
+    pub outcome: String,
+}
+
+/// Runs that are not terminal.
+#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+pub struct Unfinished {
+    /// How many.
+    pub runs: u64,
+    /// Of these, older than a day.
+    pub stuck: u64,
+    /// Of these, no longer listed by the platform: nobody will ever know how they ended.
+    pub unlisted: u64,
+    /// The oldest ones, the oldest first.
+    pub oldest: Vec<UnfinishedRun>,
+}
+
+/// A run that is not terminal.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct UnfinishedRun {
+    /// Its connection's name, or the id where it has none.
+    pub connection: String,
+    /// Its connection's id.
+    pub connection_id: String,
+    /// Its id.
+    pub run_id: String,
+    /// Its state as sent.
+    pub state: Option<String>,
+    /// When it started.
+    pub started_at: Option<UtcText>,
+    /// From then to `as_of`.
+    pub age_ms: Option<i64>,
+    /// Older than a day.
+    pub is_stuck: bool,
+    /// No longer listed by the platform.
+    pub is_unlisted: bool,
+}
+
+/// Runs that say Success although a job or task in them failed or carries an error.
+#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+pub struct Masked {
+    /// How many of the period.
+    pub runs: u64,
+    /// Of so many that succeeded.
+    pub succeeded: u64,
+    /// How many in the period compared with.
+    pub runs_before: u64,
+    /// The newest ones, the newest first.
+    pub newest: Vec<MaskedRun>,
+}
+
+/// A run that says Success although something below it failed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MaskedRun {
+    /// Its connection's name, or the id where it has none.
+    pub connection: String,
+    /// Its connection's id.
+    pub connection_id: String,
+    /// Its id.
+    pub run_id: String,
+    /// When it started.
+    pub started_at: UtcText,
+    /// Jobs that failed.
+    pub failed_jobs: u64,
+    /// Tasks that failed.
+    pub failed_tasks: u64,
+    /// Tasks that carry an error.
+    pub errors: u64,
+    /// The keys (or codes) of these errors, comma-separated; absent where no task carries one.
+    pub error_keys: Option<String>,
+}
+
+/// One of the twelve weeks.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Week {
+    /// When.
+    pub period: Period,
+    /// How its runs came out.
+    pub rate: Rate,
+    /// How long they took.
+    pub durations: Option<Percentiles>,
+}
+
+/// The period cut into days or weeks.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Buckets {
+    /// `day`, or `week` where the period is longer than 62 days.
+    pub unit: &'static str,
+    /// All connections together, the oldest first.
+    pub all: Vec<Bucket>,
+    /// In the order of `connections`, each with as many cells as `all`.
+    pub by_connection: Vec<GridRow>,
+}
+
+/// A day or week of the period.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Bucket {
+    /// When; the first and the last may be cut by the period.
+    pub period: Period,
+    /// How its runs came out.
+    pub rate: Rate,
+}
+
+/// One connection's days or weeks.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GridRow {
+    /// Its name, or its id where it has none.
+    pub connection: String,
+    /// Its id.
+    pub connection_id: String,
+    /// As many as there are buckets.
+    pub cells: Vec<Rate>,
+}
+
+/// How far the figures can be trusted.
+#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+pub struct Coverage {
+    /// By connection, by name.
+    pub connections: Vec<ConnectionCoverage>,
+    /// Times in which runs may have come and gone unseen, the newest first.
+    pub gaps: Vec<Gap>,
+    /// Records that could not be read as runs.
+    pub rejects: u64,
+    /// Runs without a start: in no period.
+    pub runs_without_start: u64,
+    /// The last sync or import.
+    pub last_sync: Option<LastSync>,
+}
+
+/// What is archived of a connection.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ConnectionCoverage {
+    /// Its name, or its id where it has none.
+    pub connection: String,
+    /// Its id.
+    pub connection_id: String,
+    /// Archived runs.
+    pub runs: u64,
+    /// The oldest start archived.
+    pub oldest_started_at: Option<UtcText>,
+    /// The newest start archived.
+    pub newest_started_at: Option<UtcText>,
+    /// When the last complete walk began: everything listed then is archived. Absent: never walked whole.
+    pub complete_as_of: Option<UtcText>,
+    /// Archived runs that are not terminal.
+    pub unfinished: u64,
+    /// Archived runs that the platform no longer lists.
+    pub unlisted: u64,
+    /// Records set aside.
+    pub rejects: u64,
+    /// Gaps noted.
+    pub gaps: u64,
+    /// Why the last walk was not complete, if it was not.
+    pub last_problem: Option<String>,
+    /// When the platform first said that the connection does not exist.
+    pub unlisted_at: Option<UtcText>,
+}
+
+/// A time in which runs may have come and gone unseen.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Gap {
+    /// Its connection's name, or the id where it has none.
+    pub connection: String,
+    /// Its connection's id.
+    pub connection_id: String,
+    /// Start of the newest run archived before.
+    pub after: UtcText,
+    /// Start of the oldest run listed then.
+    pub until: UtcText,
+    /// When it was noticed.
+    pub noticed_at: UtcText,
+    /// Whether it lies in the period or the one compared with, at least in part.
+    pub touches_period: bool,
+}
+
+/// The last sync or import.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LastSync {
+    /// `sync` or `import`.
+    pub command: String,
+    /// When it began.
+    pub started_at: UtcText,
+    /// `running`, `done`, `partial`, `failed`, `interrupted`.
+    pub outcome: String,
+    /// The worst thing that went wrong.
+    pub problem: Option<String>,
+}
