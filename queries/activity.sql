@@ -1,0 +1,63 @@
+-- Activity by weekday and hour
+--
+-- When runs start, and how often they fail then: by weekday and hour of the day. Hours without runs
+-- have no row.
+--
+-- Parameters:
+--   :since       start of the period, an instant; default: the first run
+--   :until       its end, not included; default: after the last run
+--   :connection  a connection's id, or a JSON array of ids; default: all
+--   :offsets     JSON array of [instant, minutes]: from each instant on, local time is so many
+--                  minutes ahead of UTC; default: UTC throughout
+--
+-- Columns:
+--   weekday       from 1, Monday, to 7, Sunday
+--   hour          from 0 to 23
+--   runs          runs that started then
+--   failed        of these, failed
+--   rated         succeeded, partly succeeded or failed
+--   failure_rate  failed / rated, from 0 to 1; NULL where nothing was rated
+WITH chosen AS (
+    SELECT connection_key, id AS connection_id, coalesce(display_name, id) AS connection
+    FROM connections
+    WHERE :connection IS NULL
+        OR id IN (
+            SELECT value
+            FROM json_each(iif(:connection LIKE '[%', :connection, json_array(:connection)))
+        )
+),
+outcomes (outcome) AS (
+    VALUES ('succeeded'), ('partly succeeded'), ('failed'), ('canceled'), ('skipped'),
+        ('undetermined'), ('unfinished')
+),
+offsets AS (
+    SELECT
+        json_extract(value, '$[0]') AS since,
+        json_extract(value, '$[1]') AS minutes,
+        lead(json_extract(value, '$[0]'), 1, '~') OVER (ORDER BY "key") AS until
+    FROM json_each(coalesce(:offsets, '[["", 0]]'))
+),
+started AS (
+    SELECT
+        strftime('%w', substr(started_at, 1, 19), minutes || ' minutes') AS day,
+        strftime('%H', substr(started_at, 1, 19), minutes || ' minutes') AS hour,
+        outcome
+    FROM offsets
+        CROSS JOIN chosen
+        CROSS JOIN outcomes
+        CROSS JOIN runs USING (connection_key, outcome)
+    WHERE started_at >= max(coalesce(:since, ''), offsets.since)
+        AND started_at < min(coalesce(:until, '~'), offsets.until)
+)
+SELECT
+    (day + 6) % 7 + 1 AS weekday,
+    CAST(hour AS INTEGER) AS hour,
+    count(*) AS runs,
+    count(*) FILTER (WHERE outcome = 'failed') AS failed,
+    count(*) FILTER (WHERE outcome IN ('succeeded', 'partly succeeded', 'failed')) AS rated,
+    count(*) FILTER (WHERE outcome = 'failed') * 1.0 / nullif(
+        count(*) FILTER (WHERE outcome IN ('succeeded', 'partly succeeded', 'failed')), 0
+    ) AS failure_rate
+FROM started
+GROUP BY weekday, started.hour
+ORDER BY weekday, started.hour;

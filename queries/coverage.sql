@@ -1,0 +1,89 @@
+-- Coverage
+--
+-- What the archive holds of each connection, and how far that is whole: everything that the platform
+-- listed when the last complete walk began is archived.
+--
+-- Parameters:
+--   :connection  a connection's id, or a JSON array of ids; default: all
+--
+-- Columns:
+--   connection         its name, or its id where it has none
+--   connection_id      its id
+--   runs               archived runs
+--   oldest_started_at  the oldest start archived
+--   newest_started_at  the newest start archived
+--   complete_as_of     when the last complete walk began; NULL: there was none
+--   unfinished         archived runs that are not terminal
+--   unlisted           archived runs that the platform no longer lists
+--   without_start      archived runs without a start: in no period
+--   rejects            records set aside because they could not be read as runs
+--   gaps               times in which runs may have come and gone unseen
+--   last_problem       why the last walk was not complete; NULL where it was
+--   unlisted_at        when the platform first said that the connection does not exist
+WITH chosen AS (
+    SELECT connection_key, id AS connection_id, coalesce(display_name, id) AS connection
+    FROM connections
+    WHERE :connection IS NULL
+        OR id IN (
+            SELECT value
+            FROM json_each(iif(:connection LIKE '[%', :connection, json_array(:connection)))
+        )
+),
+outcomes (outcome) AS (
+    VALUES ('succeeded'), ('partly succeeded'), ('failed'), ('canceled'), ('skipped'),
+        ('undetermined'), ('unfinished')
+),
+edges AS (
+    SELECT
+        connection_key,
+        min((SELECT min(started_at) FROM runs WHERE connection_key = chosen.connection_key
+            AND outcome = outcomes.outcome AND started_at >= '')) AS oldest_started_at,
+        max((SELECT max(started_at) FROM runs WHERE connection_key = chosen.connection_key
+            AND outcome = outcomes.outcome)) AS newest_started_at,
+        sum((SELECT count(*) FROM runs WHERE connection_key = chosen.connection_key
+            AND outcome = outcomes.outcome AND started_at IS NULL)) AS without_start
+    FROM chosen
+        CROSS JOIN outcomes
+    GROUP BY connection_key
+),
+last_walk AS (
+    SELECT
+        connection_key,
+        max(walk_key) AS walk_key,
+        max(started_at) FILTER (WHERE complete) AS complete_as_of
+    FROM walks
+    GROUP BY connection_key
+),
+-- The words of the index runs_unlisted.
+unlisted AS (
+    SELECT connection_key, count(*) AS runs
+    FROM runs
+    WHERE unlisted_at IS NOT NULL
+    GROUP BY connection_key
+)
+SELECT
+    connection,
+    connection_id,
+    -- Counted as they are stored, so that nobody has to count a million runs.
+    coalesce(checkpoints.listed, 0) + coalesce(unlisted.runs, 0) AS runs,
+    oldest_started_at,
+    edges.newest_started_at,
+    complete_as_of,
+    (
+        SELECT count(*) FROM runs
+        WHERE runs.connection_key = chosen.connection_key AND state IS NOT 'Completed'
+    ) AS unfinished,
+    coalesce(unlisted.runs, 0) AS unlisted,
+    without_start,
+    (SELECT count(*) FROM rejects WHERE rejects.connection_key = chosen.connection_key) AS rejects,
+    (SELECT count(*) FROM gaps WHERE gaps.connection_key = chosen.connection_key) AS gaps,
+    walks.reason AS last_problem,
+    connections.unlisted_at
+FROM chosen
+    JOIN connections USING (connection_key)
+    JOIN edges USING (connection_key)
+    LEFT JOIN checkpoints USING (connection_key)
+    LEFT JOIN unlisted USING (connection_key)
+    LEFT JOIN last_walk USING (connection_key)
+    LEFT JOIN walks ON walks.walk_key = last_walk.walk_key AND NOT walks.complete
+ORDER BY connection, connection_id;

@@ -1,0 +1,131 @@
+-- Durations of runs by week
+--
+-- How long runs took, week by week, of all chosen connections together: percentiles by nearest rank. A
+-- week without a run that has a duration has no row.
+--
+-- Parameters:
+--   :since       start of the period, an instant; default: the first run, at most ten years before
+--                  the last
+--   :until       its end, not included; default: after the last run
+--   :connection  a connection's id, or a JSON array of ids; default: all
+--   :bounds      JSON array of the instants at which each week begins, and the last one ends;
+--                  default: the weeks of UTC, from Monday, from :since to :until
+--
+-- Columns:
+--   since   start of the week
+--   until   its end, not included
+--   runs    runs that started in it and have a duration
+--   p50_ms  median, in milliseconds: a value that occurred (nearest rank)
+--   p90_ms  90 % are not longer
+--   p95_ms  95 % are not longer
+--   p99_ms  99 % are not longer
+--   max_ms  the longest
+WITH RECURSIVE chosen AS (
+    SELECT connection_key, id AS connection_id, coalesce(display_name, id) AS connection
+    FROM connections
+    WHERE :connection IS NULL
+        OR id IN (
+            SELECT value
+            FROM json_each(iif(:connection LIKE '[%', :connection, json_array(:connection)))
+        )
+),
+outcomes (outcome) AS (
+    VALUES ('succeeded'), ('partly succeeded'), ('failed'), ('canceled'), ('skipped'),
+        ('undetermined'), ('unfinished')
+),
+-- The first and the last start, each found at the edge of the index.
+edges AS (
+    SELECT
+        (SELECT min(started_at) FROM runs WHERE connection_key = chosen.connection_key
+            AND outcome = outcomes.outcome AND started_at >= '') AS first,
+        (SELECT max(started_at) FROM runs WHERE connection_key = chosen.connection_key
+            AND outcome = outcomes.outcome AND started_at >= '') AS last
+    FROM chosen
+        CROSS JOIN outcomes
+),
+-- Ten years are enough where nobody says since when: a wrong clock may have dated a run anywhere.
+span AS (
+    SELECT
+        coalesce(:since, max(min(first), strftime('%Y-%m-%dT00:00:00.0000000Z',
+            substr(coalesce(:until, max(last)), 1, 10), '-10 years'))) AS since,
+        -- Later than the last run, by its last digit.
+        coalesce(:until, max(last) || '0') AS until
+    FROM edges
+),
+-- UTC weeks, from Monday, cut by the period, unless the caller says where they begin.
+steps (since, until) AS (
+    SELECT since, min(date(substr(since, 1, 10), 'weekday 0', '+1 day') || 'T00:00:00.0000000Z', until)
+    FROM span
+    WHERE :bounds IS NULL AND since < until
+    UNION ALL
+    SELECT steps.until, min(date(substr(steps.until, 1, 10), 'weekday 0', '+1 day') || 'T00:00:00.0000000Z', span.until)
+    FROM steps
+        CROSS JOIN span
+    WHERE steps.until < span.until
+),
+bounds (place, bound) AS MATERIALIZED (
+    SELECT "key", value
+    FROM json_each(:bounds)
+),
+buckets AS MATERIALIZED (
+    SELECT since, until
+    FROM steps
+    UNION ALL
+    SELECT bounds.bound, next.bound
+    FROM bounds
+        JOIN bounds AS next ON next.place = bounds.place + 1
+),
+weeks AS MATERIALIZED (
+    SELECT row_number() OVER (ORDER BY since) AS part, since, until
+    FROM buckets
+),
+timed AS NOT MATERIALIZED (
+    SELECT part, duration_ms AS value_ms
+    FROM weeks
+        CROSS JOIN chosen
+        CROSS JOIN outcomes
+        CROSS JOIN runs USING (connection_key, outcome)
+    WHERE started_at >= weeks.since AND started_at < weeks.until
+        AND duration_ms IS NOT NULL
+),
+counted AS (
+    SELECT part, count(*) AS size
+    FROM timed
+    GROUP BY part
+),
+placed AS (
+    SELECT part, size, sum(size) OVER (ORDER BY part) - size AS before
+    FROM counted
+),
+-- Nearest rank: the percentile's place is ceil(size * p / 100) among the values of its part.
+ranks AS MATERIALIZED (
+    SELECT part, size, p, before + (size * p + 99) / 100 AS place
+    FROM placed
+        CROSS JOIN (
+            SELECT 50 AS p UNION ALL SELECT 90 UNION ALL SELECT 95 UNION ALL SELECT 99
+            UNION ALL SELECT 100
+        )
+),
+numbered AS (
+    SELECT value_ms, row_number() OVER (ORDER BY part, value_ms) AS place
+    FROM timed
+),
+picked AS MATERIALIZED (
+    SELECT place, value_ms
+    FROM numbered
+    WHERE place IN (SELECT place FROM ranks)
+)
+SELECT
+    weeks.since,
+    weeks.until,
+    size AS runs,
+    max(value_ms) FILTER (WHERE p = 50) AS p50_ms,
+    max(value_ms) FILTER (WHERE p = 90) AS p90_ms,
+    max(value_ms) FILTER (WHERE p = 95) AS p95_ms,
+    max(value_ms) FILTER (WHERE p = 99) AS p99_ms,
+    max(value_ms) FILTER (WHERE p = 100) AS max_ms
+FROM ranks
+    JOIN picked USING (place)
+    JOIN weeks USING (part)
+GROUP BY part
+ORDER BY weeks.since;
