@@ -17,6 +17,7 @@ pub mod error;
 pub mod import;
 pub mod logging;
 pub mod normalize;
+pub mod query;
 pub mod render;
 pub mod report;
 pub mod settings;

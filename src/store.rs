@@ -110,7 +110,7 @@ pub enum Error {
 
 impl Error {
     /// SQLite's refusals by meaning.
-    fn from_sqlite(path: &Path, error: &rusqlite::Error) -> Self {
+    pub(crate) fn from_sqlite(path: &Path, error: &rusqlite::Error) -> Self {
         let (path, what) = (path.to_owned(), error.to_string());
         // No room for the log's index is told as a failure of the device.
         let is_full = error.sqlite_error().is_some_and(|error| error.extended_code == IOERR_SHMSIZE);
@@ -249,6 +249,11 @@ impl Reader {
             return Err(Error::Older(path.to_owned()));
         }
         Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// The connection itself, for SQL that is not this module's own; nothing has been asked of it yet.
+    pub(crate) fn into_connection(self) -> Connection {
+        self.connection
     }
 
     fn sqlite<T>(&self, result: rusqlite::Result<T>) -> Result<T> {

@@ -15,7 +15,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("logging", &["render", "settings"]),
     ("main", &[]),
     ("normalize", &["api"]),
+    ("query", &["store"]),
     ("render", &[]),
+    ("report", &["query", "store"]),
     ("settings", &["api", "cli"]),
     ("store", &["api", "normalize"]),
     ("sync", &["api", "normalize", "store", "walk"]),
@@ -72,7 +74,7 @@ fn types_of_libraries_stay_in_the_module_that_knows_them() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let homes: &[(&str, &[&str])] = &[
         ("reqwest::", &["api"]),
-        ("rusqlite::", &["store"]),
+        ("rusqlite::", &["query", "store"]),
         (" hyper::", &["emulator"]),
         ("clap::", &["cli", "main"]),
         ("comfy_table::", &["render"]),

@@ -1,0 +1,352 @@
+//! The named queries: those of `queries/`, which are part of the program, and those of the user's folder.
+//!
+//! In: SQL files. Out: [`Query`]s, with what the comment at a file's start says of them: a title, a text, the
+//! parameters and the columns. A file of the user's may do without, and is then called by its name.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Error, Result, guard};
+
+macro_rules! embed {
+    ($($stem:literal,)*) => {
+        &[$(($stem, include_str!(concat!("../../queries/", $stem, ".sql")))),*]
+    };
+}
+
+/// The files of `queries/`, name and text; a test holds the list to the folder.
+const BUILT_IN: &[(&str, &str)] = embed![
+    "activity",
+    "coverage",
+    "durations",
+    "durations-by-week",
+    "error-changes",
+    "error-codes",
+    "failing-streaks",
+    "failure-rates",
+    "failure-rates-by-connection-and-day",
+    "failure-rates-by-day",
+    "failure-rates-by-week",
+    "gaps",
+    "job-durations",
+    "masked-failures",
+    "queue-times",
+    "retries",
+    "slowest-runs",
+    "syncs",
+    "task-durations",
+    "unfinished-runs",
+];
+
+/// A parameter of a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Without the `:` that it has in SQL.
+    pub name: String,
+    /// What it means, its unit, and what holds where it is not given.
+    pub about: String,
+}
+
+/// A named query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// The file's name without `.sql`, with hyphens: `failure-rates`.
+    pub name: String,
+    /// One line.
+    pub title: String,
+    /// What it answers, in lines; may be empty.
+    pub about: String,
+    /// As the comment lists them; empty where there is none.
+    pub parameters: Vec<Parameter>,
+    /// Names and meanings, as the comment lists them; empty where there is none.
+    pub columns: Vec<(String, String)>,
+    /// The whole file.
+    pub sql: String,
+    /// Whether it comes with the program.
+    pub is_built_in: bool,
+}
+
+impl Query {
+    /// Reads a file's text; `stem` is the file's name without `.sql`.
+    pub fn parse(stem: &str, sql: &str) -> Self {
+        let name = canonical(stem);
+        let sql = sql.trim_start_matches('\u{feff}').replace("\r\n", "\n");
+        let header: Vec<&str> =
+            sql.lines().map_while(|line| line.strip_prefix("--")).map(|line| line.trim_end()).collect();
+        let mut sections = Sections::default();
+        for line in header {
+            sections.add(line.strip_prefix(' ').unwrap_or(line));
+        }
+        let title = if sections.title.is_empty() { name.clone() } else { sections.title };
+        let parameter = |(name, about): (String, String)| Parameter {
+            name: name.trim_start_matches(':').to_owned(),
+            about,
+        };
+        Self {
+            name,
+            title,
+            about: sections.about.join("\n").trim().to_owned(),
+            parameters: sections.parameters.into_iter().map(parameter).collect(),
+            columns: sections.columns,
+            sql,
+            is_built_in: false,
+        }
+    }
+}
+
+/// What stands in a header comment, as far as it was read.
+#[derive(Default)]
+struct Sections {
+    title: String,
+    about: Vec<String>,
+    parameters: Vec<(String, String)>,
+    columns: Vec<(String, String)>,
+    part: Part,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    #[default]
+    Title,
+    About,
+    Parameters,
+    Columns,
+}
+
+impl Sections {
+    /// A line without its `-- `.
+    fn add(&mut self, line: &str) {
+        match (line, self.part) {
+            ("Parameters:", _) => self.part = Part::Parameters,
+            ("Columns:", _) => self.part = Part::Columns,
+            (line, Part::Title) => {
+                if !line.trim().is_empty() {
+                    line.trim().clone_into(&mut self.title);
+                    self.part = Part::About;
+                }
+            }
+            (line, Part::About) => self.about.push(line.to_owned()),
+            (line, Part::Parameters) => add_entry(&mut self.parameters, line),
+            (line, Part::Columns) => add_entry(&mut self.columns, line),
+        }
+    }
+}
+
+/// `  name  what it is`, or more of what the entry before is, indented deeper than names are.
+fn add_entry(entries: &mut Vec<(String, String)>, line: &str) {
+    let indent = line.len() - line.trim_start().len();
+    let text = line.trim();
+    match entries.last_mut() {
+        _ if text.is_empty() => {}
+        Some((_, about)) if indent > 2 => {
+            if !about.is_empty() {
+                about.push(' ');
+            }
+            about.push_str(text);
+        }
+        _ => {
+            let (name, about) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+            entries.push((name.to_owned(), about.trim().to_owned()));
+        }
+    }
+}
+
+/// One spelling of a name: `failure_rates` is `failure-rates`.
+fn canonical(name: &str) -> String {
+    name.replace('_', "-")
+}
+
+/// The queries that there are, by name.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    queries: Vec<Query>,
+}
+
+impl Catalog {
+    /// Those that come with the program.
+    pub fn built_in() -> Self {
+        let mut queries: Vec<Query> = BUILT_IN
+            .iter()
+            .map(|(stem, sql)| Query { is_built_in: true, ..Query::parse(stem, sql) })
+            .collect();
+        queries.sort_by(|one, other| one.name.cmp(&other.name));
+        Self { queries }
+    }
+
+    /// These and every `*.sql` of a folder.
+    ///
+    /// # Errors
+    /// The folder or a file cannot be read, or a name is taken.
+    pub fn with_folder(mut self, folder: &Path) -> Result<Self> {
+        let unreadable = |path: &Path, problem: String| Error::File { path: path.to_owned(), problem };
+        let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, error.to_string()))?;
+        let mut paths = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|error| unreadable(folder, error.to_string()))?.path();
+            if path.extension().is_some_and(|extension| extension == "sql") {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        for path in paths {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let length = fs::metadata(&path).map_err(|error| unreadable(&path, error.to_string()))?.len();
+            if length > guard::SQL_BYTES.unsigned_abs().into() {
+                return Err(unreadable(
+                    &path,
+                    "the file is longer than a statement may be (1 MiB)".to_owned(),
+                ));
+            }
+            let sql = fs::read_to_string(&path).map_err(|error| unreadable(&path, error.to_string()))?;
+            let query = Query::parse(&stem, &sql);
+            if let Some(known) = self.find(&query.name) {
+                let whose = if known.is_built_in { "a built-in query" } else { "another file" };
+                return Err(unreadable(
+                    &path,
+                    format!("{whose} has the name {}; rename the file", query.name),
+                ));
+            }
+            self.queries.push(query);
+        }
+        Ok(self)
+    }
+
+    /// The query of this name; `_` and `-` are the same.
+    pub fn find(&self, name: &str) -> Option<&Query> {
+        let name = canonical(name);
+        self.queries.iter().find(|query| query.name == name)
+    }
+
+    /// Those that come with the program first, each by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Query> {
+        self.queries.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const EXAMPLE: &str = "\
+-- Failure rates by connection
+--
+-- What part of the runs failed:
+-- by connection.
+--
+-- Parameters:
+--   :since       start of the period, an instant such as
+--                  2026-11-16T00:00:00.0000000Z; default: the first run
+--   :connection  a connection's id
+--
+-- Columns:
+--   connection    its name
+--   failure_rate  failed / rated, from 0 to 1;
+--                   NULL where nothing was rated
+SELECT 1 -- Parameters:
+";
+
+    #[test]
+    fn a_header_gives_title_text_parameters_and_columns() {
+        let query = Query::parse("failure_rates", EXAMPLE);
+        assert_eq!(
+            (query.name.as_str(), query.title.as_str()),
+            ("failure-rates", "Failure rates by connection")
+        );
+        assert_eq!(query.about, "What part of the runs failed:\nby connection.");
+        let parameters: Vec<(&str, &str)> =
+            query.parameters.iter().map(|known| (known.name.as_str(), known.about.as_str())).collect();
+        let since =
+            "start of the period, an instant such as 2026-11-16T00:00:00.0000000Z; default: the first run";
+        assert_eq!(parameters, [("since", since), ("connection", "a connection's id")]);
+        let rate = "failed / rated, from 0 to 1; NULL where nothing was rated";
+        let columns = [("connection", "its name"), ("failure_rate", rate)];
+        assert_eq!(query.columns, columns.map(|(name, about)| (name.to_owned(), about.to_owned())));
+        assert_eq!(query.sql, EXAMPLE);
+        // A file that was saved on Windows.
+        assert_eq!(
+            Query::parse("failure-rates", &format!("\u{feff}{}", EXAMPLE.replace('\n', "\r\n"))),
+            query
+        );
+    }
+
+    #[test]
+    fn a_file_without_a_header_is_called_by_its_name() {
+        for sql in ["SELECT 1", "", "--\n-- \nSELECT 1", "\n-- Not at the start\nSELECT 1"] {
+            let query = Query::parse("mine", sql);
+            assert_eq!((query.title.as_str(), query.about.as_str()), ("mine", ""), "{sql:?}");
+            assert!(query.parameters.is_empty() && query.columns.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_list_of_built_in_queries_is_the_folder() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("queries");
+        let mut files: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter_map(|name| name.strip_suffix(".sql").map(canonical))
+            .collect();
+        files.sort();
+        let catalog = Catalog::built_in();
+        assert_eq!(catalog.iter().map(|query| query.name.clone()).collect::<Vec<_>>(), files);
+    }
+
+    #[test]
+    fn every_built_in_query_says_what_it_answers_takes_and_gives_and_nothing_else() {
+        let (database, _folder) = super::super::tests::database();
+        for query in Catalog::built_in().iter() {
+            let name = &query.name;
+            assert!(query.title != *name && !query.about.is_empty(), "{name}");
+            // Name, two blanks and title fit a terminal.
+            assert!(query.title.chars().count() <= 42 && name.len() <= 36, "{name}: {}", query.title);
+            let mut said: Vec<&str> = query.parameters.iter().map(|known| known.name.as_str()).collect();
+            said.sort_unstable();
+            let mut takes = database.parameters(&query.sql).unwrap();
+            takes.sort_unstable();
+            assert_eq!(said, takes, "{name}");
+            let mut lines = super::super::tests::Lines::default();
+            database.stream(&query.sql, &[], super::super::Limits::default(), &mut lines).unwrap();
+            let said: Vec<&str> = query.columns.iter().map(|(column, _)| column.as_str()).collect();
+            assert_eq!(lines.0[0], said.join("|"), "{name}");
+            let about = query.parameters.iter().map(|known| &known.about);
+            for about in about.chain(query.columns.iter().map(|(_, about)| about)) {
+                assert!(!about.is_empty() && !about.starts_with(':'), "{name}: {about}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_adds_queries_and_takes_no_name_that_is_taken() {
+        let folder = TempDir::new().unwrap();
+        let write = |name: &str, sql: &str| fs::write(folder.path().join(name), sql).unwrap();
+        write("mine_too.sql", "SELECT 1");
+        write("mine.sql", "-- My own\nSELECT 2");
+        write("notes.txt", "no query");
+        let catalog = Catalog::built_in().with_folder(folder.path()).unwrap();
+        assert_eq!(catalog.find("mine").unwrap().title, "My own");
+        assert!(catalog.find("mine_too").is_some() && catalog.find("mine-too").is_some());
+        assert!(catalog.find("notes").is_none());
+        let last: Vec<&str> = catalog.iter().map(|query| query.name.as_str()).collect();
+        assert_eq!(last[last.len() - 2..], ["mine", "mine-too"]);
+
+        let complaint = || Catalog::built_in().with_folder(folder.path()).unwrap_err().to_string();
+        write("mine-too.sql", "SELECT 1");
+        assert!(complaint().ends_with("mine_too.sql: another file has the name mine-too; rename the file"));
+        fs::remove_file(folder.path().join("mine-too.sql")).unwrap();
+        write("failure_rates.sql", "SELECT 1");
+        assert!(
+            complaint()
+                .ends_with("failure_rates.sql: a built-in query has the name failure-rates; rename the file")
+        );
+        fs::write(folder.path().join("failure_rates.sql"), [0xff]).unwrap();
+        assert!(
+            complaint().contains("failure_rates.sql: stream did not contain valid UTF-8"),
+            "{}",
+            complaint()
+        );
+        let missing = Catalog::built_in().with_folder(&folder.path().join("none")).unwrap_err().to_string();
+        assert!(missing.contains("none: No such file"), "{missing}");
+    }
+}
