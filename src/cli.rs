@@ -19,6 +19,8 @@ pub const AT_A_TIME: RangeInclusive<u32> = 1..=64;
 pub const MAX_TIME_BUDGET: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 const CONNECTION: &str = "Connection options";
+const PERIOD: &str = "Period";
+const ALARM: &str = "Alarm";
 const SPEED: &str = "Speed";
 const OUTPUT: &str = "Output";
 const GLOBAL: &str = "Global options";
@@ -28,6 +30,7 @@ Examples:
   archive demo                    see what it does; nothing to configure
   archive sync --connection ID    fetch what is new into the archive
   archive status                  how fresh is the archive?
+  archive report                  how did the last seven days go?
 
 Without --db and ARCHIVE_DB the archive is archive/archive.db in your data folder
 (~/.local/share on Linux).";
@@ -65,6 +68,24 @@ const STATUS_AFTER_HELP: &str = "\
 Examples:
   archive status
   archive status --format json --connection ID";
+
+const REPORT_AFTER_HELP: &str = "\
+Times are dates (the start of the day), instants such as 2026-11-16T08:00:00Z, 7d,
+4w or 36h (so long ago; days and weeks count full days), today, yesterday,
+this-week, last-week, this-month or last-month. Periods end before --until.
+
+Examples:
+  archive report                               the last seven full days
+  archive report --since last-week --tz Europe/Berlin --format html -o report.html
+  archive report --since 4w --connection ID --format markdown
+In a crontab, a mail on Monday when more than one run in ten failed:
+  0 7 * * 1  archive report --fail-over 10 --min-runs 20
+
+Exit codes:
+  0  done
+  1  failed
+  2  wrong usage or configuration
+  6  a failure rate is above --fail-over";
 
 const DEMO_AFTER_HELP: &str = "\
 Examples:
@@ -124,6 +145,11 @@ pub enum Command {
     /// When each connection was last synced, how many runs are stored, what is unfinished and what went
     /// wrong last. Asks the platform nothing.
     Status(Status),
+    /// Tell how a period went: failures, changes, errors, durations
+    ///
+    /// The weekly summary: what failed how often, whether that is new, who can act, and how far the
+    /// numbers can be trusted. Asks the platform nothing.
+    Report(Report),
     /// See it work against an emulated platform; nothing to configure
     ///
     /// Starts an emulated platform on this machine, syncs it as the real one, lets a week pass, syncs
@@ -191,6 +217,44 @@ pub struct Status {
     pub format: StatusFormat,
 }
 
+/// What was typed after `archive report`.
+#[derive(Debug, Args)]
+#[command(after_help = REPORT_AFTER_HELP)]
+pub struct Report {
+    /// Start of the period [default: seven full days before its end]
+    #[arg(long, value_name = "TIME", help_heading = PERIOD)]
+    pub since: Option<String>,
+    /// Its end, not included [default: the start of today; now where --since names no full days]
+    #[arg(long, value_name = "TIME", help_heading = PERIOD)]
+    pub until: Option<String>,
+    /// Time zone of days and weeks, such as Europe/Berlin [default: `time_zone` in the configuration
+    /// file, or UTC]
+    #[arg(long, value_name = "ZONE", help_heading = PERIOD)]
+    pub tz: Option<String>,
+    /// What to compare with: previous (the same length before), a start, or START..END
+    #[arg(long, value_name = "PERIOD", default_value = "previous", help_heading = PERIOD)]
+    pub compare: String,
+    /// The instant that is now: the same archive then gives the same bytes [default: the clock]
+    #[arg(long, value_name = "TIME", help_heading = PERIOD)]
+    pub as_of: Option<String>,
+    /// Only this connection; repeat for more [default: all that are archived]
+    #[arg(long = "connection", value_name = "ID", allow_hyphen_values = true, help_heading = CONNECTION)]
+    pub connections: Vec<String>,
+    /// Leave with exit code 6 where a failure rate, in percent, is above this: of all runs, or of one
+    /// connection's
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent, help_heading = ALARM)]
+    pub fail_over: Option<f64>,
+    /// Runs that a rate must stand on to raise an alarm
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = ALARM)]
+    pub min_runs: u64,
+    /// How it is told
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
+    pub format: ReportFormat,
+    /// Write into this file, whole or not at all
+    #[arg(long, short, value_name = "FILE", help_heading = OUTPUT)]
+    pub output: Option<PathBuf>,
+}
+
 /// What was typed after `archive demo`: nothing but global options.
 #[derive(Debug, Default, Args)]
 #[command(after_help = DEMO_AFTER_HELP)]
@@ -213,6 +277,20 @@ pub enum StatusFormat {
     #[default]
     Table,
     /// JSON for programs
+    Json,
+}
+
+/// How a report is told.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For a terminal or a mail
+    #[default]
+    Text,
+    /// For a wiki or a chat
+    Markdown,
+    /// One page with charts that needs no network
+    Html,
+    /// For programs
     Json,
 }
 
@@ -272,6 +350,14 @@ fn find_flag_as_connection(arguments: &[OsString]) -> Option<String> {
 fn parse_number(text: &str, range: &RangeInclusive<u32>) -> Result<u32, String> {
     let number = text.parse().ok().filter(|number| range.contains(number));
     number.ok_or_else(|| format!("a whole number from {} to {} is needed", range.start(), range.end()))
+}
+
+/// From 0 to 100.
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let percent: Option<f64> = text.trim_end_matches('%').parse().ok();
+    percent
+        .filter(|percent| (0.0..=100.0).contains(percent))
+        .ok_or("a number from 0 to 100 is needed".to_owned())
 }
 
 /// A length of time in words such as `90s` or `1h 30m`, as a time budget may be.

@@ -2,21 +2,74 @@
 
 mod demo;
 mod import;
+mod report;
 mod status;
 mod sync;
 
 pub use demo::demo;
 pub use import::import;
+pub use report::report;
 pub use status::status;
 pub use sync::sync;
 
-use crate::api::SetupError;
+use std::collections::HashSet;
+use std::io;
+
+use crate::api::{ConnectionId, SetupError};
 use crate::error::{CommandError, ExitCode};
+use crate::query::{self, Cell, Database, Limits, Sink};
 use crate::{render, store};
 
 /// A JSON value as one line of data.
 fn print_json(value: &serde_json::Value) -> Result<(), CommandError> {
     render::print(&format!("{value}\n"))
+}
+
+/// The ids of these connections, which must all be archived.
+fn known_connections(database: &Database, wanted: &[ConnectionId]) -> Result<Vec<String>, CommandError> {
+    let mut known = Known::default();
+    database.stream("SELECT id FROM connections", &[], Limits::default(), &mut known)?;
+    if let Some(unknown) = wanted.iter().find(|wanted| !known.0.contains(wanted.as_str())) {
+        let error = anyhow::anyhow!("connection {unknown} is not in this archive");
+        return Err(
+            CommandError::new(ExitCode::Usage, error).with_hint("archive status lists those that are")
+        );
+    }
+    Ok(wanted.iter().map(|wanted| wanted.as_str().to_owned()).collect())
+}
+
+/// The texts of a column.
+#[derive(Default)]
+struct Known(HashSet<String>);
+
+impl Sink for Known {
+    fn columns(&mut self, _: &[String]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
+        if let [Cell::Text(id)] = cells {
+            self.0.insert(id.clone().into_owned());
+        }
+        Ok(())
+    }
+}
+
+impl From<query::Error> for CommandError {
+    fn from(error: query::Error) -> Self {
+        use query::Error as E;
+        match error {
+            E::Store(error) => error.into(),
+            E::Refused(_)
+            | E::Empty
+            | E::Several
+            | E::Sql { .. }
+            | E::UnknownParameter { .. }
+            | E::Unnamed(_)
+            | E::File { .. } => Self::new(ExitCode::Usage, error),
+            E::Timeout(_) | E::Memory | E::Row { .. } | E::Sink(_) => Self::new(ExitCode::Failed, error),
+        }
+    }
 }
 
 /// `1 run`, `2,000 runs`.

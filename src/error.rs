@@ -22,6 +22,8 @@ pub enum ExitCode {
     Refused = 4,
     /// Another `archive sync` holds this database.
     Held = 5,
+    /// A report found a failure rate above `--fail-over`.
+    Alarm = 6,
 }
 
 impl ExitCode {
@@ -96,8 +98,9 @@ mod tests {
 
     #[test]
     fn exit_codes_keep_their_numbers() {
-        use ExitCode::{Done, Failed, Held, Partial, Refused, Usage};
-        assert_eq!([Done, Failed, Usage, Partial, Refused, Held].map(ExitCode::number), [0, 1, 2, 3, 4, 5]);
+        use ExitCode::{Alarm, Done, Failed, Held, Partial, Refused, Usage};
+        let codes = [Done, Failed, Usage, Partial, Refused, Held, Alarm];
+        assert_eq!(codes.map(ExitCode::number), [0, 1, 2, 3, 4, 5, 6]);
     }
 
     #[test]

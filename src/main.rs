@@ -16,7 +16,7 @@ fn main() -> ExitCode {
             return u8::try_from(usage.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
         }
     };
-    let environment = Environment::of_process();
+    let environment = Environment::of_process(run_archive::sync::now());
     let progress = logging::start(&Talk::new(&cli.global, &environment));
     match run(cli, &environment, &progress) {
         Ok(code) => code.into(),
@@ -37,6 +37,7 @@ fn run(
         Command::Sync(typed) => commands::sync(settings::Sync::new(global, &typed, environment)?, progress),
         Command::Import(typed) => commands::import(settings::Import::new(global, &typed, environment)?),
         Command::Status(typed) => commands::status(settings::Status::new(global, &typed, environment)?),
+        Command::Report(typed) => commands::report(settings::Report::new(global, &typed, environment)?),
         Command::Demo(_) => commands::demo(settings::Demo::new(global, environment)?),
     }
 }

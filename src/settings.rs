@@ -24,6 +24,12 @@ use crate::api::auth::Credentials;
 use crate::cli::{self, AT_A_TIME, Global, PAGE_SIZES, StatusFormat, SummaryFormat};
 pub use crate::cli::{Color, LogFormat};
 use crate::error::{CommandError, ExitCode};
+use crate::time::UtcText;
+use crate::time::zone::Zone;
+
+mod report;
+
+pub use report::{Report, ReportFormat};
 
 const DEFAULT_API_URL: &str = "https://api.bentley.com";
 const DEFAULT_ISSUER_URL: &str = "https://ims.bentley.com";
@@ -46,6 +52,8 @@ pub struct Environment {
     pub variable: Variables,
     /// The user's folders, if there is a home.
     pub folders: Option<Folders>,
+    /// The clock's time, read once.
+    pub now: UtcText,
 }
 
 /// The user's folders.
@@ -60,14 +68,14 @@ pub struct Folders {
 }
 
 impl Environment {
-    /// That of this process.
-    pub fn of_process() -> Self {
+    /// That of this process, at this time.
+    pub fn of_process(now: UtcText) -> Self {
         let folders = etcetera::choose_base_strategy().ok().map(|user| Folders {
             home: user.home_dir().to_owned(),
             configuration: user.config_dir(),
             data: user.data_dir(),
         });
-        Self { variable: Box::new(|name| std::env::var_os(name)), folders }
+        Self { variable: Box::new(|name| std::env::var_os(name)), folders, now }
     }
 
     fn path(&self, name: &str) -> Option<PathBuf> {
@@ -154,6 +162,9 @@ pub enum Error {
     /// The demo's database is there already.
     #[error("{} exists, and the demo writes only into a new file", .0.display())]
     Exists(PathBuf),
+    /// A time, a period or a time zone cannot be read.
+    #[error("{0}")]
+    Time(String),
     /// `-` was given more than once.
     #[error("standard input ('-') can be read only once")]
     StdinTwice,
@@ -456,6 +467,8 @@ struct File {
     full_every: Option<Duration>,
     #[serde(deserialize_with = "cache_mib")]
     cache_mib: Option<u32>,
+    #[serde(deserialize_with = "time_zone")]
+    time_zone: Option<Zone>,
     platform: FilePlatform,
     credentials: FileCredentials,
 }
@@ -575,6 +588,10 @@ fn full_every<'de, D: Deserializer<'de>>(from: D) -> Parsed<Duration, D::Error> 
         length if length > MAX_FULL_EVERY => Err("that is longer than a hundred years".to_owned()),
         length => Ok(length),
     })
+}
+
+fn time_zone<'de, D: Deserializer<'de>>(from: D) -> Parsed<Zone, D::Error> {
+    parsed(from, str::parse)
 }
 
 fn url<'de, D: Deserializer<'de>>(from: D) -> Parsed<Url, D::Error> {
@@ -709,6 +726,10 @@ mod tests {
 
     const CANARY: &str = "canary-3f7e";
 
+    fn noon() -> UtcText {
+        UtcText::parse_sent("2026-11-24T12:00:00Z").unwrap()
+    }
+
     /// A home of its own, with `archive.toml` in it if there is a text for it.
     struct Home(TempDir);
 
@@ -739,6 +760,7 @@ mod tests {
                     configuration: self.at("config"),
                     data: self.at("data"),
                 }),
+                now: noon(),
             }
         }
 
@@ -1013,7 +1035,7 @@ mod tests {
 
     #[test]
     fn without_a_home_only_the_database_has_to_be_named() {
-        let environment = Environment { variable: Box::new(|_| None), folders: None };
+        let environment = Environment { variable: Box::new(|_| None), folders: None, now: noon() };
         let mut global = Global::default();
         let error = Status::new(&global, &cli::Status::default(), &environment).unwrap_err();
         assert!(error.hint().unwrap().contains("--db"));

@@ -658,7 +658,7 @@ fn store_stop(error: store::Error) -> Stop {
 }
 
 /// The clock, in the form that is stored.
-pub(crate) fn now() -> UtcText {
+pub fn now() -> UtcText {
     // A clock outside the years 1 to 9999 is no clock.
     UtcText::from_datetime(&Utc::now())
         .unwrap_or_else(|| unreachable!("the clock shows a year of four digits"))

@@ -65,6 +65,8 @@ pub struct Verdict {
     /// When everything listed was last known to be archived, for the connection where this is longest
     /// ago; absent where that was never so for one of them, or nothing is archived.
     pub complete_as_of: Option<UtcText>,
+    /// Whether that is not before the end of the period.
+    pub is_period_covered: bool,
     /// Rates above `--fail-over`.
     pub alarms: Vec<Alarm>,
 }
@@ -312,7 +314,7 @@ pub struct Percentiles {
 }
 
 /// Percentiles beside those of the period before; absent where there is no value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ComparedPercentiles {
     /// The period's.
     pub now: Option<Percentiles>,

@@ -108,6 +108,16 @@ impl Period {
         Ok(Self { since, until: until.ok_or("it would end after the year 9999")? })
     }
 
+    /// The bounds of so many weeks of seven local days, the last of which ends with the period. Weeks that
+    /// would begin before the year 1 are left out.
+    pub fn weeks_until(&self, zone: &Zone, weeks: usize) -> Vec<UtcText> {
+        let mut bounds: Vec<UtcText> =
+            (1..=weeks as u64).map_while(|week| back(zone, &self.until, 7 * week).ok()).collect();
+        bounds.reverse();
+        bounds.push(self.until);
+        bounds
+    }
+
     fn length_ticks(&self) -> i64 {
         self.until.ticks() - self.since.ticks()
     }

@@ -1,0 +1,62 @@
+//! `archive report`: the summary of a period, to standard output or into a file.
+
+use std::path::Path;
+
+use crate::error::{CommandError, ExitCode};
+use crate::query::Database;
+use crate::render;
+use crate::report::figures::Report;
+use crate::report::{self, Asked};
+use crate::settings::{self, ReportFormat};
+
+/// Tells how a period went.
+pub fn report(settings: settings::Report) -> Result<ExitCode, CommandError> {
+    let database = Database::open(&settings.db)?;
+    let asked = Asked {
+        period: settings.period,
+        compared_with: settings.compared_with,
+        zone: settings.zone,
+        as_of: settings.as_of,
+        connections: super::known_connections(&database, &settings.connections)?,
+        min_runs: settings.min_runs,
+        fail_over: settings.fail_over,
+    };
+    let report = report::compute(&database, &asked)?;
+    let text = match settings.format {
+        // The other formats come with their renderers.
+        ReportFormat::Text | ReportFormat::Markdown | ReportFormat::Html => to_json(&report)?,
+        ReportFormat::Json => to_json(&report)?,
+    };
+    match settings.output.as_deref() {
+        Some(path) => write(path, &text)?,
+        None => render::print(&text)?,
+    }
+    for alarm in &report.verdict.alarms {
+        tracing::error!(
+            "the failure rate of {} is {:.1}%, above {:.1}%",
+            alarm.connection.as_deref().unwrap_or("all connections together"),
+            alarm.failure_rate * 100.0,
+            alarm.threshold * 100.0
+        );
+    }
+    Ok(if report.verdict.alarms.is_empty() { ExitCode::Done } else { ExitCode::Alarm })
+}
+
+fn to_json(report: &Report) -> Result<String, CommandError> {
+    let text = serde_json::to_string_pretty(report).map_err(anyhow::Error::new)?;
+    Ok(text + "\n")
+}
+
+/// The whole file at once: whoever reads it meanwhile sees the old one.
+fn write(path: &Path, text: &str) -> Result<(), CommandError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    let part = path.with_file_name(name);
+    let written = std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path));
+    written.map_err(|error| {
+        // What is left of it is of no use; the error to tell is the first one.
+        std::fs::remove_file(&part).ok();
+        let error = anyhow::Error::new(error).context(format!("writing the report to {}", path.display()));
+        CommandError::new(ExitCode::Failed, error)
+    })
+}
