@@ -230,6 +230,10 @@ pub trait Sink {
     fn columns(&mut self, names: &[String]) -> io::Result<()>;
     /// A row, as many cells as there are columns.
     fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()>;
+    /// There are no more rows, and nothing went wrong.
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// How far a query may go, beyond what holds for all: see `guard`.
@@ -294,7 +298,7 @@ impl Database {
                 cells.collect::<rusqlite::Result<_>>().map_err(|error| self.error(&error, sql))?;
             self.guard.aside(|| sink.row(&cells))?;
         }
-        Ok(())
+        Ok(self.guard.aside(|| sink.end())?)
     }
 
     /// All rows of a named query, each read as a struct whose fields are named as the columns. Integers 0 and 1

@@ -3,11 +3,22 @@
 //! In: finished values. Out: text; nothing is computed but widths. What the platform sends is untrusted,
 //! so every cell of a table goes through [`clean`]. [`print()`] is the way to standard output.
 
+mod csv;
+mod json_rows;
+mod markdown_rows;
+mod rows;
+mod table_rows;
+
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, TableStyle};
+
+pub use csv::Csv;
+pub use json_rows::JsonRows;
+pub use markdown_rows::{MarkdownRows, escape_markdown};
+pub use table_rows::TableRows;
 
 use crate::error::{CommandError, ExitCode};
 
