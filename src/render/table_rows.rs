@@ -55,7 +55,7 @@ impl<W: Write> TableRows<W> {
         }
         let widths = table.column_max_content_widths();
         self.columns =
-            are_numbers.iter().zip(widths).map(|(&is_number, width)| Column { is_number, width }).collect();
+            first.are_numbers().zip(widths).map(|(is_number, width)| Column { is_number, width }).collect();
         fit(&mut self.columns, self.screen.width);
         self.write(table)
     }
