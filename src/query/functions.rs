@@ -333,3 +333,246 @@ impl WindowAggregate<Group, Answer> for Quantile {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn connection() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        register(&connection).unwrap();
+        connection
+    }
+
+    /// The one value of the one row, or the error's text.
+    fn value(sql: &str) -> std::result::Result<Value, String> {
+        connection().query_row(sql, [], |row| row.get(0)).map_err(|error| match error {
+            Error::SqliteFailure(_, Some(text)) => text,
+            error => error.to_string(),
+        })
+    }
+
+    fn of(function: &str, values: &str) -> std::result::Result<Value, String> {
+        value(&format!("WITH t (x) AS (VALUES {values}) SELECT {function} FROM t"))
+    }
+
+    #[test]
+    fn percentile_and_median_are_those_of_sqlites_shell() {
+        // Answers of SQLite 3.54 with SQLITE_ENABLE_PERCENTILE.
+        let cases = [
+            ("median(x)", "(1), (2), (3), (10)", 2.5),
+            ("median(x)", "(7)", 7.0),
+            ("median(x)", "(3), (1), (2)", 2.0),
+            ("percentile(x, 50)", "(3), (1), (2)", 2.0),
+            ("percentile(x, 0)", "(3), (1), (2)", 1.0),
+            ("percentile(x, 100)", "(3), (1), (2)", 3.0),
+            ("percentile(x, 25)", "(1), (2), (3), (4)", 1.75),
+            ("percentile(x, 95)", "(1), (2), (3), (4), (5), (6), (7), (8), (9), (10)", 9.55),
+            ("percentile(x, '50')", "(1), (2)", 1.5),
+            ("percentile(x, 50)", "(1), (NULL), (2.5)", 1.75),
+            // Two that differ by less than a thousandth of the whole are the same: the first counts.
+            ("percentile(x, 50 + x / 100.0)", "(1), (2)", 1.5001),
+        ];
+        for (function, values, expected) in cases {
+            let Ok(Value::Real(found)) = of(function, values) else { panic!("{function} of {values}") };
+            assert!((found - expected).abs() < 1e-9, "{function} of {values} is {found}");
+        }
+    }
+
+    #[test]
+    fn nearest_rank_is_a_value_that_occurred_with_its_type() {
+        let ten = "(1), (2), (3), (4), (5), (6), (7), (8), (9), (10)";
+        for (percent, expected) in
+            [("0", 1), ("0.1", 1), ("10", 1), ("10.1", 2), ("50", 5), ("95", 10), ("100", 10)]
+        {
+            assert_eq!(
+                of(&format!("nearest_rank(x, {percent})"), ten),
+                Ok(Value::Integer(expected)),
+                "{percent}"
+            );
+        }
+        assert_eq!(of("nearest_rank(x, 50)", "(1), (2.5), (NULL), (3)"), Ok(Value::Real(2.5)));
+        assert_eq!(of("nearest_rank(x, 60)", "(1), (2.5), (3)"), Ok(Value::Real(2.5)));
+        assert_eq!(of("nearest_rank(x, 100)", "(1), (2.5), (3)"), Ok(Value::Integer(3)));
+        // Integers that a REAL cannot tell apart.
+        let large = "(9007199254740993), (9007199254740992), (0.5)";
+        assert_eq!(of("nearest_rank(x, 100)", large), Ok(Value::Integer(9_007_199_254_740_993)));
+        assert_eq!(of("nearest_rank(x, 100)", "(1), (1e999)"), Ok(Value::Real(f64::INFINITY)));
+    }
+
+    #[test]
+    fn nothing_is_null() {
+        for function in ["median(x)", "percentile(x, 50)", "nearest_rank(x, 50)"] {
+            assert_eq!(of(function, "(NULL), (NULL)"), Ok(Value::Null), "{function}");
+            assert_eq!(
+                value(&format!("SELECT {function} FROM (SELECT 1 AS x) WHERE x > 1")),
+                Ok(Value::Null)
+            );
+            let window = format!(
+                "WITH t (x) AS (VALUES (1)) SELECT {function} OVER (ROWS BETWEEN 1 FOLLOWING AND 2 FOLLOWING) FROM t"
+            );
+            assert_eq!(value(&window), Ok(Value::Null), "{window}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_ranked_is_an_error_that_says_so() {
+        for (function, values, expected) in [
+            ("median(x)", "('1')", "input to median() is not numeric"),
+            ("percentile(x, 50)", "(1), (x'00')", "input to percentile() is not numeric"),
+            ("nearest_rank(x, 50)", "('a')", "input to nearest_rank() is not numeric"),
+            ("percentile(x, 50)", "(1e999)", "Inf input to percentile()"),
+            (
+                "percentile(1, x)",
+                "(50), (60)",
+                "the fraction argument to percentile() is not the same for all input rows",
+            ),
+            (
+                "percentile(x, 100.1)",
+                "(1)",
+                "the fraction argument to percentile() is not between 0.0 and 100.0",
+            ),
+            (
+                "percentile(x, -1)",
+                "(1)",
+                "the fraction argument to percentile() is not between 0.0 and 100.0",
+            ),
+            (
+                "percentile(x, 'a')",
+                "(NULL)",
+                "the fraction argument to percentile() is not between 0.0 and 100.0",
+            ),
+            (
+                "nearest_rank(x, NULL)",
+                "(1)",
+                "the fraction argument to nearest_rank() is not between 0.0 and 100.0",
+            ),
+        ] {
+            assert_eq!(of(function, values), Err(expected.to_owned()), "{function} of {values}");
+        }
+        let text = of("median(x, 50)", "(1)").unwrap_err();
+        assert!(text.contains("wrong number of arguments"), "{text}");
+    }
+
+    /// As the definition says, in the plainest way.
+    fn interpolated(values: &[f64], percent: f64) -> f64 {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let place = percent / 100.0 * (sorted.len() - 1) as f64;
+        let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+        low + (high - low) * (place - place.floor())
+    }
+
+    fn list<T: ToString>(values: &[T]) -> String {
+        values.iter().map(|value| format!("({})", value.to_string())).collect::<Vec<_>>().join(", ")
+    }
+
+    proptest! {
+        #[test]
+        fn functions_agree_with_plain_rust(
+            values in prop::collection::vec(-1000_i64..1000, 1..40),
+            percent in 0_i64..=100,
+            before in 0_usize..5,
+            after in 0_usize..5,
+        ) {
+            let reals: Vec<f64> = values.iter().map(|&value| value as f64).collect();
+            let Ok(Value::Real(found)) = of(&format!("percentile(x, {percent})"), &list(&values)) else { panic!() };
+            prop_assert!((found - interpolated(&reals, percent as f64)).abs() < 1e-9);
+            let Ok(Value::Real(found)) = of("median(x)", &list(&values)) else { panic!() };
+            prop_assert!((found - interpolated(&reals, 50.0)).abs() < 1e-9);
+
+            let ranked = |values: &[i64]| {
+                let mut sorted = values.to_vec();
+                sorted.sort_unstable();
+                // In whole numbers: no rounding to argue about.
+                let rank = (percent as usize * sorted.len()).div_ceil(100).max(1);
+                sorted[rank - 1]
+            };
+            let found = of(&format!("nearest_rank(x, {percent})"), &list(&values)).unwrap();
+            prop_assert_eq!(found, Value::Integer(ranked(&values)));
+
+            // Over a window that slides: values come and go.
+            let sql = format!(
+                "WITH t (x) AS (VALUES {}) SELECT nearest_rank(x, {percent}) OVER w, percentile(x + 0.5, {percent}) OVER w \
+                 FROM t WINDOW w AS (ROWS BETWEEN {before} PRECEDING AND {after} FOLLOWING)",
+                list(&values)
+            );
+            let connection = connection();
+            let mut statement = connection.prepare(&sql).unwrap();
+            let found: Vec<(i64, f64)> = statement
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+                .unwrap()
+                .collect::<Result<_>>()
+                .unwrap();
+            for (at, (rank, percentile)) in found.into_iter().enumerate() {
+                let frame = at.saturating_sub(before)..(at + after + 1).min(values.len());
+                prop_assert_eq!(rank, ranked(&values[frame.clone()]));
+                prop_assert!((percentile - 0.5 - interpolated(&reals[frame], percent as f64)).abs() < 1e-9);
+            }
+        }
+
+        #[test]
+        fn integers_and_reals_are_compared_exactly(integer in any::<i64>(), real in any::<f64>(), near in -2_i64..=2) {
+            for real in [real, integer.saturating_add(near) as f64, integer as f64 + 0.5] {
+                if real.is_nan() {
+                    continue;
+                }
+                let (one, other) = (Number::Integer(integer), Number::Real(real));
+                let greater: bool = connection()
+                    .query_row("SELECT ?1 > ?2", (integer, real), |row| row.get(0))
+                    .unwrap();
+                prop_assert_eq!(one.compare(&other) == Ordering::Greater, greater);
+                // Of equal ones the integer is first.
+                prop_assert_eq!(one.compare(&other) == Ordering::Less, !greater);
+                prop_assert_eq!(other.compare(&one), one.compare(&other).reverse());
+            }
+        }
+    }
+
+    #[test]
+    fn too_many_values_are_refused_and_room_is_given_back() {
+        let held = Arc::new(AtomicUsize::new(MOST_VALUES - 100));
+        let group = || Group {
+            numbers: Numbers::Whole(Vec::new()),
+            fraction: None,
+            is_sorted: false,
+            held: Arc::clone(&held),
+            reserved: 0,
+        };
+        let mut one = group();
+        for _ in 0..50 {
+            one.push(Number::Integer(1)).unwrap();
+        }
+        let mut other = group();
+        let refused = (0..200).map(|_| other.push(Number::Real(1.0))).find_map(Result::err).unwrap();
+        assert!(refused.to_string().contains("too many to rank"), "{refused}");
+        drop((one, other));
+        assert_eq!(held.load(Order::Relaxed), MOST_VALUES - 100);
+    }
+
+    #[test]
+    #[ignore = "measures: cargo test --release -- --ignored a_million"]
+    fn a_million_values_are_ranked_in_less_than_200_ms() {
+        let connection = connection();
+        connection
+            .execute_batch(
+                "CREATE TABLE t AS WITH RECURSIVE n (x) AS (SELECT 0 UNION ALL SELECT x + 1 FROM n WHERE x < 999999)
+                 SELECT x * 7919 % 1000003 AS x FROM n",
+            )
+            .unwrap();
+        for function in
+            ["count(x)", "median(x)", "percentile(x, 95)", "nearest_rank(x, 95)", "nearest_rank(x + 0.5, 95)"]
+        {
+            let began = Instant::now();
+            let _: Value =
+                connection.query_row(&format!("SELECT {function} FROM t"), [], |row| row.get(0)).unwrap();
+            let passed = began.elapsed();
+            println!("{function}: {passed:?}");
+            assert!(passed < Duration::from_millis(200), "{function}: {passed:?}");
+        }
+    }
+}
