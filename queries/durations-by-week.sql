@@ -75,57 +75,54 @@ buckets AS MATERIALIZED (
     FROM bounds
         JOIN bounds AS next ON next.place = bounds.place + 1
 ),
-weeks AS MATERIALIZED (
-    SELECT row_number() OVER (ORDER BY since) AS part, since, until
+-- All values of a week in order, as one array: half the time of numbering them by a window.
+arrays AS MATERIALIZED (
+    SELECT
+        since,
+        until,
+        (
+            SELECT json_group_array(duration_ms)
+            FROM (
+                SELECT duration_ms
+                FROM chosen
+                    CROSS JOIN outcomes
+                    CROSS JOIN runs USING (connection_key, outcome)
+                WHERE started_at >= buckets.since AND started_at < buckets.until
+                    AND duration_ms IS NOT NULL
+                ORDER BY duration_ms
+            )
+        ) AS sorted
     FROM buckets
 ),
-timed AS NOT MATERIALIZED (
-    SELECT part, duration_ms AS value_ms
-    FROM weeks
-        CROSS JOIN chosen
-        CROSS JOIN outcomes
-        CROSS JOIN runs USING (connection_key, outcome)
-    WHERE started_at >= weeks.since AND started_at < weeks.until
-        AND duration_ms IS NOT NULL
+sized AS MATERIALIZED (
+    SELECT since, until, sorted, json_array_length(sorted) AS size
+    FROM arrays
 ),
-counted AS (
-    SELECT part, count(*) AS size
-    FROM timed
-    GROUP BY part
-),
-placed AS (
-    SELECT part, size, sum(size) OVER (ORDER BY part) - size AS before
-    FROM counted
-),
--- Nearest rank: the percentile's place is ceil(size * p / 100) among the values of its part.
-ranks AS MATERIALIZED (
-    SELECT part, size, p, before + (size * p + 99) / 100 AS place
-    FROM placed
-        CROSS JOIN (
-            SELECT 50 AS p UNION ALL SELECT 90 UNION ALL SELECT 95 UNION ALL SELECT 99
-            UNION ALL SELECT 100
-        )
-),
-numbered AS (
-    SELECT value_ms, row_number() OVER (ORDER BY part, value_ms) AS place
-    FROM timed
-),
+-- Nearest rank: the percentile p of n values is the one at place ceil(n * p / 100), from 1.
 picked AS MATERIALIZED (
-    SELECT place, value_ms
-    FROM numbered
-    WHERE place IN (SELECT place FROM ranks)
+    SELECT
+        since,
+        until,
+        size,
+        json_extract(
+            sorted,
+            '$[' || ((size * 50 + 99) / 100 - 1) || ']',
+            '$[' || ((size * 90 + 99) / 100 - 1) || ']',
+            '$[' || ((size * 95 + 99) / 100 - 1) || ']',
+            '$[' || ((size * 99 + 99) / 100 - 1) || ']',
+            '$[' || (size - 1) || ']'
+        ) AS ranked
+    FROM sized
+    WHERE size > 0
 )
 SELECT
-    weeks.since,
-    weeks.until,
+    since,
+    until,
     size AS runs,
-    max(value_ms) FILTER (WHERE p = 50) AS p50_ms,
-    max(value_ms) FILTER (WHERE p = 90) AS p90_ms,
-    max(value_ms) FILTER (WHERE p = 95) AS p95_ms,
-    max(value_ms) FILTER (WHERE p = 99) AS p99_ms,
-    max(value_ms) FILTER (WHERE p = 100) AS max_ms
-FROM ranks
-    JOIN picked USING (place)
-    JOIN weeks USING (part)
-GROUP BY part
-ORDER BY weeks.since;
+    json_extract(ranked, '$[0]') AS p50_ms,
+    json_extract(ranked, '$[1]') AS p90_ms,
+    json_extract(ranked, '$[2]') AS p95_ms,
+    json_extract(ranked, '$[3]') AS p99_ms,
+    json_extract(ranked, '$[4]') AS max_ms
+FROM picked
+ORDER BY since;

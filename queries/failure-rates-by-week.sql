@@ -80,7 +80,7 @@ buckets AS MATERIALIZED (
         JOIN bounds AS next ON next.place = bounds.place + 1
 ),
 -- Counting the runs of one outcome in a period is one range of the index runs_by_outcome.
-counted AS (
+counted AS MATERIALIZED (
     SELECT
         since,
         until,

@@ -31,7 +31,7 @@ WITH chosen AS (
         )
 ),
 -- Counting the runs of one outcome in a period is one range of the index runs_by_outcome.
-counted AS (
+counted AS MATERIALIZED (
     SELECT
         connection,
         connection_id,

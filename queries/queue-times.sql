@@ -32,65 +32,73 @@ outcomes (outcome) AS (
     VALUES ('succeeded'), ('partly succeeded'), ('failed'), ('canceled'), ('skipped'),
         ('undetermined'), ('unfinished')
 ),
-queued AS (
-    SELECT
-        iif(:by = 'all', 0, connection_key) AS part,
-        runs.started_at,
-        (SELECT min(jobs.started_at) FROM jobs WHERE jobs.run_key = runs.run_key) AS first
+parts (part, connection, connection_id) AS (
+    SELECT connection_key, connection, connection_id
     FROM chosen
-        CROSS JOIN outcomes
-        CROSS JOIN runs USING (connection_key, outcome)
-    WHERE started_at >= coalesce(:since, '') AND started_at < coalesce(:until, '~')
+    WHERE :by IS NOT 'all'
+    UNION ALL
+    SELECT NULL, NULL, NULL
+    WHERE :by = 'all'
 ),
-timed AS MATERIALIZED (
+-- All values of a part in order, as one array: half the time of numbering them by a window.
+arrays AS MATERIALIZED (
     SELECT
-        part,
-        -- Whole milliseconds, from ticks of 100 ns: SQLite's own clock would round.
+        connection,
+        connection_id,
         (
-            (unixepoch(substr(first, 1, 19)) - unixepoch(substr(started_at, 1, 19))) * 10000000
-            + substr(first, 21, 7) - substr(started_at, 21, 7)
-        ) / 10000 AS value_ms
-    FROM queued
-    WHERE first >= started_at
+            SELECT json_group_array(value_ms)
+            FROM (
+                SELECT
+                    -- Whole milliseconds, from ticks of 100 ns: SQLite's own clock would round.
+                    (
+                        (unixepoch(substr(first, 1, 19)) - unixepoch(substr(started_at, 1, 19))) * 10000000
+                        + substr(first, 21, 7) - substr(started_at, 21, 7)
+                    ) / 10000 AS value_ms
+                FROM (
+                    SELECT
+                        runs.started_at,
+                        (SELECT min(jobs.started_at) FROM jobs WHERE jobs.run_key = runs.run_key) AS first
+                    FROM chosen
+                        CROSS JOIN outcomes
+                        CROSS JOIN runs USING (connection_key, outcome)
+                    WHERE (parts.part IS NULL OR chosen.connection_key = parts.part)
+                        AND started_at >= coalesce(:since, '') AND started_at < coalesce(:until, '~')
+                )
+                WHERE first >= started_at
+                ORDER BY value_ms
+            )
+        ) AS sorted
+    FROM parts
 ),
-counted AS (
-    SELECT part, count(*) AS size
-    FROM timed
-    GROUP BY part
+sized AS MATERIALIZED (
+    SELECT connection, connection_id, sorted, json_array_length(sorted) AS size
+    FROM arrays
 ),
-placed AS (
-    SELECT part, size, sum(size) OVER (ORDER BY part) - size AS before
-    FROM counted
-),
--- Nearest rank: the percentile's place is ceil(size * p / 100) among the values of its part.
-ranks AS MATERIALIZED (
-    SELECT part, size, p, before + (size * p + 99) / 100 AS place
-    FROM placed
-        CROSS JOIN (
-            SELECT 50 AS p UNION ALL SELECT 90 UNION ALL SELECT 95 UNION ALL SELECT 99
-            UNION ALL SELECT 100
-        )
-),
-numbered AS (
-    SELECT value_ms, row_number() OVER (ORDER BY part, value_ms) AS place
-    FROM timed
-),
+-- Nearest rank: the percentile p of n values is the one at place ceil(n * p / 100), from 1.
 picked AS MATERIALIZED (
-    SELECT place, value_ms
-    FROM numbered
-    WHERE place IN (SELECT place FROM ranks)
+    SELECT
+        connection,
+        connection_id,
+        size,
+        json_extract(
+            sorted,
+            '$[' || ((size * 50 + 99) / 100 - 1) || ']',
+            '$[' || ((size * 90 + 99) / 100 - 1) || ']',
+            '$[' || ((size * 95 + 99) / 100 - 1) || ']',
+            '$[' || ((size * 99 + 99) / 100 - 1) || ']',
+            '$[' || (size - 1) || ']'
+        ) AS ranked
+    FROM sized
+    WHERE size > 0
 )
 SELECT
     connection,
     connection_id,
     size AS runs,
-    max(value_ms) FILTER (WHERE p = 50) AS p50_ms,
-    max(value_ms) FILTER (WHERE p = 90) AS p90_ms,
-    max(value_ms) FILTER (WHERE p = 95) AS p95_ms,
-    max(value_ms) FILTER (WHERE p = 99) AS p99_ms,
-    max(value_ms) FILTER (WHERE p = 100) AS max_ms
-FROM ranks
-    JOIN picked USING (place)
-    LEFT JOIN chosen ON chosen.connection_key = part
-GROUP BY part
+    json_extract(ranked, '$[0]') AS p50_ms,
+    json_extract(ranked, '$[1]') AS p90_ms,
+    json_extract(ranked, '$[2]') AS p95_ms,
+    json_extract(ranked, '$[3]') AS p99_ms,
+    json_extract(ranked, '$[4]') AS max_ms
+FROM picked
 ORDER BY connection, connection_id;

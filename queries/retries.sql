@@ -10,8 +10,7 @@
 -- Columns:
 --   connection     its name, or its id where it has none
 --   connection_id  its id
---   runs           runs that started in the period
---   tasks          their tasks
+--   tasks          tasks of the runs that started in the period
 --   retried_runs   runs with a task that was tried again
 --   retried_tasks  tasks that were tried again
 --   attempts       attempts beyond the first
@@ -30,37 +29,39 @@ outcomes (outcome) AS (
         ('undetermined'), ('unfinished')
 ),
 counted AS (
-    SELECT
-        connection_key,
-        (SELECT count(*) FROM tasks WHERE tasks.run_key = runs.run_key) AS tasks,
-        -- Answered by the index tasks_retried, which holds the exceptions only.
-        (
-            SELECT count(*) FROM tasks
-            WHERE tasks.run_key = runs.run_key AND retry_attempts > 0
-        ) AS retried_tasks,
-        (
-            SELECT coalesce(sum(retry_attempts), 0) FROM tasks
-            WHERE tasks.run_key = runs.run_key AND retry_attempts > 0
-        ) AS attempts,
-        (
-            SELECT coalesce(max(retry_attempts), 0) FROM tasks
-            WHERE tasks.run_key = runs.run_key AND retry_attempts > 0
-        ) AS most_attempts
+    SELECT connection_key, count(*) AS tasks
     FROM chosen
         CROSS JOIN outcomes
         CROSS JOIN runs USING (connection_key, outcome)
-    WHERE started_at >= coalesce(:since, '') AND started_at < coalesce(:until, '~')
+        CROSS JOIN tasks USING (run_key)
+    WHERE runs.started_at >= coalesce(:since, '') AND runs.started_at < coalesce(:until, '~')
+    GROUP BY connection_key
+),
+-- Answered by the index tasks_retried, which holds the exceptions only.
+tried AS (
+    SELECT
+        connection_key,
+        count(DISTINCT run_key) AS retried_runs,
+        count(*) AS retried_tasks,
+        sum(retry_attempts) AS attempts,
+        max(retry_attempts) AS most_attempts
+    FROM chosen
+        CROSS JOIN outcomes
+        CROSS JOIN runs USING (connection_key, outcome)
+        CROSS JOIN tasks USING (run_key)
+    WHERE runs.started_at >= coalesce(:since, '') AND runs.started_at < coalesce(:until, '~')
+        AND retry_attempts > 0
+    GROUP BY connection_key
 )
 SELECT
     connection,
     connection_id,
-    count(counted.connection_key) AS runs,
-    coalesce(sum(tasks), 0) AS tasks,
-    count(*) FILTER (WHERE retried_tasks > 0) AS retried_runs,
-    coalesce(sum(retried_tasks), 0) AS retried_tasks,
-    coalesce(sum(attempts), 0) AS attempts,
-    coalesce(max(most_attempts), 0) AS most_attempts
+    coalesce(tasks, 0) AS tasks,
+    coalesce(retried_runs, 0) AS retried_runs,
+    coalesce(retried_tasks, 0) AS retried_tasks,
+    coalesce(attempts, 0) AS attempts,
+    coalesce(most_attempts, 0) AS most_attempts
 FROM chosen
     LEFT JOIN counted USING (connection_key)
-GROUP BY connection_key
+    LEFT JOIN tried USING (connection_key)
 ORDER BY attempts DESC, connection, connection_id;

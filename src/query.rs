@@ -262,6 +262,22 @@ impl Database {
         Ok(Self { connection, path: path.to_owned(), guard })
     }
 
+    /// Opens two that see the same state of the archive, for questions that are answered side by side.
+    ///
+    /// # Errors
+    /// As [`Database::open`].
+    pub fn open_two(path: &Path) -> store::Result<[Self; 2]> {
+        let watch = Reader::open(path)?;
+        loop {
+            let before = watch.read_data_version()?;
+            let two = [Self::open(path)?, Self::open(path)?];
+            // A sync commits about once a second, so this is seldom otherwise.
+            if watch.read_data_version()? == before {
+                return Ok(two);
+            }
+        }
+    }
+
     /// The clock that a time limit is kept by, to be watched from another thread: a single step of SQLite may
     /// take longer than its limit.
     pub fn clock(&self) -> Arc<Clock> {

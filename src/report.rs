@@ -54,12 +54,18 @@ pub struct Asked {
     pub fail_over: Option<f64>,
 }
 
-/// Answers a report's questions from one state of the archive.
+/// Answers a report's questions from two views of one state of the archive, half of them from each: sorting
+/// durations takes as long as everything else.
 ///
 /// # Errors
 /// Any of the queries'.
-pub fn compute(database: &Database, asked: &Asked) -> Result<Report, Error> {
-    Questions { database, catalog: Catalog::built_in(), asked }.answer()
+pub fn compute([first, second]: [Database; 2], asked: &Asked) -> Result<Report, Error> {
+    std::thread::scope(|scope| {
+        let timing = scope
+            .spawn(move || Questions { database: &second, catalog: Catalog::built_in(), asked }.timing());
+        let questions = Questions { database: &first, catalog: Catalog::built_in(), asked };
+        questions.answer(|| timing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 type Rows<T> = Result<Vec<T>, Error>;
@@ -73,7 +79,7 @@ struct Questions<'a> {
 }
 
 impl Questions<'_> {
-    fn answer(&self) -> Result<Report, Error> {
+    fn answer(&self, timing: impl FnOnce() -> Result<Timing, Error>) -> Result<Report, Error> {
         let asked = self.asked;
         let coverage = self.coverage()?;
         let connections = self.connections()?;
@@ -83,10 +89,18 @@ impl Questions<'_> {
         );
         let total = ComparedRate { direction: direct(&total, Some(ALPHA)), ..total };
         let changed: Vec<ErrorChangeRow> = self.read("error-changes", self.compared())?;
-        let durations = self.durations(&connections)?;
         let by_direction = |direction: Direction| {
             connections.iter().filter(|connection| connection.rate.direction == direction).cloned().collect()
         };
+        let names = |id: &String| {
+            let known = coverage.connections.iter().find(|connection| connection.connection_id == *id);
+            known.map_or_else(|| id.clone(), |known| known.connection.clone())
+        };
+        let (errors, failing, retries) = (self.errors(&changed)?, self.failing()?, self.retries()?);
+        let (slowest, unfinished) = (self.slowest()?, self.unfinished()?);
+        let (masked, weeks) = (self.masked(total.now.succeeded)?, self.weeks()?);
+        let buckets = self.buckets(&connections)?;
+        let durations = timing()?.in_order_of(&connections);
         let changes = Changes {
             newly_failing: by_direction(Direction::Worse),
             recovered: by_direction(Direction::Better),
@@ -94,10 +108,6 @@ impl Questions<'_> {
             returned_errors: error_changes(&changed, Change::Returned),
             gone_errors: error_changes(&changed, Change::Gone),
             durations: moved_durations(&durations, asked.min_runs),
-        };
-        let names = |id: &String| {
-            let known = coverage.connections.iter().find(|connection| connection.connection_id == *id);
-            known.map_or_else(|| id.clone(), |known| known.connection.clone())
         };
         Ok(Report {
             as_of: asked.as_of,
@@ -108,14 +118,14 @@ impl Questions<'_> {
             min_runs: asked.min_runs,
             verdict: verdict::verdict(asked, &total, &connections, &coverage),
             changes,
-            errors: self.errors(&changed)?,
-            failing: self.failing()?,
-            retries: self.retries()?,
-            slowest: self.slowest()?,
-            unfinished: self.unfinished()?,
-            masked: self.masked(total.now.succeeded)?,
-            weeks: self.weeks()?,
-            buckets: self.buckets(&connections)?,
+            errors,
+            failing,
+            retries,
+            slowest,
+            unfinished,
+            masked,
+            weeks,
+            buckets,
             total,
             connections,
             durations,
@@ -247,7 +257,7 @@ impl Questions<'_> {
         Ok([of(self.asked.period)?, of(self.asked.compared_with)?])
     }
 
-    fn durations(&self, connections: &[ConnectionRate]) -> Result<Durations, Error> {
+    fn timing(&self) -> Result<Timing, Error> {
         let all = |name| -> Result<ComparedPercentiles, Error> {
             let [now, before] = self.percentiles(name, "all")?;
             Ok(ComparedPercentiles {
@@ -268,19 +278,13 @@ impl Questions<'_> {
             }
             Ok(found)
         };
-        let (runs, queue) = (by_connection("durations")?, by_connection("queue-times")?);
-        let of = |connection: &ConnectionRate| ConnectionDurations {
-            connection: connection.connection.clone(),
-            connection_id: connection.connection_id.clone(),
-            runs: runs.get(&connection.connection_id).copied().unwrap_or_default(),
-            queue: queue.get(&connection.connection_id).copied().unwrap_or_default(),
-        };
-        Ok(Durations {
+        Ok(Timing {
             runs: all("durations")?,
             jobs: all("job-durations")?,
             tasks: all("task-durations")?,
             queue: all("queue-times")?,
-            by_connection: connections.iter().map(of).collect(),
+            runs_by_connection: by_connection("durations")?,
+            queue_by_connection: by_connection("queue-times")?,
         })
     }
 
@@ -478,6 +482,34 @@ impl Questions<'_> {
                 problem: sync.problem,
             }),
         })
+    }
+}
+
+/// How long things took, before it is known in which order connections are told.
+struct Timing {
+    runs: ComparedPercentiles,
+    jobs: ComparedPercentiles,
+    tasks: ComparedPercentiles,
+    queue: ComparedPercentiles,
+    runs_by_connection: HashMap<String, ComparedPercentiles>,
+    queue_by_connection: HashMap<String, ComparedPercentiles>,
+}
+
+impl Timing {
+    fn in_order_of(self, connections: &[ConnectionRate]) -> Durations {
+        let of = |connection: &ConnectionRate| ConnectionDurations {
+            connection: connection.connection.clone(),
+            connection_id: connection.connection_id.clone(),
+            runs: self.runs_by_connection.get(&connection.connection_id).copied().unwrap_or_default(),
+            queue: self.queue_by_connection.get(&connection.connection_id).copied().unwrap_or_default(),
+        };
+        Durations {
+            by_connection: connections.iter().map(of).collect(),
+            runs: self.runs,
+            jobs: self.jobs,
+            tasks: self.tasks,
+            queue: self.queue,
+        }
     }
 }
 

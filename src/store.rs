@@ -256,6 +256,11 @@ impl Reader {
         self.connection
     }
 
+    /// A number that is another one once anybody else has committed a change.
+    pub(crate) fn read_data_version(&self) -> Result<i64> {
+        self.sqlite(self.connection.query_row("PRAGMA data_version", [], |row| row.get(0)))
+    }
+
     fn sqlite<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
         result.map_err(|error| Error::from_sqlite(&self.path, &error))
     }

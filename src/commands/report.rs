@@ -11,17 +11,17 @@ use crate::settings::{self, ReportFormat};
 
 /// Tells how a period went.
 pub fn report(settings: settings::Report) -> Result<ExitCode, CommandError> {
-    let database = Database::open(&settings.db)?;
+    let databases = Database::open_two(&settings.db)?;
     let asked = Asked {
         period: settings.period,
         compared_with: settings.compared_with,
         zone: settings.zone,
         as_of: settings.as_of,
-        connections: super::known_connections(&database, &settings.connections)?,
+        connections: super::known_connections(&databases[0], &settings.connections)?,
         min_runs: settings.min_runs,
         fail_over: settings.fail_over,
     };
-    let report = report::compute(&database, &asked)?;
+    let report = report::compute(databases, &asked)?;
     let text = match settings.format {
         // The other formats come with their renderers.
         ReportFormat::Text | ReportFormat::Markdown | ReportFormat::Html => to_json(&report)?,

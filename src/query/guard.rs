@@ -19,7 +19,7 @@ use super::functions;
 /// What SQLite may take in memory, sorting and all: nothing is put into temporary files.
 pub(super) const HEAP_BYTES: i64 = 1 << 30;
 /// The longest text, blob or row. A run of the platform has far less.
-const VALUE_BYTES: i32 = 64 << 20;
+const VALUE_BYTES: i32 = 256 << 20;
 /// The longest statement.
 pub(super) const SQL_BYTES: i32 = 1 << 20;
 /// Memory for pages of the archive, in KiB.
