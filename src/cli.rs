@@ -23,6 +23,7 @@ const PERIOD: &str = "Period";
 const ALARM: &str = "Alarm";
 const SPEED: &str = "Speed";
 const OUTPUT: &str = "Output";
+const PARAMETERS: &str = "Parameters";
 const GLOBAL: &str = "Global options";
 
 const AFTER_HELP: &str = "\
@@ -68,6 +69,26 @@ const STATUS_AFTER_HELP: &str = "\
 Examples:
   archive status
   archive status --format json --connection ID";
+
+const QUERY_AFTER_HELP: &str = "\
+The statement is carried out on a connection that only reads, with limits on
+time and memory. Beside SQLite's own functions there are percentile(value, p)
+and median(value), interpolated as in SQLite's shell, and nearest_rank(value, p),
+a value that occurred; p goes from 0 to 100. Times are as in 'archive report';
+--since and --until fill the query's parameters :since and :until.
+
+Examples:
+  archive query                                what queries are there?
+  archive query failure-rates --since 4w
+  archive query failure-rates --describe       what does it answer and take?
+  archive query slowest-runs --format csv -o slowest.csv
+  archive query --sql 'SELECT state, count(*) AS runs FROM runs GROUP BY state'
+  archive query - --param limit=5 < my.sql
+
+Exit codes:
+  0  done
+  1  failed, or stopped by --timeout
+  2  wrong usage or configuration, or SQL that is malformed or not allowed";
 
 const REPORT_AFTER_HELP: &str = "\
 Times are dates (the start of the day), instants such as 2026-11-16T08:00:00Z, 7d,
@@ -145,6 +166,11 @@ pub enum Command {
     /// When each connection was last synced, how many runs are stored, what is unfinished and what went
     /// wrong last. Asks the platform nothing.
     Status(Status),
+    /// Answer one question: a named query, or SQL of your own
+    ///
+    /// Carries out a query of the list that it prints without a name, or one SQL statement, and writes
+    /// the rows. Changes nothing, and asks the platform nothing.
+    Query(Query),
     /// Tell how a period went: failures, changes, errors, durations
     ///
     /// The weekly summary: what failed how often, whether that is new, who can act, and how far the
@@ -215,6 +241,47 @@ pub struct Status {
     /// How it is told
     #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = OUTPUT)]
     pub format: StatusFormat,
+}
+
+/// What was typed after `archive query`.
+#[derive(Debug, Default, Args)]
+#[command(after_help = QUERY_AFTER_HELP)]
+pub struct Query {
+    /// A query's name, or - for SQL on standard input [default: list the queries]
+    #[arg(value_name = "NAME", conflicts_with = "sql")]
+    pub name: Option<String>,
+    /// This SQL statement instead of a query with a name
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub sql: Option<String>,
+    /// Say what the query answers, takes and gives, and do no more
+    #[arg(long, requires = "name")]
+    pub describe: bool,
+    /// A parameter's value; repeat for more
+    #[arg(long = "param", value_name = "KEY=VALUE", allow_hyphen_values = true,
+          value_parser = parse_parameter, help_heading = PARAMETERS)]
+    pub parameters: Vec<(String, String)>,
+    /// Start of the period
+    #[arg(long, value_name = "TIME", help_heading = PARAMETERS)]
+    pub since: Option<String>,
+    /// Its end, not included [default, with --since: as in 'archive report']
+    #[arg(long, value_name = "TIME", help_heading = PARAMETERS)]
+    pub until: Option<String>,
+    /// Time zone of days and weeks, such as Europe/Berlin [default: `time_zone` in the configuration
+    /// file, or UTC]
+    #[arg(long, value_name = "ZONE", help_heading = PARAMETERS)]
+    pub tz: Option<String>,
+    /// Only this connection; repeat for more [default: all that are archived]
+    #[arg(long = "connection", value_name = "ID", allow_hyphen_values = true, help_heading = PARAMETERS)]
+    pub connections: Vec<String>,
+    /// How rows are written
+    #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = OUTPUT)]
+    pub format: QueryFormat,
+    /// Write into this file, whole or not at all
+    #[arg(long, short, value_name = "FILE", help_heading = OUTPUT)]
+    pub output: Option<PathBuf>,
+    /// Stop the query when it has worked for so long; such as 90s, 20m [default: 1m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_time_budget, help_heading = OUTPUT)]
+    pub timeout: Option<Duration>,
 }
 
 /// What was typed after `archive report`.
@@ -294,6 +361,22 @@ pub enum ReportFormat {
     Json,
 }
 
+/// How the rows of a query are written.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum QueryFormat {
+    /// A table for people
+    #[default]
+    Table,
+    /// One JSON array
+    Json,
+    /// One JSON object per line
+    Ndjson,
+    /// CSV with a header line
+    Csv,
+    /// A Markdown table
+    Markdown,
+}
+
 /// Whether messages are colored.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
@@ -345,6 +428,15 @@ fn find_flag_as_connection(arguments: &[OsString]) -> Option<String> {
         let value = pair[1].to_string_lossy();
         (pair[0] == "--connection" && value.starts_with("--")).then(|| value.into_owned())
     })
+}
+
+fn parse_parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+    let name = name.trim_start_matches(':');
+    if name.is_empty() {
+        return Err("the parameter has no name".to_owned());
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn parse_number(text: &str, range: &RangeInclusive<u32>) -> Result<u32, String> {

@@ -2,12 +2,14 @@
 
 mod demo;
 mod import;
+mod query;
 mod report;
 mod status;
 mod sync;
 
 pub use demo::demo;
 pub use import::import;
+pub use query::query;
 pub use report::report;
 pub use status::status;
 pub use sync::sync;
@@ -17,7 +19,7 @@ use std::io;
 
 use crate::api::{ConnectionId, SetupError};
 use crate::error::{CommandError, ExitCode};
-use crate::query::{self, Cell, Database, Limits, Sink};
+use crate::query::{Cell, Database, Error as QueryError, Excerpt, Limits, Sink};
 use crate::{render, store};
 
 /// A JSON value as one line of data.
@@ -55,19 +57,32 @@ impl Sink for Known {
     }
 }
 
-impl From<query::Error> for CommandError {
-    fn from(error: query::Error) -> Self {
-        use query::Error as E;
-        match error {
-            E::Store(error) => error.into(),
+impl From<QueryError> for CommandError {
+    fn from(error: QueryError) -> Self {
+        use QueryError as E;
+        let excerpt = match &error {
+            E::Sql { excerpt, .. } => excerpt.as_ref().map(Excerpt::to_string),
+            _ => None,
+        };
+        let (exit, hint) = match error {
+            E::Store(error) => return error.into(),
             E::Refused(_)
             | E::Empty
             | E::Several
             | E::Sql { .. }
             | E::UnknownParameter { .. }
             | E::Unnamed(_)
-            | E::File { .. } => Self::new(ExitCode::Usage, error),
-            E::Timeout(_) | E::Memory | E::Row { .. } | E::Sink(_) => Self::new(ExitCode::Failed, error),
+            | E::File { .. } => (ExitCode::Usage, None),
+            E::Timeout(_) => (ExitCode::Failed, Some("--timeout says how long a query may take")),
+            E::Memory | E::Row { .. } | E::Sink(_) => (ExitCode::Failed, None),
+        };
+        let mut error = Self::new(exit, error);
+        if let Some(excerpt) = excerpt {
+            error = error.with_excerpt(excerpt);
+        }
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
         }
     }
 }

@@ -44,19 +44,27 @@ impl From<ExitCode> for std::process::ExitCode {
 pub struct CommandError {
     exit: ExitCode,
     error: anyhow::Error,
+    excerpt: Option<String>,
     hint: Option<Cow<'static, str>>,
 }
 
 impl CommandError {
     /// An error without a hint.
     pub fn new(exit: ExitCode, error: impl Into<anyhow::Error>) -> Self {
-        Self { exit, error: error.into(), hint: None }
+        Self { exit, error: error.into(), excerpt: None, hint: None }
     }
 
     /// What to do about it, as one sentence without a period.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The lines that the error is about, with what points at the place.
+    #[must_use]
+    pub fn with_excerpt(mut self, excerpt: impl Into<String>) -> Self {
+        self.excerpt = Some(excerpt.into());
         self
     }
 
@@ -73,7 +81,8 @@ impl CommandError {
     /// Says the error and its hint on standard error; logging must have been started.
     pub fn report(&self) {
         let exit_code = self.exit.number();
-        tracing::error!(target: "run_archive::error", exit_code, hint = self.hint(), "{self}");
+        let excerpt = self.excerpt.as_deref();
+        tracing::error!(target: "run_archive::error", exit_code, excerpt, hint = self.hint(), "{self}");
     }
 }
 

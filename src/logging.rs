@@ -145,6 +145,10 @@ impl Said {
             write!(line, " {name}={}", clean(&value)).ok();
         }
         line.push('\n');
+        let excerpt = self.fields.get("excerpt").and_then(Value::as_str).unwrap_or_default();
+        for part in excerpt.lines() {
+            line += &format!("  {}\n", clean(part));
+        }
         if let Some(hint) = self.fields.get("hint").and_then(Value::as_str) {
             line += &format!("{} {}\n", paint("36", "hint:"), clean(hint));
         }

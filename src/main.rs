@@ -37,6 +37,7 @@ fn run(
         Command::Sync(typed) => commands::sync(settings::Sync::new(global, &typed, environment)?, progress),
         Command::Import(typed) => commands::import(settings::Import::new(global, &typed, environment)?),
         Command::Status(typed) => commands::status(settings::Status::new(global, &typed, environment)?),
+        Command::Query(typed) => commands::query(settings::Query::new(global, &typed, environment)?),
         Command::Report(typed) => commands::report(settings::Report::new(global, &typed, environment)?),
         Command::Demo(_) => commands::demo(settings::Demo::new(global, environment)?),
     }

@@ -11,6 +11,7 @@ mod guard;
 mod rows;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use rusqlite::{Connection, ErrorCode, Row, Statement, ToSql};
 use serde::de::DeserializeOwned;
 
 pub use catalog::{Catalog, Parameter, Query};
-pub use guard::Clock;
+pub use guard::{Clock, SQL_BYTES};
 
 use crate::store::{self, Reader};
 use guard::Guard;
@@ -119,6 +120,17 @@ impl Excerpt {
 
     fn place(&self) -> String {
         format!("line {}, column {}: ", self.line, self.column)
+    }
+}
+
+/// The line, or the part of a long one around the place, and below it a sign that points there.
+impl fmt::Display for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const BEFORE: usize = 50;
+        const SHOWN: usize = 75;
+        let skipped = (self.column - 1).saturating_sub(BEFORE);
+        let shown: String = self.text.chars().skip(skipped).take(SHOWN).collect();
+        write!(f, "{shown}\n{:width$}^", "", width = self.column - 1 - skipped)
     }
 }
 
@@ -288,7 +300,8 @@ impl Database {
     ///
     /// # Errors
     /// The statement is refused or malformed.
-    pub fn parameters(&self, sql: &str) -> Result<Vec<String>> {
+    pub fn parameters(&self, sql: &str, limits: Limits) -> Result<Vec<String>> {
+        self.guard.start(limits.timeout);
         parameter_names(&self.prepare(sql)?)
     }
 

@@ -6,6 +6,7 @@
 mod csv;
 mod json_rows;
 mod markdown_rows;
+mod output;
 mod rows;
 mod table_rows;
 
@@ -18,6 +19,7 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle
 pub use csv::Csv;
 pub use json_rows::JsonRows;
 pub use markdown_rows::{MarkdownRows, escape_markdown};
+pub use output::Output;
 pub use table_rows::TableRows;
 
 use crate::error::{CommandError, ExitCode};
@@ -66,6 +68,9 @@ pub struct Screen {
 }
 
 impl Screen {
+    /// A file or a pipe.
+    pub const PLAIN: Self = Self { width: DEFAULT_WIDTH, is_terminal: false };
+
     /// Standard output: the terminal's width, or 80 columns of ASCII in a pipe.
     pub fn of_stdout() -> Self {
         let width = comfy_table::Table::new().width().filter(|&width| width > 0);

@@ -27,8 +27,10 @@ use crate::error::{CommandError, ExitCode};
 use crate::time::UtcText;
 use crate::time::zone::Zone;
 
+mod query;
 mod report;
 
+pub use query::{Query, QueryFormat, Statement};
 pub use report::{Report, ReportFormat};
 
 const DEFAULT_API_URL: &str = "https://api.bentley.com";
@@ -168,6 +170,12 @@ pub enum Error {
     /// `-` was given more than once.
     #[error("standard input ('-') can be read only once")]
     StdinTwice,
+    /// Something is said of a query, but not of which.
+    #[error("no query is chosen")]
+    NoQuery,
+    /// `--param` was given twice for one parameter.
+    #[error("the parameter {0} is given twice")]
+    ParameterTwice(String),
 }
 
 type Result<T> = std::result::Result<T, Error>;
@@ -187,6 +195,7 @@ impl Error {
             }
             Self::NoClientId => "client_id under [credentials] may hold it".to_owned(),
             Self::NoHome => "give --db FILE or set ARCHIVE_DB".to_owned(),
+            Self::NoQuery => "give a name, --sql or -; archive query lists the names".to_owned(),
             Self::Exists(_) => "choose another --db, or none: the demo then chooses one".to_owned(),
             _ => return None,
         };
@@ -469,6 +478,8 @@ struct File {
     cache_mib: Option<u32>,
     #[serde(deserialize_with = "time_zone")]
     time_zone: Option<Zone>,
+    #[serde(deserialize_with = "path")]
+    queries: Option<PathBuf>,
     platform: FilePlatform,
     credentials: FileCredentials,
 }
@@ -516,8 +527,12 @@ impl File {
         let mut file: Self = toml::from_str(text)
             .map_err(|error| Error::Misunderstood { path: path.clone(), problem: describe(text, &error) })?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        let paths =
-            [&mut file.db, &mut file.credentials.client_secret_file, &mut file.credentials.access_token_file];
+        let paths = [
+            &mut file.db,
+            &mut file.queries,
+            &mut file.credentials.client_secret_file,
+            &mut file.credentials.access_token_file,
+        ];
         for path in paths.into_iter().flatten() {
             *path = folder.join(environment.expand(path.clone()));
         }

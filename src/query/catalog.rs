@@ -191,7 +191,7 @@ impl Catalog {
         for path in paths {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
             let length = fs::metadata(&path).map_err(|error| unreadable(&path, error.to_string()))?.len();
-            if length > guard::SQL_BYTES.unsigned_abs().into() {
+            if length > guard::SQL_BYTES as u64 {
                 return Err(unreadable(
                     &path,
                     "the file is longer than a statement may be (1 MiB)".to_owned(),
@@ -215,6 +215,14 @@ impl Catalog {
     pub fn find(&self, name: &str) -> Option<&Query> {
         let name = canonical(name);
         self.queries.iter().find(|query| query.name == name)
+    }
+
+    /// The query whose name is most like this one, if any is.
+    pub fn find_similar(&self, name: &str) -> Option<&Query> {
+        let name = canonical(name).to_lowercase();
+        let alike = self.queries.iter().map(|query| (strsim::jaro_winkler(&query.name, &name), query));
+        let (likeness, query) = alike.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
+        (likeness > 0.75).then_some(query)
     }
 
     /// Those that come with the program first, each by name.
@@ -303,7 +311,7 @@ SELECT 1 -- Parameters:
             assert!(query.title.chars().count() <= 42 && name.len() <= 36, "{name}: {}", query.title);
             let mut said: Vec<&str> = query.parameters.iter().map(|known| known.name.as_str()).collect();
             said.sort_unstable();
-            let mut takes = database.parameters(&query.sql).unwrap();
+            let mut takes = database.parameters(&query.sql, super::super::Limits::default()).unwrap();
             takes.sort_unstable();
             assert_eq!(said, takes, "{name}");
             let mut lines = super::super::tests::Lines::default();

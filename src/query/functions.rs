@@ -571,7 +571,6 @@ mod tests {
             let _: Value =
                 connection.query_row(&format!("SELECT {function} FROM t"), [], |row| row.get(0)).unwrap();
             let passed = began.elapsed();
-            println!("{function}: {passed:?}");
             assert!(passed < Duration::from_millis(200), "{function}: {passed:?}");
         }
     }

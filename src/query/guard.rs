@@ -21,7 +21,7 @@ pub(super) const HEAP_BYTES: i64 = 1 << 30;
 /// The longest text, blob or row. A run of the platform has far less.
 const VALUE_BYTES: i32 = 256 << 20;
 /// The longest statement.
-pub(super) const SQL_BYTES: i32 = 1 << 20;
+pub const SQL_BYTES: usize = 1 << 20;
 /// Memory for pages of the archive, in KiB.
 const CACHE_KIB: i64 = 64 << 10;
 /// Instructions of SQLite's machine between two looks at the clock: some microseconds.
@@ -94,7 +94,8 @@ impl Guard {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE, false)?;
         for (limit, most) in [
             (Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES),
-            (Limit::SQLITE_LIMIT_SQL_LENGTH, SQL_BYTES),
+            // The number fits.
+            (Limit::SQLITE_LIMIT_SQL_LENGTH, SQL_BYTES as i32),
             (Limit::SQLITE_LIMIT_ATTACHED, 0),
             (Limit::SQLITE_LIMIT_VDBE_OP, 250_000),
             (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 5_000),

@@ -75,7 +75,11 @@ pub fn escape_markdown(text: &str) -> String {
     for (at, c) in text.char_indices() {
         let rest = &text[at + c.len_utf8()..];
         let is_name_next = rest.starts_with(|next: char| next.is_alphanumeric() || matches!(next, '-' | '_'));
+        // Inside a word an underscore marks nothing up, and column names are full of them.
+        let is_inside = escaped.ends_with(|c: char| c.is_ascii_alphanumeric())
+            && rest.starts_with(|next: char| next.is_ascii_alphanumeric());
         match c {
+            '_' if is_inside => escaped.push(c),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '&' => escaped.push_str("&amp;"),
@@ -161,6 +165,7 @@ mod tests {
             ("a\\|b", "a\\\\\\|b"),
             ("{{ x }} $y$", "\\{\\{ x \\}\\} \\$y\\$"),
             ("a: b. c", "a: b. c"),
+            ("failure_rate _a_ __b__", "failure_rate \\_a\\_ \\_\\_b\\_\\_"),
         ] {
             assert_eq!(escape_markdown(text), expected, "{text}");
         }

@@ -14,8 +14,10 @@ use super::{GAP, Screen, clean};
 
 /// Longer texts are cut: nobody reads them in a table, and other formats have them whole.
 const MOST_CHARACTERS: usize = 2_000;
-/// A text column is not made narrower than this while another one is wider.
+/// A column of text is not made narrower than this.
 const NARROW: u16 = 8;
+/// Nor than this, which a time needs, where the table is wider than the screen anyway.
+const READABLE: u16 = 28;
 
 /// Writes a table.
 pub struct TableRows<W: Write> {
@@ -31,6 +33,8 @@ pub struct TableRows<W: Write> {
 struct Column {
     is_number: bool,
     width: u16,
+    /// The least width that it is legible in.
+    least: u16,
 }
 
 impl<W: Write> TableRows<W> {
@@ -48,15 +52,29 @@ impl<W: Write> TableRows<W> {
 
     fn write_first(&mut self) -> io::Result<()> {
         let Some(first) = self.first.take() else { return Ok(()) };
+        let names: Vec<String> = Self::cells(&first.names).collect();
         let mut table = comfy_table::Table::new();
-        table.set_header(Self::cells(&first.names));
         for row in &first.rows {
             table.add_row(Self::cells(row));
         }
-        let widths = table.column_max_content_widths();
-        self.columns =
-            first.are_numbers().zip(widths).map(|(is_number, width)| Column { is_number, width }).collect();
+        let mut widths = table.column_max_content_widths();
+        widths.resize(names.len(), 1);
+        let columns = first.are_numbers().zip(&names).zip(widths).map(|((is_number, name), values)| {
+            let name_width = width(name);
+            // The name above numbers is broken after its underscores where that saves room.
+            let least = match is_number {
+                true => values.max(parts(name).map(width).max().unwrap_or(1)),
+                false => NARROW.min(values.max(name_width)),
+            };
+            Column { is_number, width: values.max(name_width), least }
+        });
+        self.columns = columns.collect();
         fit(&mut self.columns, self.screen.width);
+        let header = names.iter().zip(&self.columns).map(|(name, column)| match column.is_number {
+            true => break_name(name, column.width),
+            false => name.clone(),
+        });
+        table.set_header(header);
         self.write(table)
     }
 
@@ -96,33 +114,69 @@ impl<W: Write> TableRows<W> {
     }
 }
 
-/// Makes the widest columns of text narrower until all fit, as far as that goes.
+/// Makes columns narrower until all fit, as far as that goes: those of numbers first, then the widest of text.
 fn fit(columns: &mut [Column], screen: u16) {
-    let gaps = (columns.len() * usize::from(GAP + 1)).saturating_sub(1);
-    let total =
-        |columns: &[Column]| columns.iter().map(|column| usize::from(column.width)).sum::<usize>() + gaps;
-    let mut cap = columns.iter().filter(|column| !column.is_number).map(|column| column.width).max();
-    while let Some(width) = cap
-        && total(columns) > usize::from(screen)
-        && width > NARROW
-    {
-        // The width at which they fit is looked for from above, in steps that a long text does not make many.
-        let excess = total(columns) - usize::from(screen);
-        let widest =
-            columns.iter().filter(|column| !column.is_number && column.width >= width).count().max(1);
-        let step = u16::try_from((excess / widest).max(1)).unwrap_or(u16::MAX);
-        let next = columns
-            .iter()
-            .filter(|column| !column.is_number && column.width < width)
-            .map(|column| column.width)
-            .max()
-            .unwrap_or(0);
-        let width = width.saturating_sub(step).max(next).max(NARROW);
-        for column in columns.iter_mut().filter(|column| !column.is_number) {
-            column.width = column.width.min(width);
-        }
-        cap = Some(width);
+    let room = usize::from(screen).saturating_sub((columns.len() * usize::from(GAP + 1)).saturating_sub(1));
+    let total = |columns: &[Column]| columns.iter().map(|column| usize::from(column.width)).sum::<usize>();
+    if total(columns) <= room {
+        return;
     }
+    let least: usize = columns.iter().map(|column| usize::from(column.least)).sum();
+    let narrowest = if least > room { READABLE } else { NARROW };
+    for column in columns.iter_mut().filter(|column| column.is_number) {
+        column.width = column.least;
+    }
+    let texts = |columns: &[Column]| {
+        let mut widths: Vec<u16> =
+            columns.iter().filter(|column| !column.is_number).map(|column| column.width).collect();
+        widths.sort_unstable_by(|one, other| other.cmp(one));
+        widths
+    };
+    // The widest ones are cut to one width: the largest at which all fit.
+    let widths = texts(columns);
+    let mut excess = total(columns).saturating_sub(room);
+    let mut cap = widths.first().copied().unwrap_or(0);
+    for (at, width) in widths.iter().enumerate() {
+        let (count, next) = (at + 1, widths.get(at + 1).copied().unwrap_or(0));
+        let step = usize::from(width - next);
+        if excess <= step * count {
+            cap = width - u16::try_from(excess.div_ceil(count)).unwrap_or(u16::MAX);
+            excess = 0;
+            break;
+        }
+        excess -= step * count;
+        cap = next;
+    }
+    let cap = if excess > 0 { narrowest } else { cap.max(narrowest) };
+    for column in columns.iter_mut().filter(|column| !column.is_number) {
+        column.width = column.width.min(cap);
+    }
+}
+
+/// As wide as a terminal shows it.
+fn width(text: &str) -> u16 {
+    let mut table = comfy_table::Table::new();
+    table.add_row([text]);
+    table.column_max_content_widths().first().copied().unwrap_or(0)
+}
+
+/// A name in the parts that end with an underscore, or with the name.
+fn parts(name: &str) -> impl Iterator<Item = &str> {
+    name.split_inclusive('_')
+}
+
+/// The name over as many lines as the width asks for.
+fn break_name(name: &str, most: u16) -> String {
+    let mut lines = vec![String::new()];
+    for part in parts(name) {
+        let last = lines.len() - 1;
+        if !lines[last].is_empty() && width(&lines[last]) + width(part) > most {
+            lines.push(part.to_owned());
+        } else {
+            lines[last].push_str(part);
+        }
+    }
+    lines.join("\n")
 }
 
 impl<W: Write> Sink for TableRows<W> {
@@ -191,6 +245,24 @@ b[31m
     }
 
     #[test]
+    fn names_above_numbers_are_broken_where_room_is_scarce() {
+        let rows = [vec![text("Harbour Bridge, nightly"), Cell::Integer(12), Cell::Real(0.5)]];
+        let expected = "\
+connection            partly_  failure_
+                    succeeded      rate
+----------------------------------------
+Harbour Bridge,            12       0.5
+nightly
+";
+        assert_eq!(written(&["connection", "partly_succeeded", "failure_rate"], rows.clone()), expected);
+        // Where nothing helps the lines are longer than the screen, and the text stays legible.
+        let names = ["connection", "undetermined", "partlysucceeded", "failurerate"];
+        let long = "x".repeat(50);
+        let row = vec![text(&long), Cell::Integer(1), Cell::Integer(2), Cell::Integer(3)];
+        assert_eq!(written(&names, [row]).lines().nth(2).unwrap().split("  ").next().unwrap().len(), 28);
+    }
+
+    #[test]
     fn rows_beyond_the_first_thousand_stand_in_the_same_columns() {
         let rows = (0..2_500)
             .map(|number| vec![Cell::Integer(number), text(if number == 7 { "longest" } else { "x" })]);
@@ -218,15 +290,8 @@ b[31m
             let table = written(&["a", "b", "c"], rows);
             for line in table.lines() {
                 prop_assert!(line.chars().all(|c| !c.is_control()), "{:?}", line);
-                prop_assert!(comfy_width(line) <= usize::from(PIPE.width) + 1, "{:?}", line);
+                prop_assert!(width(line) <= PIPE.width + 1, "{:?}", line);
             }
         }
-    }
-
-    /// As wide as a terminal shows it.
-    fn comfy_width(line: &str) -> usize {
-        let mut table = comfy_table::Table::new();
-        table.add_row([line]);
-        table.column_max_content_widths().first().copied().map_or(0, usize::from)
     }
 }

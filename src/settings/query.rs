@@ -1,0 +1,125 @@
+//! What `archive query` is to do.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::report::find_zone;
+use super::{Environment, Error, File, Result, find_db, parse_connections};
+use crate::api::ConnectionId;
+pub use crate::cli::QueryFormat;
+use crate::cli::{self, Global};
+use crate::time::UtcText;
+use crate::time::period::{Period, parse_instant};
+use crate::time::zone::Zone;
+
+/// How long SQLite may work on a query that nobody gave a time for.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What `archive query` is to do.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The archive.
+    pub db: PathBuf,
+    /// The user's own queries.
+    pub folder: Option<PathBuf>,
+    /// Which statement.
+    pub statement: Statement,
+    /// Say what it is instead of carrying it out.
+    pub describe: bool,
+    /// Parameters as typed, none twice.
+    pub parameters: Vec<(String, String)>,
+    /// Start of the period, if there is one.
+    pub since: Option<UtcText>,
+    /// Its end, not included.
+    pub until: Option<UtcText>,
+    /// Whether somebody typed the end.
+    pub is_until_typed: bool,
+    /// Whose days and weeks.
+    pub zone: Zone,
+    /// Whether somebody typed the zone.
+    pub is_zone_typed: bool,
+    /// The clock's time.
+    pub now: UtcText,
+    /// Only these; empty: all.
+    pub connections: Vec<ConnectionId>,
+    /// How rows are written.
+    pub format: QueryFormat,
+    /// Where to, if not to standard output.
+    pub output: Option<PathBuf>,
+    /// How long SQLite may work on it.
+    pub timeout: Duration,
+}
+
+/// Which statement `archive query` is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Statement {
+    /// None: the list of those that have a name.
+    List,
+    /// The query of this name.
+    Named(String),
+    /// This one.
+    Text(String),
+    /// The one on standard input.
+    Stdin,
+}
+
+impl Query {
+    /// Joins what was typed with the environment and the file; words such as `7d` count back from the clock.
+    ///
+    /// # Errors
+    /// Any [`Error`], but none about credentials.
+    pub fn new(global: &Global, typed: &cli::Query, environment: &Environment) -> Result<Self> {
+        let file = File::read(global, environment)?;
+        let zone = find_zone(typed.tz.as_deref(), &file)?;
+        let now = environment.now;
+        let statement = match (&typed.sql, typed.name.as_deref()) {
+            (Some(sql), _) => Statement::Text(sql.clone()),
+            (None, Some("-")) => Statement::Stdin,
+            (None, Some(name)) => Statement::Named(name.to_owned()),
+            (None, None) => Statement::List,
+        };
+        let is_about_one = typed.since.is_some()
+            || typed.until.is_some()
+            || typed.tz.is_some()
+            || typed.timeout.is_some()
+            || !typed.connections.is_empty()
+            || !typed.parameters.is_empty();
+        if statement == Statement::List && is_about_one {
+            return Err(Error::NoQuery);
+        }
+        let (since, until) = match (typed.since.as_deref(), typed.until.as_deref()) {
+            (None, None) => (None, None),
+            (None, Some(until)) => {
+                let until = parse_instant(until, &zone, &now);
+                (None, Some(until.map_err(|problem| Error::Time(format!("--until: {problem}")))?))
+            }
+            (since, until) => {
+                let period = Period::parse(since, until, &zone, &now).map_err(Error::Time)?;
+                (Some(period.since), Some(period.until))
+            }
+        };
+        let parameters = typed.parameters.clone();
+        for (at, (name, _)) in parameters.iter().enumerate() {
+            if parameters[..at].iter().any(|(other, _)| other == name) {
+                return Err(Error::ParameterTwice(name.clone()));
+            }
+        }
+        Ok(Self {
+            db: find_db(global, environment, &file)?,
+            folder: file.queries,
+            statement,
+            describe: typed.describe,
+            parameters,
+            since,
+            until,
+            is_until_typed: typed.until.is_some(),
+            zone,
+            is_zone_typed: typed.tz.is_some(),
+            now,
+            connections: parse_connections(&typed.connections)?,
+            format: typed.format,
+            output: typed.output.clone().map(|path| environment.expand(path)),
+            timeout: typed.timeout.unwrap_or(DEFAULT_TIMEOUT),
+        })
+    }
+}
