@@ -4,11 +4,18 @@
 //! so every cell of a table goes through [`clean`]. [`print()`] is the way to standard output.
 
 mod csv;
+mod document;
 mod json_rows;
+pub mod markdown;
 mod markdown_rows;
 mod output;
 mod rows;
+#[cfg(test)]
+mod sample;
+mod sections;
 mod table_rows;
+pub mod text;
+pub mod wording;
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};

@@ -16,7 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("main", &[]),
     ("normalize", &["api"]),
     ("query", &["store"]),
-    ("render", &["query"]),
+    ("render", &["query", "report"]),
     ("report", &["query", "store"]),
     ("settings", &["api", "cli"]),
     ("store", &["api", "normalize"]),

@@ -1,0 +1,251 @@
+//! A report as sections of sentences and tables: what its text and its Markdown share.
+//!
+//! In: words of the program's own and text from data, which are kept apart. Out: nothing by itself; `text`
+//! gives it widths, `markdown` gives it marks. What comes from data is cleaned and cut when it enters, so
+//! that no format can forget it.
+
+use super::clean;
+
+/// Characters of a text from data that are shown.
+const LONGEST: usize = 200;
+
+/// A part of a sentence or cell.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Span {
+    /// The program's own: may hold `–` and `…`, and no sign that marks something up.
+    Words(String),
+    /// The program's own, to be noticed.
+    Strong(String),
+    /// From data.
+    Data(String),
+    /// A name for machines, such as an id or an error's code; from data, too.
+    Code(String),
+    /// An https link of plain characters.
+    Link(String),
+}
+
+/// A sentence, a part of one, or a cell.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Phrase(pub(super) Vec<Span>);
+
+impl Phrase {
+    /// The program's own words.
+    pub(super) fn words(mut self, words: impl Into<String>) -> Self {
+        self.0.push(Span::Words(words.into()));
+        self
+    }
+
+    /// The program's own words, to be noticed.
+    pub(super) fn strong(mut self, words: impl Into<String>) -> Self {
+        self.0.push(Span::Strong(words.into()));
+        self
+    }
+
+    /// Text from data.
+    pub(super) fn data(self, text: &str) -> Self {
+        self.foreign(text, Span::Data)
+    }
+
+    /// A name for machines.
+    pub(super) fn code(self, text: &str) -> Self {
+        self.foreign(text, Span::Code)
+    }
+
+    /// A link where it is a plain https one; the text of it otherwise.
+    pub(super) fn link(self, text: &str) -> Self {
+        self.foreign(text, |text| if is_plain_link(&text) { Span::Link(text) } else { Span::Data(text) })
+    }
+
+    /// Whether there is nothing to read.
+    pub(super) fn is_blank(&self) -> bool {
+        self.0.iter().all(|span| matches!(span, Span::Words(words) if words.is_empty()))
+    }
+
+    fn foreign(mut self, text: &str, make: impl Fn(String) -> Span) -> Self {
+        let text = clean(text);
+        let text = text.trim();
+        if text.is_empty() {
+            return self.words("(blank)");
+        }
+        match text.char_indices().nth(LONGEST) {
+            Some((end, _)) => {
+                self.0.push(Span::Data(text[..end].to_owned()));
+                self.0.push(Span::Words("…".to_owned()));
+            }
+            None => self.0.push(make(text.to_owned())),
+        }
+        self
+    }
+
+    /// Several, with a comma between two.
+    pub(super) fn list(self, phrases: impl IntoIterator<Item = Self>) -> Self {
+        phrases.into_iter().enumerate().fold(self, |whole, (place, phrase)| {
+            let whole = if place > 0 { whole.words(", ") } else { whole };
+            whole.and(phrase)
+        })
+    }
+
+    /// This, then that.
+    pub(super) fn and(mut self, that: Self) -> Self {
+        self.0.extend(that.0);
+        self
+    }
+}
+
+impl From<&str> for Phrase {
+    fn from(words: &str) -> Self {
+        Self::default().words(words)
+    }
+}
+
+impl From<String> for Phrase {
+    fn from(words: String) -> Self {
+        Self::default().words(words)
+    }
+}
+
+/// Whether a link can stand between `<` and `>` and says where it goes: no user before the host.
+fn is_plain_link(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#&=%+,;".contains(c);
+    text.strip_prefix("https://").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
+        && text.chars().all(is_plain)
+}
+
+/// What stands in a table's cell.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Cell {
+    /// A text; may be empty.
+    Phrase(Phrase),
+    /// A figure that cannot be told.
+    Absent,
+    /// A bar, from 0 to 1.
+    Bar(f64),
+}
+
+impl<T: Into<Phrase>> From<T> for Cell {
+    fn from(phrase: T) -> Self {
+        Self::Phrase(phrase.into())
+    }
+}
+
+impl From<Option<String>> for Cell {
+    fn from(words: Option<String>) -> Self {
+        words.map_or(Self::Absent, Self::from)
+    }
+}
+
+/// How a column stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Align {
+    /// At its start; gives way where it is narrow.
+    Text,
+    /// At its end.
+    Number,
+    /// `12 of 78`: at the `of`.
+    Share,
+    /// A bar that takes what room there is.
+    Bar,
+}
+
+/// Where a column stands if there is little room. Columns of one rank come and go together, the smaller
+/// ranks first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Always in the table.
+    Table,
+    /// In the table if there is room, or not at all.
+    IfRoom(u8),
+    /// In the table if there is room, or in a line below the row.
+    OrBelow(u8),
+    /// In no text: the row says it below itself.
+    Page,
+}
+
+/// A column.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Column {
+    pub(super) title: &'static str,
+    pub(super) align: Align,
+    pub(super) place: Place,
+}
+
+/// A row.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Row {
+    /// One for each column.
+    pub(super) cells: Vec<Cell>,
+    /// In a text: lines below the row, instead of the columns that only a page has.
+    pub(super) below: Vec<Phrase>,
+    /// The sum of the others.
+    pub(super) is_total: bool,
+}
+
+/// A table.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Grid {
+    pub(super) columns: Vec<Column>,
+    pub(super) rows: Vec<Row>,
+}
+
+impl Grid {
+    /// A column more.
+    pub(super) fn column(mut self, title: &'static str, align: Align, place: Place) -> Self {
+        self.columns.push(Column { title, align, place });
+        self
+    }
+
+    /// A row more.
+    pub(super) fn row(&mut self, cells: Vec<Cell>) {
+        debug_assert_eq!(cells.len(), self.columns.len());
+        self.rows.push(Row { cells, ..Row::default() });
+    }
+}
+
+/// A part of a section.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Block {
+    /// A heading inside the section.
+    Heading(&'static str),
+    /// A sentence or a few.
+    Paragraph(Phrase),
+    /// One of a list.
+    Item(Phrase),
+    /// A table.
+    Grid(Grid),
+}
+
+/// A part of the report.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Section {
+    /// Absent: what stands at the top.
+    pub(super) title: Option<&'static str>,
+    /// What it says.
+    pub(super) blocks: Vec<Block>,
+}
+
+impl Section {
+    /// An empty one.
+    pub(super) fn new(title: &'static str) -> Self {
+        Self { title: Some(title), blocks: Vec::new() }
+    }
+
+    /// A heading more.
+    pub(super) fn heading(&mut self, heading: &'static str) {
+        self.blocks.push(Block::Heading(heading));
+    }
+
+    /// A paragraph more.
+    pub(super) fn say(&mut self, phrase: impl Into<Phrase>) {
+        self.blocks.push(Block::Paragraph(phrase.into()));
+    }
+
+    /// An item more.
+    pub(super) fn item(&mut self, phrase: impl Into<Phrase>) {
+        self.blocks.push(Block::Item(phrase.into()));
+    }
+
+    /// A table more.
+    pub(super) fn grid(&mut self, grid: Grid) {
+        self.blocks.push(Block::Grid(grid));
+    }
+}

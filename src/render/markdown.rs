@@ -1,0 +1,261 @@
+//! The report as GitHub-flavoured Markdown, for an issue, a wiki, a mail or a chat.
+//!
+//! In: the finished figures. Out: headings, sentences, lists and tables, without HTML. What comes from data
+//! goes through [`escape_markdown`], or into a code span where it is a plain name, and never begins a line.
+
+use super::document::{Align, Block, Cell, Grid, Phrase, Section, Span};
+use super::escape_markdown;
+use super::sections::sections;
+use super::wording::NO_BREAK;
+use crate::report::figures::Report;
+
+/// Signs of the longest bar.
+const LONG_BAR: f64 = 12.0;
+
+/// The report as Markdown.
+pub fn render(report: &Report) -> String {
+    let mut text = String::new();
+    for section in sections(report) {
+        write_section(&section, &mut text);
+    }
+    text.replace(NO_BREAK, " ")
+}
+
+fn write_section(section: &Section, text: &mut String) {
+    if let Some(title) = section.title {
+        start_block(text);
+        text.push_str(&format!("## {title}\n"));
+    }
+    let mut is_in_list = false;
+    for block in &section.blocks {
+        let is_item = matches!(block, Block::Item(_));
+        if !(is_item && is_in_list) {
+            start_block(text);
+        }
+        is_in_list = is_item;
+        match block {
+            Block::Heading(heading) => text.push_str(&format!("### {heading}\n")),
+            Block::Paragraph(phrase) => text.push_str(&format!("{}\n", show(phrase))),
+            Block::Item(phrase) => text.push_str(&format!("- {}\n", show(phrase))),
+            Block::Grid(grid) => write_grid(grid, text),
+        }
+    }
+}
+
+fn start_block(text: &mut String) {
+    if !text.is_empty() {
+        text.push('\n');
+    }
+}
+
+fn write_grid(grid: &Grid, text: &mut String) {
+    let mut line = |cells: Vec<String>| text.push_str(&format!("| {} |\n", cells.join(" | ")));
+    line(grid.columns.iter().map(|column| column.title.to_owned()).collect());
+    line(grid.columns.iter().map(|column| dashes(column.align).to_owned()).collect());
+    for row in &grid.rows {
+        line(row.cells.iter().map(show_cell).collect());
+    }
+}
+
+fn dashes(align: Align) -> &'static str {
+    match align {
+        Align::Text | Align::Bar => ":---",
+        Align::Number | Align::Share => "---:",
+    }
+}
+
+fn show_cell(cell: &Cell) -> String {
+    match cell {
+        Cell::Phrase(phrase) => show(phrase),
+        Cell::Absent => "–".to_owned(),
+        // A share that is no number becomes no bar.
+        Cell::Bar(share) => "█".repeat((share.clamp(0.0, 1.0) * LONG_BAR).round() as usize),
+    }
+}
+
+fn show(phrase: &Phrase) -> String {
+    let show = |span: &Span| match span {
+        Span::Words(words) => words.clone(),
+        Span::Strong(words) => format!("**{}**", escape_markdown(words)),
+        Span::Data(text) => escape_markdown(text),
+        Span::Code(text) if is_plain_name(text) => format!("`{text}`"),
+        Span::Code(text) => escape_markdown(text),
+        Span::Link(link) => format!("<{link}>"),
+    };
+    phrase.0.iter().map(show).collect()
+}
+
+/// Whether a name says the same in a code span, in a table and outside: no backtick, no bar.
+fn is_plain_name(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:/ ".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use pulldown_cmark::{Event, LinkType, Options, Parser, Tag, TagEnd};
+
+    use super::*;
+    use crate::render::{clean, sample};
+
+    fn read(text: &str) -> impl Iterator<Item = Event<'_>> {
+        Parser::new_ext(text, Options::all().difference(Options::ENABLE_SMART_PUNCTUATION))
+    }
+
+    /// Whether this is one of the marks that the report sets itself.
+    fn is_own(event: &Event<'_>) -> bool {
+        match event {
+            Event::Start(Tag::Link { link_type, dest_url, .. }) => {
+                *link_type == LinkType::Autolink && dest_url.starts_with("https://")
+            }
+            Event::Start(tag) => matches!(
+                tag,
+                Tag::Paragraph
+                    | Tag::Heading { .. }
+                    | Tag::List(None)
+                    | Tag::Item
+                    | Tag::Strong
+                    | Tag::Table(_)
+                    | Tag::TableHead
+                    | Tag::TableRow
+                    | Tag::TableCell
+            ),
+            Event::End(_) | Event::Text(_) | Event::Code(_) => true,
+            _ => false,
+        }
+    }
+
+    /// What a reader sees of each cell, item and paragraph.
+    fn seen(text: &str) -> Vec<String> {
+        let mut seen = vec![String::new()];
+        for event in read(text) {
+            match event {
+                Event::Text(text) | Event::Code(text) => {
+                    if let Some(last) = seen.last_mut() {
+                        last.push_str(&text);
+                    }
+                }
+                Event::End(TagEnd::TableCell | TagEnd::Item | TagEnd::Paragraph) => seen.push(String::new()),
+                _ => {}
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn a_page_of_markdown() {
+        insta::assert_snapshot!(render(&sample::rich()));
+    }
+
+    #[test]
+    fn poor_reports_read_well() {
+        insta::assert_snapshot!(
+            [sample::empty(), sample::without_runs(), sample::only_unfinished()]
+                .map(|report| render(&report))
+                .join("\n=====\n\n")
+        );
+    }
+
+    #[test]
+    fn the_headings_are_the_sections() {
+        let text = render(&sample::rich());
+        let headings: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+        let expected = [
+            "What changed",
+            "Failure rates by connection",
+            "Failing now",
+            "Errors by who can act",
+            "Durations",
+            "Retries",
+            "Slowest runs",
+            "Unfinished runs",
+            "Masked failures",
+            "Weekly trend",
+            "What the numbers stand on",
+        ];
+        assert_eq!(headings, expected);
+    }
+
+    #[test]
+    fn only_a_plain_https_link_is_one() {
+        let mut report = sample::rich();
+        let links = |report: &Report| {
+            let text = render(report);
+            let is_link = |event: &Event<'_>| matches!(event, Event::Start(Tag::Link { .. }));
+            read(&text).filter(is_link).count()
+        };
+        assert_eq!(links(&report), 1);
+        for link in [
+            "http://a.example",
+            "javascript:alert(1)",
+            "https://u@evil.example/",
+            "https://a|b",
+            "https://a b",
+        ] {
+            report.errors.users[0].kb_article_link = Some(link.into());
+            assert_eq!(links(&report), 0, "{link}");
+        }
+    }
+
+    #[test]
+    fn a_megabyte_of_text_is_cut() {
+        let text = render(&sample::with_texts(|| "*".repeat(1 << 20)));
+        assert!(text.len() < 200_000, "{}", text.len());
+    }
+
+    #[test]
+    fn hostile_text_is_shown_as_it_is() {
+        for hostile in sample::HOSTILE.iter().filter(|text| !clean(text).trim().is_empty()) {
+            let text = render(&sample::with_texts(|| (*hostile).to_owned()));
+            let expected = clean(hostile).trim().replace("  ", " ");
+            // Names stand in cells of their own; the joiner that breaks up a mention is not seen.
+            let cells: Vec<String> = seen(&text).iter().map(|cell| cell.replace('\u{2060}', "")).collect();
+            let found = cells.iter().filter(|cell| cell.replace("  ", " ") == expected).count();
+            assert!(found > 10, "{hostile:?}: {found}\n{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_from_data_is_markup(seed: u64) {
+            let text = render(&sample::any(seed));
+            for event in read(&text) {
+                prop_assert!(is_own(&event), "{event:?}\n{text}");
+            }
+            let is_plain = |c: char| c == '\n' || c == '\u{2060}' || clean(c.encode_utf8(&mut [0; 4])) == c.to_string();
+            prop_assert!(text.chars().all(is_plain));
+        }
+
+        #[test]
+        fn every_row_of_a_table_has_as_many_cells(seed: u64) {
+            let text = render(&sample::any(seed));
+            let (mut columns, mut cells) = (0, 0);
+            for event in read(&text) {
+                match event {
+                    Event::Start(Tag::Table(alignments)) => columns = alignments.len(),
+                    Event::Start(Tag::TableHead | Tag::TableRow) => cells = 0,
+                    Event::Start(Tag::TableCell) => cells += 1,
+                    Event::End(TagEnd::TableHead | TagEnd::TableRow) => prop_assert_eq!(cells, columns),
+                    _ => {}
+                }
+            }
+            // The parser forgives a row that is too long; a line does not.
+            let mut bars = 0;
+            for line in text.lines() {
+                let mut is_escaped = false;
+                let mut unescaped = 0;
+                for c in line.chars() {
+                    unescaped += usize::from(c == '|' && !is_escaped);
+                    is_escaped = c == '\\' && !is_escaped;
+                }
+                if line.starts_with('|') {
+                    prop_assert!(bars == 0 || bars == unescaped, "{}", line);
+                    bars = unescaped;
+                } else {
+                    prop_assert_eq!(unescaped, 0, "{}", line);
+                    bars = 0;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What the report says, section by section, the same in text and in Markdown.
+//!
+//! In: the finished figures. Out: sections of sentences and tables, which the formats lay out. Lists are cut
+//! here, each with the query that gives all of it; empty sections are one sentence or left out. Nothing is
+//! computed but the wording.
+
+mod coverage;
+mod errors;
+mod rates;
+mod runs;
+
+use super::document::{Phrase, Section};
+use super::render_count;
+use super::wording::{self, counted, duration, moment, percent, relative, share};
+use crate::report::figures::{Alarm, ConnectionRate, Direction, DurationChange, ErrorChange, Report};
+
+/// Rows of a table of connections.
+const CONNECTIONS: usize = 15;
+/// Rows of any other list.
+const ROWS: usize = 5;
+
+/// The whole report.
+pub(super) fn sections(report: &Report) -> Vec<Section> {
+    let mut sections = vec![head(report)];
+    if report.coverage.connections.is_empty() {
+        sections.push(coverage::empty(report));
+        return sections;
+    }
+    if report.total.now.runs > 0 {
+        sections.push(changes(report));
+        sections.push(rates::rates(report));
+    }
+    sections.extend(rates::failing(report));
+    if report.total.now.runs > 0 {
+        sections.push(errors::errors(report));
+        sections.push(runs::durations(report));
+        sections.extend(runs::retries(report));
+        sections.extend(runs::slowest(report));
+    }
+    sections.push(runs::unfinished(report));
+    sections.extend(runs::masked(report));
+    sections.push(rates::trend(report));
+    sections.push(coverage::coverage(report));
+    sections
+}
+
+/// `… and 12 more (archive query masked-failures)`, where there are more.
+fn more(section: &mut Section, hidden: u64, query: &str) {
+    if hidden > 0 {
+        let phrase = Phrase::from(format!("… and {} more (", render_count(hidden)));
+        section.say(phrase.code(&format!("archive query {query}")).words(")"));
+    }
+}
+
+/// How many of a list are not shown.
+fn beyond(listed: usize, shown: usize) -> u64 {
+    listed.saturating_sub(shown) as u64
+}
+
+fn head(report: &Report) -> Section {
+    let mut section = Section { title: None, blocks: Vec::new() };
+    section.say(Phrase::default().strong(report.verdict.text.clone()));
+    let period = Phrase::from(format!(
+        "{} ({}), compared with {}",
+        wording::period(&report.period, &report.zone),
+        report.zone,
+        wording::period(&report.compared_with, &report.zone)
+    ));
+    section.say(period);
+    if !report.restricted_to.is_empty() {
+        let names = report.restricted_to.iter().take(ROWS).map(|name| Phrase::default().data(name));
+        let only = Phrase::from(match report.restricted_to.len() {
+            1 => "Only connection ",
+            _ => "Only connections ",
+        });
+        section.say(only.list(names).words(match beyond(report.restricted_to.len(), ROWS) {
+            0 => String::new(),
+            hidden => format!(" and {} more", render_count(hidden)),
+        }));
+    }
+    for alarm in report.verdict.alarms.iter().take(ROWS) {
+        section.item(describe_alarm(alarm));
+    }
+    more(&mut section, beyond(report.verdict.alarms.len(), ROWS), "failure-rates");
+    section
+}
+
+fn describe_alarm(alarm: &Alarm) -> Phrase {
+    let whose = match &alarm.connection {
+        Some(name) => Phrase::default().data(name),
+        None => Phrase::from("all connections together"),
+    };
+    let (rate, threshold) = (percent(alarm.failure_rate), percent(alarm.threshold));
+    Phrase::default()
+        .strong("ALARM")
+        .words(": ")
+        .and(whose)
+        .words(format!(": {rate} failed, above {threshold}"))
+}
+
+fn changes(report: &Report) -> Section {
+    let mut section = Section::new("What changed");
+    let changes = &report.changes;
+    for (label, connections) in [("Fails more", &changes.newly_failing), ("Fails less", &changes.recovered)] {
+        for connection in connections.iter().take(ROWS) {
+            section.item(describe_rate_change(label, connection));
+        }
+        more(&mut section, beyond(connections.len(), ROWS), "failure-rates");
+    }
+    for (label, errors) in [
+        ("New error", &changes.new_errors),
+        ("Returned error", &changes.returned_errors),
+        ("Gone error", &changes.gone_errors),
+    ] {
+        for error in errors.iter().take(ROWS) {
+            section.item(describe_error_change(label, error, report));
+        }
+        more(&mut section, beyond(errors.len(), ROWS), "error-changes");
+    }
+    for change in changes.durations.iter().take(ROWS) {
+        section.item(describe_duration_change(change));
+    }
+    more(&mut section, beyond(changes.durations.len(), ROWS), "durations");
+    if report.total.before.runs == 0 {
+        section.say(
+            "No run started in the period compared with, so rates and durations have nothing beside them.",
+        );
+    } else if section.blocks.is_empty() {
+        section.say("Nothing changed that a test supports.");
+    }
+    section
+}
+
+fn label(text: &str) -> Phrase {
+    Phrase::default().strong(text).words(": ")
+}
+
+fn describe_rate_change(text: &str, connection: &ConnectionRate) -> Phrase {
+    let (now, before) = (&connection.rate.now, &connection.rate.before);
+    let rate = |rate: Option<f64>| rate.map(|rate| format!(" ({})", percent(rate))).unwrap_or_default();
+    label(text).data(&connection.connection).words(format!(
+        ", {} runs failed{}, before {}{}",
+        share(now.failed, now.rated),
+        rate(now.failure_rate),
+        share(before.failed, before.rated),
+        rate(before.failure_rate)
+    ))
+}
+
+fn describe_error_change(text: &str, error: &ErrorChange, report: &Report) -> Phrase {
+    let (runs, connections) = (counted(error.runs, "run"), counted(error.connections, "connection"));
+    let phrase = label(text).and(errors::name(&error.names()));
+    match (text, error.last_seen_before) {
+        ("Gone error", _) => phrase.words(format!(", before in {runs} of {connections}")),
+        ("Returned error", Some(time)) => phrase.words(format!(
+            ", in {runs} of {connections}, last seen {}",
+            moment(&time, &report.zone, &report.as_of)
+        )),
+        _ => phrase.words(format!(", in {runs} of {connections}")),
+    }
+}
+
+fn describe_duration_change(change: &DurationChange) -> Phrase {
+    let text = match (change.level, change.direction) {
+        ("queue", Direction::Worse) => "Waits longer",
+        ("queue", Direction::Better) => "Waits less",
+        ("queue", _) => "Wait moved",
+        (_, Direction::Worse) => "Slower",
+        (_, Direction::Better) => "Faster",
+        (_, _) => "Duration moved",
+    };
+    let what = if change.level == "queue" { "queue time" } else { "run" };
+    let phrase = match &change.connection {
+        Some(name) => label(text).data(name),
+        None => label(text).words("all connections together"),
+    };
+    let moved = relative(change.now_ms, change.before_ms).map(|text| format!(" ({text})"));
+    phrase.words(format!(
+        ", median {what} {}, before {}{}",
+        duration(change.now_ms),
+        duration(change.before_ms),
+        moved.unwrap_or_default()
+    ))
+}

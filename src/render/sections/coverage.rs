@@ -1,0 +1,144 @@
+//! What the numbers stand on: what is archived of each connection, gaps, what could not be read, the last
+//! sync, and what the words mean.
+
+use super::{CONNECTIONS, ROWS, beyond, label, more};
+use crate::render::document::Align::{Number, Text};
+use crate::render::document::Place::{IfRoom, Table};
+use crate::render::document::{Grid, Phrase, Section};
+use crate::render::render_count;
+use crate::render::wording::{counted, moment};
+use crate::report::figures::{ConnectionCoverage, Coverage, Report};
+
+/// What the words mean, in as few as it takes.
+const DEFINITIONS: &str = "Failure rate: failed / (succeeded + partly succeeded + failed), of the finished \
+    runs that started in the period; timed-out runs count as failed. Interval: 95% Wilson. A change is \
+    called worse or better only where Fisher's exact test supports it. Median, p90, p95 and p99 are values \
+    that occurred (nearest rank). Queue: from a run's start to its first job's start.";
+
+const TITLE: &str = "What the numbers stand on";
+
+/// Where nothing is archived there is only the last attempt to tell of.
+pub(super) fn empty(report: &Report) -> Section {
+    let mut section = Section::new(TITLE);
+    last_sync(&mut section, report);
+    rejects(&mut section, &report.coverage);
+    section.say(
+        Phrase::from("Fill the archive with ")
+            .code("archive sync")
+            .words(" or ")
+            .code("archive import")
+            .words("."),
+    );
+    section
+}
+
+pub(super) fn coverage(report: &Report) -> Section {
+    let mut section = Section::new(TITLE);
+    let coverage = &report.coverage;
+    archived(&mut section, report);
+    let notes = coverage.connections.iter().filter_map(|connection| describe_problem(connection, report));
+    let notes: Vec<Phrase> = notes.collect();
+    let hidden = beyond(notes.len(), ROWS);
+    notes.into_iter().take(ROWS).for_each(|note| section.item(note));
+    more(&mut section, hidden, "coverage");
+    gaps(&mut section, report);
+    rejects(&mut section, coverage);
+    if coverage.runs_without_start > 0 {
+        let is =
+            if coverage.runs_without_start == 1 { "has no start and is" } else { "have no start and are" };
+        let runs = counted(coverage.runs_without_start, "run");
+        section.item(label("Without a start").words(format!("{runs} {is} in no period")));
+    }
+    last_sync(&mut section, report);
+    section.say(DEFINITIONS);
+    if !report.verdict.alarms.is_empty() && report.min_runs > 1 {
+        section.say(format!("A rate from fewer than {} raises no alarm.", counted(report.min_runs, "run")));
+    }
+    section.say(format!(
+        "Ages are counted to {} ({}).",
+        moment(&report.as_of, &report.zone, &report.as_of),
+        report.zone
+    ));
+    section
+}
+
+fn archived(section: &mut Section, report: &Report) {
+    let connections = &report.coverage.connections;
+    let has = |of: fn(&ConnectionCoverage) -> u64| connections.iter().any(|connection| of(connection) > 0);
+    type Count = (&'static str, fn(&ConnectionCoverage) -> u64);
+    let counts: [Count; 4] = [
+        ("gaps", |connection| connection.gaps),
+        ("rejects", |connection| connection.rejects),
+        ("unlisted", |connection| connection.unlisted),
+        ("unfinished", |connection| connection.unfinished),
+    ];
+    let counts: Vec<Count> = counts.into_iter().filter(|(_, of)| has(*of)).collect();
+    let mut grid = Grid::default()
+        .column("connection", Text, Table)
+        .column("archived runs", Number, Table)
+        .column("complete as of", Text, Table);
+    for (rank, (title, _)) in (1..).zip(&counts) {
+        grid = grid.column(title, Number, IfRoom(rank));
+    }
+    grid = grid.column("newest run", Text, IfRoom(7)).column("oldest run", Text, IfRoom(8));
+    let at = |time: crate::time::UtcText| moment(&time, &report.zone, &report.as_of);
+    for connection in connections.iter().take(CONNECTIONS) {
+        let mut cells = vec![
+            Phrase::default().data(&connection.connection).into(),
+            render_count(connection.runs).into(),
+            connection.complete_as_of.map_or_else(|| "never".to_owned(), at).into(),
+        ];
+        cells.extend(counts.iter().map(|(_, of)| render_count(of(connection)).into()));
+        cells.push(connection.newest_started_at.map(at).into());
+        cells.push(connection.oldest_started_at.map(at).into());
+        grid.row(cells);
+    }
+    section.grid(grid);
+    more(section, beyond(connections.len(), CONNECTIONS), "coverage");
+}
+
+fn describe_problem(connection: &ConnectionCoverage, report: &Report) -> Option<Phrase> {
+    let name = Phrase::default().data(&connection.connection);
+    if let Some(time) = connection.unlisted_at {
+        let since = moment(&time, &report.zone, &report.as_of);
+        let words = format!(", the platform does not know it since {since}; its runs stay archived");
+        return Some(label("Gone connection").and(name).words(words));
+    }
+    let problem = connection.last_problem.as_deref()?;
+    Some(label("Not walked whole").and(name).words(", ").data(problem))
+}
+
+fn gaps(section: &mut Section, report: &Report) {
+    let gaps = &report.coverage.gaps;
+    let (touching, others): (Vec<_>, Vec<_>) = gaps.iter().partition(|gap| gap.touches_period);
+    for gap in touching.into_iter().chain(others).take(ROWS) {
+        let at = |time| moment(&time, &report.zone, &report.as_of);
+        section.item(label("Gap").data(&gap.connection).words(format!(
+            ", runs that started between {} and {} may be missing{}",
+            at(gap.after),
+            at(gap.until),
+            if gap.touches_period { "; this touches the periods reported here" } else { "" }
+        )));
+    }
+    more(section, beyond(gaps.len(), ROWS), "gaps");
+}
+
+fn rejects(section: &mut Section, coverage: &Coverage) {
+    if coverage.rejects > 0 {
+        let are = if coverage.rejects == 1 { "is" } else { "are" };
+        let records = counted(coverage.rejects, "record");
+        let words = format!("{records} could not be read as runs and {are} counted nowhere (table rejects)");
+        section.item(label("Set aside").words(words));
+    }
+}
+
+fn last_sync(section: &mut Section, report: &Report) {
+    let Some(sync) = &report.coverage.last_sync else { return };
+    let began = moment(&sync.started_at, &report.zone, &report.as_of);
+    let what = if sync.command == "import" { "Last import" } else { "Last sync" };
+    let phrase = label(what).data(&sync.outcome).words(format!(", began {began}"));
+    section.item(match &sync.problem {
+        Some(problem) => phrase.words(": ").data(problem),
+        None => phrase,
+    });
+}

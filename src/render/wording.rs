@@ -1,0 +1,206 @@
+//! How figures are said: rates, changes, lengths of time, moments and periods, names of errors.
+//!
+//! In: finished figures and the report's zone. Out: short texts, the same in every format, with `–` and `…`
+//! where a format may want to write something plainer. A no-break space keeps a number and its unit
+//! together. Nothing is rated, compared or counted here.
+
+use std::time::Duration;
+
+use chrono::Datelike as _;
+
+use super::{render_count, render_duration};
+use crate::report::figures::{ComparedRate, Direction, ErrorChange, ErrorCode, Interval, Novelty};
+use crate::time::UtcText;
+use crate::time::period::Period;
+use crate::time::zone::Zone;
+
+/// Between a number and its unit.
+pub const NO_BREAK: char = '\u{a0}';
+
+/// `15.4%`.
+pub fn percent(share: f64) -> String {
+    format!("{:.1}%", share * 100.0)
+}
+
+/// `+7.3 pp`, percentage points.
+pub fn points(difference: f64) -> String {
+    let text = format!("{:+.1}", difference * 100.0);
+    let text = if matches!(text.as_str(), "+0.0" | "-0.0") { "0.0" } else { &text };
+    format!("{text}{NO_BREAK}pp")
+}
+
+/// `[8.9–24.9%]`.
+pub fn interval(interval: Interval) -> String {
+    format!("[{:.1}–{:.1}%]", interval.low * 100.0, interval.high * 100.0)
+}
+
+/// `1 run`, `1,234 runs`.
+pub fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{}{NO_BREAK}{noun}{plural}", render_count(number))
+}
+
+/// `12 of 78`.
+pub fn share(part: u64, whole: u64) -> String {
+    format!("{}{NO_BREAK}of{NO_BREAK}{}", render_count(part), render_count(whole))
+}
+
+/// `3 min 5 s`.
+pub fn duration(milliseconds: i64) -> String {
+    let length = Duration::from_millis(milliseconds.max(0).unsigned_abs());
+    render_duration(length).replace(' ', &NO_BREAK.to_string())
+}
+
+/// How far a length of time moved, `+23%`; nothing where there was none before.
+pub fn relative(now: i64, before: i64) -> Option<String> {
+    if before <= 0 {
+        return None;
+    }
+    let percent = ((now as f64 / before as f64 - 1.0) * 100.0).round() as i64;
+    let sign = if percent > 0 { "+" } else { "" };
+    Some(format!("{sign}{}%", render_count(percent)))
+}
+
+/// What a supported change of a failure rate is called; empty where there is none.
+pub fn direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Better => "better",
+        Direction::Worse => "worse",
+        Direction::NoClearChange | Direction::NotComparable => "",
+    }
+}
+
+/// The difference of two rates, in parentheses where no test supports it; nothing where there are no two.
+pub fn change(rate: &ComparedRate) -> Option<String> {
+    let difference = points(rate.difference?);
+    Some(match rate.direction {
+        Direction::Better | Direction::Worse => difference,
+        Direction::NoClearChange | Direction::NotComparable => format!("({difference})"),
+    })
+}
+
+/// Whether an error is new, in a word; empty for what is known.
+pub fn novelty(novelty: Novelty) -> &'static str {
+    match novelty {
+        Novelty::New => "new",
+        Novelty::Returned => "returned",
+        Novelty::Known => "",
+    }
+}
+
+/// What an error is called, the telling key before the code: either may be missing or empty, or say the same.
+pub fn error_names<'a>(key: Option<&'a str>, code: Option<&'a str>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = key.into_iter().chain(code).filter(|name| !name.trim().is_empty()).collect();
+    names.dedup();
+    names
+}
+
+impl ErrorCode {
+    /// See [`error_names`].
+    pub fn names(&self) -> Vec<&str> {
+        error_names(self.description_key.as_deref(), self.error_code.as_deref())
+    }
+}
+
+impl ErrorChange {
+    /// See [`error_names`].
+    pub fn names(&self) -> Vec<&str> {
+        error_names(self.description_key.as_deref(), self.error_code.as_deref())
+    }
+}
+
+/// `Mon 16 Nov 13:05`, or `16 Nov 2025 13:05` where the year is not the one of `as_of`.
+pub fn moment(time: &UtcText, zone: &Zone, as_of: &UtcText) -> String {
+    let (local, today) = (zone.local(time), zone.local(as_of));
+    let form = if local.year() == today.year() { "%a %-d %b %H:%M" } else { "%-d %b %Y %H:%M" };
+    local.format(form).to_string().replace(' ', &NO_BREAK.to_string())
+}
+
+/// `Mon 16 Nov`, or `16 Nov 2025` where the year is not the one of `as_of`.
+pub fn day(time: &UtcText, zone: &Zone, as_of: &UtcText) -> String {
+    let (date, today) = (zone.date(time), zone.date(as_of));
+    let form = if date.year() == today.year() { "%a %-d %b" } else { "%-d %b %Y" };
+    date.format(form).to_string().replace(' ', &NO_BREAK.to_string())
+}
+
+/// `Mon 16 Nov – Sun 22 Nov 2026` where it begins and ends with a day, the last one included, or
+/// `2026-11-16 13:05 – 2026-11-18 08:00`.
+pub fn period(period: &Period, zone: &Zone) -> String {
+    let is_days = zone.is_start_of_day(&period.since) && zone.is_start_of_day(&period.until);
+    let text = match zone.date(&period.until).pred_opt().filter(|_| is_days) {
+        Some(last) => {
+            let first = zone.date(&period.since);
+            let end = last.format("%a %-d %b %Y");
+            if first >= last {
+                end.to_string()
+            } else if first.year() == last.year() {
+                format!("{} – {end}", first.format("%a %-d %b"))
+            } else {
+                format!("{} – {end}", first.format("%a %-d %b %Y"))
+            }
+        }
+        None => format!("{} – {}", zone.show_minute(&period.since), zone.show_minute(&period.until)),
+    };
+    // A line may end after the dash, not inside a date.
+    text.replace(' ', &NO_BREAK.to_string()).replace(&format!("–{NO_BREAK}"), "– ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(text: String) -> String {
+        text.replace(NO_BREAK, " ")
+    }
+
+    fn utc(text: &str) -> UtcText {
+        UtcText::parse_sent(text).unwrap()
+    }
+
+    #[test]
+    fn rates_and_changes_have_one_decimal() {
+        assert_eq!(percent(12.0 / 78.0), "15.4%");
+        assert_eq!(interval(Interval { low: 0.0891, high: 0.2493 }), "[8.9–24.9%]");
+        let points = [0.0734, -0.0734, 0.0004, -0.0004].map(|difference| plain(points(difference)));
+        assert_eq!(points, ["+7.3 pp", "-7.3 pp", "0.0 pp", "0.0 pp"]);
+        assert_eq!(
+            [(150, 100), (50, 100), (100, 100), (13, 1)].map(|(now, before)| relative(now, before)),
+            [
+                Some("+50%".to_owned()),
+                Some("-50%".to_owned()),
+                Some("0%".to_owned()),
+                Some("+1,200%".to_owned())
+            ]
+        );
+        assert_eq!(relative(5, 0), None);
+        assert_eq!(plain(counted(1, "run")) + ", " + &plain(counted(1234, "run")), "1 run, 1,234 runs");
+    }
+
+    #[test]
+    fn an_error_is_called_by_its_key_and_its_code() {
+        assert_eq!(error_names(Some("FailedToExport"), Some("TAE_1")), ["FailedToExport", "TAE_1"]);
+        assert_eq!(error_names(Some(" "), Some("TAE_1")), ["TAE_1"]);
+        assert_eq!(error_names(Some("same"), Some("same")), ["same"]);
+        assert!(error_names(None, None).is_empty());
+    }
+
+    #[test]
+    fn a_period_of_days_names_its_last_day() {
+        let berlin: Zone = "Europe/Berlin".parse().unwrap();
+        let told = |since, until| plain(period(&Period { since: utc(since), until: utc(until) }, &berlin));
+        assert_eq!(told("2026-11-15T23:00:00Z", "2026-11-22T23:00:00Z"), "Mon 16 Nov – Sun 22 Nov 2026");
+        assert_eq!(told("2026-12-27T23:00:00Z", "2027-01-03T23:00:00Z"), "Mon 28 Dec 2026 – Sun 3 Jan 2027");
+        assert_eq!(told("2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"), "Sun 25 Oct 2026");
+        assert_eq!(
+            told("2026-11-15T23:00:00Z", "2026-11-22T12:00:00Z"),
+            "2026-11-16 00:00 – 2026-11-22 13:00"
+        );
+    }
+
+    #[test]
+    fn a_moment_of_another_year_says_so() {
+        let told = |time| plain(moment(&utc(time), &Zone::UTC, &utc("2026-11-24T00:00:00Z")));
+        assert_eq!(told("2026-11-16T13:05:59Z"), "Mon 16 Nov 13:05");
+        assert_eq!(told("2025-11-16T13:05:59Z"), "16 Nov 2025 13:05");
+    }
+}
