@@ -58,8 +58,11 @@ pub fn query(settings: settings::Query) -> Result<ExitCode, CommandError> {
     let (tell, told) = mpsc::channel();
     let work = move || {
         let mut out = sink(settings.format, screen, BufWriter::with_capacity(1 << 16, out));
+        let ended = carry_out(&database, &chosen, &settings, out.as_mut());
+        // Before the command ends with the answer: closing puts away what SQLite keeps beside the file.
+        drop((database, out));
         // Nobody listens where the command has ended.
-        tell.send(carry_out(&database, &chosen, &settings, out.as_mut())).ok();
+        tell.send(ended).ok();
     };
     let thread = thread::Builder::new().name("query".to_owned()).stack_size(STACK_BYTES);
     thread.spawn(work).context("starting a thread")?;

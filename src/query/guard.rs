@@ -273,3 +273,49 @@ impl Clock {
 fn nanoseconds(length: Duration) -> u64 {
     u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_stands_after_blanks_and_comments() {
+        for (sql, expected) in [
+            ("SELECT 1", Some("SELECT")),
+            (" ;\n-- DELETE\n/* DROP */ vacuum into 'x'", Some("vacuum")),
+            ("\u{feff}VALUES(1)", Some("VALUES")),
+            ("(SELECT 1)", Some("(")),
+            ("ü", Some("ü")),
+            ("-- SELECT 1", None),
+            ("/* SELECT 1", None),
+            (" ; ", None),
+            ("", None),
+        ] {
+            assert_eq!(first_word(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn time_that_others_take_is_not_counted() {
+        let clock = Clock::new();
+        assert_eq!((clock.limit(), clock.overdue()), (None, None));
+        let limit = Duration::from_millis(5);
+        clock.start(Some(limit));
+        let wait = || {
+            let began = clock.now();
+            while clock.now() - began < 2 * nanoseconds(limit) {
+                std::hint::spin_loop();
+            }
+        };
+        clock.aside(|| {
+            wait();
+            // Whoever waits for a reader is never late.
+            assert_eq!(clock.overdue(), None);
+        });
+        assert_eq!((clock.limit(), clock.overdue()), (Some(limit), None));
+        wait();
+        assert!(clock.overdue().is_some());
+        clock.start(None);
+        assert_eq!(clock.overdue(), None);
+    }
+}

@@ -45,7 +45,7 @@ impl<W: Write> MarkdownRows<W> {
 
 impl<W: Write> Sink for MarkdownRows<W> {
     fn columns(&mut self, names: &[String]) -> io::Result<()> {
-        self.first = FirstRows::new(names);
+        self.first = FirstRows::new(names, usize::MAX);
         Ok(())
     }
 
@@ -54,7 +54,7 @@ impl<W: Write> Sink for MarkdownRows<W> {
             return Ok(());
         }
         self.write_first()?;
-        self.write_line(&cells.iter().map(show).collect::<Vec<_>>())
+        self.write_line(&cells.iter().map(|cell| show(cell, usize::MAX)).collect::<Vec<_>>())
     }
 
     fn end(&mut self) -> io::Result<()> {
@@ -171,7 +171,40 @@ mod tests {
         }
     }
 
+    /// What a reader of Markdown sees in the second row's first cell, if it is nothing but text.
+    fn shown(markdown: &str) -> Option<String> {
+        use pulldown_cmark::{Event, Options, Parser, Tag};
+
+        let mut cells: Vec<String> = Vec::new();
+        // Curly quotes and long dashes are still text.
+        for event in Parser::new_ext(markdown, Options::all() - Options::ENABLE_SMART_PUNCTUATION) {
+            match event {
+                Event::Start(Tag::TableCell) => cells.push(String::new()),
+                Event::Text(text) => cells.last_mut()?.push_str(&text),
+                Event::Start(Tag::Table(_) | Tag::TableHead | Tag::TableRow) | Event::End(_) => {}
+                _ => return None,
+            }
+        }
+        Some(cells.swap_remove(1))
+    }
+
     proptest! {
+        #[test]
+        fn a_reader_of_markdown_sees_the_text_and_nothing_else(
+            text in "[-!#-/:-@\\[-`{-~ ab1\n]{0,12}|(<a>|https://|www\\.|@|\\]\\(|!\\[|\\*\\*|_|~~|\\$|==|&lt;|a| ){0,12}|.*",
+        ) {
+            let markdown = written(&["a"], &[vec![Cell::Text(text.as_str().into())]]);
+            let shown = shown(&markdown).map(|text| text.replace('\u{2060}', ""));
+            // Blanks at the ends are no part of a cell.
+            let blank = |c: char| c == ' ';
+            let expected = clean(&text);
+            prop_assert_eq!(
+                shown.as_deref().map(|text| text.trim_matches(blank)),
+                Some(expected.trim_matches(blank)),
+                "{}", markdown
+            );
+        }
+
         #[test]
         fn every_line_has_as_many_bars(
             cells in prop::collection::vec(prop::collection::vec("[|\\\\`<\\n\\ra\u{2028}]{0,8}|.*", 3..=3), 0..6),

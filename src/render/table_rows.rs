@@ -44,10 +44,7 @@ impl<W: Write> TableRows<W> {
     }
 
     fn cells(row: &[String]) -> impl Iterator<Item = String> + '_ {
-        row.iter().map(|cell| match cell.char_indices().nth(MOST_CHARACTERS) {
-            Some((end, _)) => clean(&cell[..end]).into_owned() + "...",
-            None => clean(cell).into_owned(),
-        })
+        row.iter().map(|cell| clean(cell).into_owned())
     }
 
     fn write_first(&mut self) -> io::Result<()> {
@@ -181,7 +178,9 @@ fn break_name(name: &str, most: u16) -> String {
 
 impl<W: Write> Sink for TableRows<W> {
     fn columns(&mut self, names: &[String]) -> io::Result<()> {
-        self.first = FirstRows::new(names);
+        // A column without a name of its own is called by its whole expression.
+        let names = names.iter().map(|name| show(&Cell::Text(name.as_str().into()), MOST_CHARACTERS));
+        self.first = FirstRows::new(&names.collect::<Vec<_>>(), MOST_CHARACTERS);
         Ok(())
     }
 
@@ -190,7 +189,7 @@ impl<W: Write> Sink for TableRows<W> {
             return Ok(());
         }
         self.write_first()?;
-        self.rows.push(cells.iter().map(show).collect());
+        self.rows.push(cells.iter().map(|cell| show(cell, MOST_CHARACTERS)).collect());
         if self.rows.len() == FIRST_ROWS { self.write_rows() } else { Ok(()) }
     }
 
