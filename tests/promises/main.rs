@@ -10,6 +10,8 @@ mod import;
 mod interruption;
 mod layers;
 mod listing;
+mod query;
+mod sandbox;
 mod shifting;
 mod status_and_demo;
 mod sync;
