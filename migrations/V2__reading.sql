@@ -15,14 +15,41 @@ ALTER TABLE runs ADD COLUMN outcome TEXT GENERATED ALWAYS AS (
     END
 ) VIRTUAL;
 
+-- What a run's jobs and tasks add up to, written with them in one transaction, so that no question has
+-- to read them all. From its start to the start of its first job, where that is not before it:
+ALTER TABLE runs ADD COLUMN queue_ms INTEGER;
+-- 1: a job or task of it failed or carries an error, whatever the run itself says.
+ALTER TABLE runs ADD COLUMN has_failure INTEGER NOT NULL DEFAULT 0;
+
+UPDATE runs
+SET
+    -- In ticks of 100 ns, as the program subtracts: SQLite's own clock would round.
+    queue_ms = (
+        SELECT (
+            (unixepoch(substr(first, 1, 19)) - unixepoch(substr(runs.started_at, 1, 19))) * 10000000
+            + substr(first, 21, 7) - substr(runs.started_at, 21, 7)
+        ) / 10000
+        FROM (SELECT min(jobs.started_at) AS first FROM jobs WHERE jobs.run_key = runs.run_key)
+        WHERE first >= runs.started_at
+    ),
+    has_failure = EXISTS (
+        SELECT 1 FROM jobs
+        WHERE jobs.run_key = runs.run_key AND jobs.result IN ('Error', 'TimedOut')
+    )
+    OR EXISTS (
+        SELECT 1 FROM tasks
+        WHERE tasks.run_key = runs.run_key AND tasks.result IN ('Error', 'TimedOut')
+    )
+    OR EXISTS (SELECT 1 FROM errors WHERE errors.run_key = runs.run_key);
+
 -- Holds all that rates and durations need. The outcome stands before the time, so that counting the
 -- runs of one outcome in a period is one range of the index: every run of a year in 50 ms.
-CREATE INDEX runs_by_outcome ON runs (connection_key, outcome, started_at, duration_ms);
+CREATE INDEX runs_by_outcome ON runs (
+    connection_key, outcome, started_at, duration_ms, queue_ms, has_failure
+);
 
--- What masked failures and retries are found by; small, because they hold the exceptions only. The words
--- of these predicates are repeated by the queries that use them.
-CREATE INDEX jobs_failed ON jobs (run_key) WHERE result IN ('Error', 'TimedOut');
-CREATE INDEX tasks_failed ON tasks (run_key) WHERE result IN ('Error', 'TimedOut');
+-- What retries are found by; small, because it holds the exceptions only. The words of its predicate are
+-- repeated by the queries that use it.
 CREATE INDEX tasks_retried ON tasks (run_key, retry_attempts) WHERE retry_attempts > 0;
 
 -- So that what the platform no longer lists is counted without reading the rest.
@@ -78,16 +105,7 @@ SELECT
     runs.started_at,
     runs.ended_at,
     runs.duration_ms,
-    -- From the run's start to the start of its first job, in whole milliseconds: text is compared and
-    -- ticks of 100 ns are subtracted, because SQLite's own clock rounds.
-    (
-        SELECT (
-            (unixepoch(substr(first, 1, 19)) - unixepoch(substr(runs.started_at, 1, 19))) * 10000000
-            + substr(first, 21, 7) - substr(runs.started_at, 21, 7)
-        ) / 10000
-        FROM (SELECT min(jobs.started_at) AS first FROM jobs WHERE jobs.run_key = runs.run_key)
-        WHERE first >= runs.started_at
-    ) AS queue_ms,
+    runs.queue_ms,
     (SELECT count(*) FROM jobs WHERE jobs.run_key = runs.run_key) AS jobs,
     (SELECT count(*) FROM tasks WHERE tasks.run_key = runs.run_key) AS tasks,
     (SELECT count(*) FROM errors WHERE errors.run_key = runs.run_key) AS errors,
@@ -96,17 +114,8 @@ SELECT
         FROM tasks
         WHERE tasks.run_key = runs.run_key AND retry_attempts > 0
     ) AS retry_attempts,
-    runs.outcome = 'succeeded' AND (
-        EXISTS (
-            SELECT 1 FROM jobs
-            WHERE jobs.run_key = runs.run_key AND jobs.result IN ('Error', 'TimedOut')
-        )
-        OR EXISTS (
-            SELECT 1 FROM tasks
-            WHERE tasks.run_key = runs.run_key AND tasks.result IN ('Error', 'TimedOut')
-        )
-        OR EXISTS (SELECT 1 FROM errors WHERE errors.run_key = runs.run_key)
-    ) AS is_masked,
+    runs.has_failure,
+    runs.outcome = 'succeeded' AND runs.has_failure AS is_masked,
     runs.first_seen_at,
     runs.unlisted_at
 FROM runs

@@ -34,18 +34,7 @@ masked AS (
         CROSS JOIN runs USING (connection_key)
     WHERE outcome = 'succeeded'
         AND started_at >= coalesce(:since, '') AND started_at < coalesce(:until, '~')
-        -- The words of the indexes jobs_failed and tasks_failed.
-        AND (
-            EXISTS (
-                SELECT 1 FROM tasks
-                WHERE tasks.run_key = runs.run_key AND tasks.result IN ('Error', 'TimedOut')
-            )
-            OR EXISTS (
-                SELECT 1 FROM jobs
-                WHERE jobs.run_key = runs.run_key AND jobs.result IN ('Error', 'TimedOut')
-            )
-            OR EXISTS (SELECT 1 FROM errors WHERE errors.run_key = runs.run_key)
-        )
+        AND has_failure
     ORDER BY started_at DESC, connection, run_key
     LIMIT coalesce(:limit, -1)
 )

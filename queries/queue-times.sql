@@ -15,11 +15,14 @@
 --   connection_id  its id; NULL for all together
 --   runs           runs with a queue time
 --   p50_ms         median, in milliseconds: a value that occurred (nearest rank)
+--   p50_low_ms     lower end of the median's 95 % interval, from order statistics; NULL of fewer
+--                    than eight values
+--   p50_high_ms    its upper end
 --   p90_ms         90 % are not longer
 --   p95_ms         95 % are not longer
 --   p99_ms         99 % are not longer
 --   max_ms         the longest
-WITH chosen AS (
+WITH RECURSIVE chosen AS (
     SELECT connection_key, id AS connection_id, coalesce(display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
@@ -48,23 +51,13 @@ arrays AS MATERIALIZED (
         (
             SELECT json_group_array(value_ms)
             FROM (
-                SELECT
-                    -- Whole milliseconds, from ticks of 100 ns: SQLite's own clock would round.
-                    (
-                        (unixepoch(substr(first, 1, 19)) - unixepoch(substr(started_at, 1, 19))) * 10000000
-                        + substr(first, 21, 7) - substr(started_at, 21, 7)
-                    ) / 10000 AS value_ms
-                FROM (
-                    SELECT
-                        runs.started_at,
-                        (SELECT min(jobs.started_at) FROM jobs WHERE jobs.run_key = runs.run_key) AS first
-                    FROM chosen
-                        CROSS JOIN outcomes
-                        CROSS JOIN runs USING (connection_key, outcome)
-                    WHERE (parts.part IS NULL OR chosen.connection_key = parts.part)
-                        AND started_at >= coalesce(:since, '') AND started_at < coalesce(:until, '~')
-                )
-                WHERE first >= started_at
+                SELECT queue_ms AS value_ms
+                FROM chosen
+                    CROSS JOIN outcomes
+                    CROSS JOIN runs USING (connection_key, outcome)
+                WHERE (parts.part IS NULL OR chosen.connection_key = parts.part)
+                    AND started_at >= coalesce(:since, '') AND started_at < coalesce(:until, '~')
+                    AND queue_ms IS NOT NULL
                 ORDER BY value_ms
             )
         ) AS sorted
@@ -74,7 +67,19 @@ sized AS MATERIALIZED (
     SELECT connection, connection_id, sorted, json_array_length(sorted) AS size
     FROM arrays
 ),
--- Nearest rank: the percentile p of n values is the one at place ceil(n * p / 100), from 1.
+-- Square roots by Newton's method: SQLite need not have any.
+roots (size, root, step) AS (
+    SELECT DISTINCT size, size / 2.0 + 1, 0
+    FROM sized
+    WHERE size > 0
+    UNION ALL
+    SELECT size, (root + size / root) / 2, step + 1
+    FROM roots
+    WHERE step < 40
+),
+-- Nearest rank: the percentile p of n values is the one at place ceil(n * p / 100), from 1. The median's
+-- interval ends as many places from either end of the order as the normal approximation of the
+-- binomial distribution says; of fewer than eight values there is none ('$[#]' lies beyond all).
 picked AS MATERIALIZED (
     SELECT
         connection,
@@ -86,16 +91,24 @@ picked AS MATERIALIZED (
             '$[' || ((size * 90 + 99) / 100 - 1) || ']',
             '$[' || ((size * 95 + 99) / 100 - 1) || ']',
             '$[' || ((size * 99 + 99) / 100 - 1) || ']',
-            '$[' || (size - 1) || ']'
+            '$[' || (size - 1) || ']',
+            iif(ends >= 1, '$[' || (ends - 1) || ']', '$[#]'),
+            iif(ends >= 1, '$[' || (size - ends) || ']', '$[#]')
         ) AS ranked
     FROM sized
-    WHERE size > 0
+        JOIN (
+            SELECT size, CAST(size / 2.0 - 0.98 * root AS INTEGER) AS ends
+            FROM roots
+            WHERE step = 40
+        ) USING (size)
 )
 SELECT
     connection,
     connection_id,
     size AS runs,
     json_extract(ranked, '$[0]') AS p50_ms,
+    json_extract(ranked, '$[5]') AS p50_low_ms,
+    json_extract(ranked, '$[6]') AS p50_high_ms,
     json_extract(ranked, '$[1]') AS p90_ms,
     json_extract(ranked, '$[2]') AS p95_ms,
     json_extract(ranked, '$[3]') AS p99_ms,

@@ -32,8 +32,6 @@ const LISTED_ERRORS: usize = 50;
 /// A median counts as moved from this share of it on, and from so many milliseconds on.
 const MOVED_SHARE: f64 = 0.25;
 const MOVED_MS: i64 = 1_000;
-/// And only where it stands on so many values in both periods.
-const MOVED_VALUES: u64 = 10;
 
 /// What a report is asked for.
 #[derive(Debug, Clone)]
@@ -578,9 +576,14 @@ fn moved_durations(durations: &Durations, min_runs: u64) -> Vec<DurationChange> 
     let moved = |level: &'static str, of: Option<(&str, &str)>, compared: &ComparedPercentiles| {
         let (now, before) = compared.now.zip(compared.before)?;
         let difference = now.p50_ms - before.p50_ms;
-        let is_moved = now.count.min(before.count) >= min_runs.max(MOVED_VALUES)
+        let is_beyond =
+            |low: Option<i64>, high: Option<i64>| low.zip(high).is_some_and(|(low, high)| low > high);
+        let is_supported =
+            is_beyond(now.p50_low_ms, before.p50_high_ms) || is_beyond(before.p50_low_ms, now.p50_high_ms);
+        let is_moved = now.count.min(before.count) >= min_runs
             && difference.abs() >= MOVED_MS
-            && difference.abs() as f64 >= MOVED_SHARE * before.p50_ms as f64;
+            && difference.abs() as f64 >= MOVED_SHARE * before.p50_ms as f64
+            && is_supported;
         is_moved.then(|| DurationChange {
             connection: of.map(|(name, _)| name.to_owned()),
             connection_id: of.map(|(_, id)| id.to_owned()),

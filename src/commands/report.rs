@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::{CommandError, ExitCode};
 use crate::query::Database;
-use crate::render;
+use crate::render::{self, Screen};
 use crate::report::figures::Report;
 use crate::report::{self, Asked};
 use crate::settings::{self, ReportFormat};
@@ -23,8 +23,14 @@ pub fn report(settings: settings::Report) -> Result<ExitCode, CommandError> {
     };
     let report = report::compute(databases, &asked)?;
     let text = match settings.format {
-        // The other formats come with their renderers.
-        ReportFormat::Text | ReportFormat::Markdown | ReportFormat::Html => to_json(&report)?,
+        ReportFormat::Text => {
+            let file = Screen { is_terminal: false, width: 80 };
+            let screen = if settings.output.is_some() { file } else { Screen::of_stdout() };
+            render::text::render(&report, screen)
+        }
+        ReportFormat::Markdown => render::markdown::render(&report),
+        // This format comes with its renderer.
+        ReportFormat::Html => to_json(&report)?,
         ReportFormat::Json => to_json(&report)?,
     };
     match settings.output.as_deref() {

@@ -86,6 +86,8 @@ fn percentiles(count: u64, p50_ms: i64) -> Option<Percentiles> {
     Some(Percentiles {
         count,
         p50_ms,
+        p50_low_ms: Some(times(9)),
+        p50_high_ms: Some(times(11)),
         p90_ms: times(18),
         p95_ms: times(22),
         p99_ms: times(41),
@@ -665,6 +667,8 @@ pub(super) fn any(seed: u64) -> Report {
         now: rng.bool().then(|| Percentiles {
             count: count(rng),
             p50_ms: rng.i64(..) >> rng.u32(..64),
+            p50_low_ms: Some(rng.i64(..)),
+            p50_high_ms: None,
             p90_ms: rng.i64(..) >> rng.u32(..64),
             p95_ms: rng.i64(..) >> rng.u32(..64),
             p99_ms: rng.i64(..) >> rng.u32(..64),

@@ -174,7 +174,7 @@ pub struct Changes {
     pub returned_errors: Vec<ErrorChange>,
     /// Errors of the period compared with that did not occur in this one.
     pub gone_errors: Vec<ErrorChange>,
-    /// Durations whose median moved by a quarter or more.
+    /// Durations whose median moved by a quarter or more, and so that the 95 % intervals do not meet.
     pub durations: Vec<DurationChange>,
 }
 
@@ -303,6 +303,10 @@ pub struct Percentiles {
     pub count: u64,
     /// The median.
     pub p50_ms: i64,
+    /// The lower end of its 95 % interval, from order statistics; absent of fewer than eight values.
+    pub p50_low_ms: Option<i64>,
+    /// The upper end.
+    pub p50_high_ms: Option<i64>,
     /// 90 % are not longer.
     pub p90_ms: i64,
     /// 95 % are not longer.

@@ -111,6 +111,8 @@ pub(super) struct PercentileRow {
     #[serde(alias = "runs", alias = "jobs", alias = "tasks")]
     count: u64,
     p50_ms: i64,
+    p50_low_ms: Option<i64>,
+    p50_high_ms: Option<i64>,
     p90_ms: i64,
     p95_ms: i64,
     p99_ms: i64,
@@ -122,6 +124,8 @@ impl From<&PercentileRow> for Percentiles {
         Self {
             count: row.count,
             p50_ms: row.p50_ms,
+            p50_low_ms: row.p50_low_ms,
+            p50_high_ms: row.p50_high_ms,
             p90_ms: row.p90_ms,
             p95_ms: row.p95_ms,
             p99_ms: row.p99_ms,

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{Archive, Result, read};
 use crate::api::wire;
-use crate::normalize::{self, Run};
+use crate::normalize::{self, Execution, Job, Run};
 use crate::time::UtcText;
 
 /// Runs met by an incremental walk that are kept in memory to tell at its end what it did not meet.
@@ -561,8 +561,8 @@ fn store_run(
     let execution = &run.execution;
     let insert =
         "INSERT INTO runs (connection_key, id, state, result, started_at, ended_at, duration_ms, extra,
-                                    fingerprint, first_seen_at, walk_key)
-                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                                    fingerprint, first_seen_at, walk_key, queue_ms, has_failure)
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
                   ON CONFLICT (connection_key, id) DO NOTHING";
     let inserted = connection.prepare_cached(insert)?.execute(params![
         connection_key,
@@ -576,6 +576,8 @@ fn store_run(
         fingerprint,
         now.as_str(),
         walk_key,
+        queue_ms(run),
+        has_failure(run),
     ])?;
     if inserted == 1 {
         let run_key = connection.last_insert_rowid();
@@ -651,7 +653,7 @@ fn change_run(
     let execution = &run.execution;
     let update = "UPDATE runs
                   SET state = ?2, result = ?3, started_at = ?4, ended_at = ?5, duration_ms = ?6, extra = ?7,
-                      fingerprint = ?8
+                      fingerprint = ?8, queue_ms = ?9, has_failure = ?10
                   WHERE run_key = ?1";
     connection.prepare_cached(update)?.execute(params![
         run_key,
@@ -662,9 +664,25 @@ fn change_run(
         execution.duration_ms(),
         run.extra,
         fingerprint,
+        queue_ms(run),
+        has_failure(run),
     ])?;
     insert_children(connection, connection_key, run_key, run)?;
     Ok(true)
+}
+
+/// From a run's start to the start of its first job, where that is not before it.
+fn queue_ms(run: &Run<'_>) -> Option<i64> {
+    let first = run.jobs.iter().filter_map(|job| job.execution.started_at).min()?;
+    run.execution.started_at?.milliseconds_until(&first)
+}
+
+/// Whether a job or task of a run failed or carries an error, whatever the run itself says.
+fn has_failure(run: &Run<'_>) -> bool {
+    let failed =
+        |execution: &Execution<'_>| matches!(execution.result.as_deref(), Some("Error" | "TimedOut"));
+    let tasks = |job: &Job<'_>| job.tasks.iter().any(|task| failed(&task.execution) || task.error.is_some());
+    run.jobs.iter().any(|job| failed(&job.execution) || tasks(job))
 }
 
 /// The tasks of a run that carry an error, by what `error_kinds` tells errors apart by.
