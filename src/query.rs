@@ -153,15 +153,19 @@ pub enum Value {
 }
 
 impl Value {
-    /// What a typed text stands for: a number where it is one, and itself otherwise.
+    /// What a typed text stands for: a number where it is one, and itself otherwise. What would not be written
+    /// so as a number, such as `007` or twenty digits, is more likely somebody's id.
     pub fn of_typed(text: &str) -> Self {
+        let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+        let is_id = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
+        if is_id || !digits.starts_with(|c: char| c.is_ascii_digit()) {
+            return Self::Text(text.to_owned());
+        }
         if let Ok(number) = text.parse() {
             return Self::Integer(number);
         }
-        // Rust reads `inf` and `nan` as numbers; as parameters they are words.
-        let is_number = text.contains(|c: char| c.is_ascii_digit());
         match text.parse::<f64>() {
-            Ok(number) if is_number && number.is_finite() => Self::Real(number),
+            Ok(number) if number.is_finite() && digits.contains(['.', 'e', 'E']) => Self::Real(number),
             _ => Self::Text(text.to_owned()),
         }
     }
@@ -540,7 +544,13 @@ mod tests {
             ("-7", Value::Integer(-7)),
             ("0.5", Value::Real(0.5)),
             ("1e3", Value::Real(1000.0)),
-            ("9223372036854775808", Value::Real(9_223_372_036_854_775_808.0)),
+            ("+0.5", Value::Real(0.5)),
+            ("0", Value::Integer(0)),
+            ("007", Value::from("007")),
+            ("00.5", Value::from("00.5")),
+            ("9223372036854775808", Value::from("9223372036854775808")),
+            (".5", Value::from(".5")),
+            ("-", Value::from("-")),
             ("1e999", Value::from("1e999")),
             ("nan", Value::from("nan")),
             ("inf", Value::from("inf")),

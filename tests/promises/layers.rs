@@ -7,7 +7,7 @@ use std::path::Path;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("cli", &[]),
-    ("commands", &["api", "emulator", "import", "render", "settings", "store", "sync"]),
+    ("commands", &["api", "emulator", "import", "query", "render", "report", "settings", "store", "sync"]),
     ("emulator", &["api"]),
     ("error", &[]),
     ("import", &["api", "store", "sync"]),
