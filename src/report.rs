@@ -52,6 +52,20 @@ pub struct Asked {
     pub fail_over: Option<f64>,
 }
 
+impl Asked {
+    /// The last seven full days of UTC, compared with those before, of all connections.
+    ///
+    /// # Errors
+    /// They would begin before the year 1.
+    pub fn last_week(as_of: UtcText) -> Result<Self, String> {
+        let zone = Zone::UTC;
+        let period = Period::parse(None, None, &zone, &as_of)?;
+        let compared_with = period.before(&zone)?;
+        let connections = Vec::new();
+        Ok(Self { period, compared_with, zone, as_of, connections, min_runs: 1, fail_over: None })
+    }
+}
+
 /// Answers a report's questions from two views of one state of the archive, half of them from each: sorting
 /// durations takes as long as everything else.
 ///
@@ -114,7 +128,7 @@ impl Questions<'_> {
             compared_with: asked.compared_with,
             restricted_to: asked.connections.iter().map(names).collect(),
             min_runs: asked.min_runs,
-            verdict: verdict::verdict(asked, &total, &connections, &coverage),
+            verdict: verdict::verdict(asked, &total, &connections, &changes, &coverage),
             changes,
             errors,
             failing,

@@ -11,9 +11,11 @@ use super::sync::run_async;
 use crate::api::{self, Client, Credentials};
 use crate::emulator::{Emulator, history};
 use crate::error::{CommandError, ExitCode};
-use crate::render::{self, Column, Screen, Table, render_count, render_duration};
+use crate::query::Database;
+use crate::render::{self, Screen, render_count, render_duration};
+use crate::report::{self, Asked};
 use crate::settings;
-use crate::store::{Archive, Reader};
+use crate::store::Archive;
 use crate::sync::{self, Options, Summary, now};
 
 /// Any number gives another history; this one is told in the README.
@@ -44,7 +46,7 @@ pub fn demo(settings: settings::Demo) -> Result<ExitCode, CommandError> {
     history::advance(&mut emulator.platform(), end - week, end, SEED);
     let second = sync_demo(&emulator, &path, settings.cache_mib)?;
     render::print(&told("A week later:  ", &second))?;
-    render::print(&stored(&path)?)?;
+    render::print(&told_report(&path)?)?;
     Ok(first.exit_code.max(second.exit_code))
 }
 
@@ -95,20 +97,16 @@ fn told(when: &str, summary: &Summary) -> String {
     )
 }
 
-/// What is in the file now, and how to look at it.
-fn stored(path: &Path) -> Result<String, CommandError> {
-    let (reader, screen) = (Reader::open(path)?, Screen::of_stdout());
-    let rows = reader.read_table_sizes()?.into_iter().map(|(name, rows)| vec![name, render_count(rows)]);
-    let tables = Table { columns: vec![Column::text("table"), Column::number("rows")], rows: rows.collect() };
-    let status = super::status::to_text(&reader.read_status()?, None, &now(), screen);
+/// The report of the week that passed, and how to look further.
+fn told_report(path: &Path) -> Result<String, CommandError> {
+    let asked = Asked::last_week(now()).map_err(anyhow::Error::msg)?;
+    let report = report::compute(Database::open_two(path)?, &asked)?;
     let path = path.display();
     Ok(format!(
-        "\n{status}\n{}\nThe archive is {path}. To look further:\n\n  \
-         archive status --db {path}\n  \
-         sqlite3 -box {path} \\\n    \
-         \"SELECT description_key, count(*) AS tasks, max(started_at) AS last_seen\n     \
-         FROM errors JOIN tasks USING (run_key, job_index, task_index)\n     \
-         GROUP BY description_key ORDER BY tasks DESC\"\n",
-        tables.render(screen),
+        "\n{}\nThe archive is {path}. To look further:\n\n  \
+         archive report --db {path} --format html --output report.html\n  \
+         archive query --db {path} error-codes --since 4w\n  \
+         sqlite3 -box {path} \"SELECT * FROM error_details LIMIT 5\"\n",
+        render::text::render(&report, Screen::of_stdout()),
     ))
 }

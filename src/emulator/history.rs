@@ -36,9 +36,9 @@ const SITES: [Site; 5] = [
     Site { name: "Greenfield Water Works – as-built IFC", habit: Habit::Masking, runs_a_day: (3, 0) },
 ];
 
-/// The site that began to fail with an error it never had, and since when.
+/// The site that begins to fail with an error it never had, and when: while time goes on.
 const BREAKING: usize = 0;
-const BROKEN_FOR: TimeDelta = TimeDelta::days(9);
+const BREAKS_AFTER: TimeDelta = TimeDelta::hours(30);
 
 /// The site whose id begins with a hyphen, as one in 64 does.
 const HYPHENATED: usize = 3;
@@ -50,7 +50,7 @@ const FORGOTTEN: usize = 3;
 /// The demo's platform as it stands at `now`: five connections with four months of runs, some unfinished.
 #[must_use]
 pub fn platform(now: DateTime<Utc>, seed: u64) -> Platform {
-    let broken_since = now - BROKEN_FOR;
+    let broken_since = now + BREAKS_AFTER;
     let itwin_id = uuid(Rng::with_seed(hash("itwin", seed)).u128(..));
     let connections = SITES.iter().enumerate().map(|(index, site)| {
         let (id, imodel_id) = connection_ids(index, seed);
@@ -72,7 +72,7 @@ pub fn platform(now: DateTime<Utc>, seed: u64) -> Platform {
 /// same seed: unfinished runs complete, new ones begin, some of them are unfinished at `to`, and one
 /// connection no longer lists its oldest few. What else was put into the listings stays as it is.
 pub fn advance(platform: &mut Platform, from: DateTime<Utc>, to: DateTime<Utc>, seed: u64) {
-    let broken_since = from - BROKEN_FOR;
+    let broken_since = from + BREAKS_AFTER;
     for index in 0..SITES.len() {
         let (id, _) = connection_ids(index, seed);
         let Some(connection) = platform.connections.get_mut(&id) else {
@@ -418,13 +418,25 @@ mod tests {
             "result \"PartialSuccess\"",
             "result \"Error\"",
             "result \"Undetermined\"",
-            "error SavedViewNotFound",
             "masked",
             "retried",
             "unfinished without jobs",
         ] {
             assert!(seen.contains_key(kind), "{kind} is missing: {seen:#?}");
         }
+    }
+
+    #[test]
+    fn an_error_that_never_was_appears_while_time_goes_on() {
+        let (from, to) = (at("2024-05-15T10:30:00Z"), at("2024-05-22T10:30:00Z"));
+        let mut platform = platform(from, 42);
+        let is_there = |platform: &Platform| {
+            let mut runs = platform.connections.values().flat_map(|connection| connection.listing.iter());
+            runs.any(|run| run.json.contains("SavedViewNotFound"))
+        };
+        assert!(!is_there(&platform));
+        advance(&mut platform, from, to, 42);
+        assert!(is_there(&platform));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The whole report in one line: runs, failure rate, change, and how fresh the data is.
 
 use super::Asked;
-use super::figures::{Alarm, ComparedRate, ConnectionRate, Coverage, Direction, Verdict};
+use super::figures::{Alarm, Changes, ComparedRate, ConnectionRate, Coverage, Direction, Verdict};
 use crate::time::ago;
 
 pub(super) fn verdict(
     asked: &Asked,
     total: &ComparedRate,
     connections: &[ConnectionRate],
+    changes: &Changes,
     coverage: &Coverage,
 ) -> Verdict {
     // A connection that the platform no longer knows will not get any fresher.
@@ -17,6 +18,7 @@ pub(super) fn verdict(
     let complete_as_of: Option<Vec<_>> = followed.map(|connection| connection.complete_as_of).collect();
     let complete_as_of = complete_as_of.filter(|_| is_any).and_then(|times| times.into_iter().min());
     let mut sentences = vec![describe_rate(total, coverage)];
+    sentences.extend(describe_changes(changes));
     if !coverage.connections.is_empty() {
         sentences.push(describe_freshness(asked, complete_as_of, coverage));
     }
@@ -54,6 +56,21 @@ fn describe_rate(total: &ComparedRate, coverage: &Coverage) -> String {
     };
     let (failed, rated) = (grouped(now.failed), count(now.rated, "run"));
     format!("{failed} of {rated} failed, {}{runs}, {change}.", percent(rate))
+}
+
+/// What a total does not show: one connection of many, an error that was never seen.
+fn describe_changes(changes: &Changes) -> Option<String> {
+    let (failing, new) = (changes.newly_failing.len() as u64, changes.new_errors.len() as u64);
+    let mut parts = Vec::new();
+    if failing > 0 {
+        let verb = if failing == 1 { "fails" } else { "fail" };
+        parts.push(format!("{} {verb} more than before", count(failing, "connection")));
+    }
+    if new > 0 {
+        let verb = if new == 1 { "is" } else { "are" };
+        parts.push(format!("{} {verb} new", count(new, "error")));
+    }
+    (!parts.is_empty()).then(|| format!("{}.", parts.join(", ")))
 }
 
 fn describe_freshness(

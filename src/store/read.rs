@@ -162,17 +162,6 @@ impl Reader {
         self.sqlite(read.optional())
     }
 
-    /// How many rows the tables of the platform's objects hold.
-    pub fn read_table_sizes(&self) -> Result<Vec<(String, u64)>> {
-        let size = |table: &str| {
-            let sql = format!("SELECT count(*) FROM {table}");
-            let rows = self.connection.query_row(&sql, [], |row| row.get::<_, i64>(0))?;
-            Ok((table.to_owned(), rows.cast_unsigned()))
-        };
-        let tables = ["connections", "runs", "jobs", "tasks", "errors", "revisions"];
-        self.sqlite(tables.into_iter().map(size).collect())
-    }
-
     /// An archived run with all below it.
     pub fn read_run(&self, run_key: i64) -> Result<Run<'static>> {
         self.sqlite(run(&self.connection, run_key))

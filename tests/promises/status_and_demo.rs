@@ -71,6 +71,8 @@ fn the_demo_needs_nothing_and_leaves_the_archive_where_it_says() {
     assert!(count("SELECT count(*) FROM runs") > 1_000);
     assert_eq!(count("SELECT count(*) FROM syncs WHERE outcome = 'done'"), 2);
     assert!(count("SELECT count(*) FROM revisions") > 0, "the platform moved on in between");
+    // The report of that week, with what went wrong in it.
+    assert!(told.stdout.contains("fails more than before, 1 error is new"), "{}", told.stdout);
     // What it says to type works as it stands.
     let shown: String = told.stdout.split_once("sqlite3 -box ").unwrap().1.to_owned();
     let sql = shown.split('"').nth(1).unwrap();
