@@ -84,7 +84,8 @@ impl Query {
             || typed.timeout.is_some()
             || !typed.connections.is_empty()
             || !typed.parameters.is_empty();
-        if statement == Statement::List && is_about_one {
+        let is_named = matches!(statement, Statement::Named(_));
+        if statement == Statement::List && is_about_one || typed.describe && !is_named {
             return Err(Error::NoQuery);
         }
         let (since, until) = match (typed.since.as_deref(), typed.until.as_deref()) {

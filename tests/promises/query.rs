@@ -158,6 +158,7 @@ fn options_that_mean_nothing_to_a_query_are_refused_with_what_it_takes() {
         (&["failure-rates", "--tz", "Mars"], "--tz: 'Mars' is no time zone"),
         (&["--since", "7d"], "no query is chosen"),
         (&["--param", "a=1"], "no query is chosen"),
+        (&["-", "--describe"], "no query is chosen"),
     ] {
         let text = refused(&archive, arguments);
         assert!(text.starts_with(&format!("error: {expected}")), "{arguments:?}: {text}");
