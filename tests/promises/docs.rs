@@ -31,7 +31,7 @@ fn the_help_in_the_readme_is_what_the_program_prints() {
 #[test]
 fn every_command_has_help_with_an_example_and_a_chapter_in_the_readme() {
     let readme = file("README.md");
-    for command in ["sync", "import", "status", "query", "demo"] {
+    for command in ["sync", "import", "status", "report", "query", "demo"] {
         let help = help(&[command, "--help"]);
         assert!(help.contains("Examples:"), "{help}");
         assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
@@ -45,11 +45,11 @@ fn every_table_and_column_stands_in_the_readme() {
     let emulator = Emulator::start(platform(runs(0, 1))).unwrap();
     run(archive.sync(&emulator)).expect(0);
     let readme = file("README.md");
-    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB 'refinery*' AND name NOT GLOB 'sqlite*'";
+    let tables = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT GLOB 'refinery*' AND name NOT GLOB 'sqlite*'";
     for table in archive.column::<String>(tables) {
         let row = readme.lines().find(|line| line.starts_with(&format!("| `{table}` |")));
         let row = row.unwrap_or_else(|| panic!("{table} is not in the README"));
-        for column in archive.column::<String>(&format!("SELECT name FROM pragma_table_info('{table}')")) {
+        for column in archive.column::<String>(&format!("SELECT name FROM pragma_table_xinfo('{table}')")) {
             assert!(row.contains(&format!("`{column}`")), "{table}.{column} is not in the README");
         }
     }

@@ -628,7 +628,11 @@ fn an_archive_made_by_any_older_version_opens_with_all_it_holds() {
              INSERT INTO runs (run_key, connection_key, id, state, result, started_at, fingerprint, first_seen_at)
              VALUES (1, 1, 'from-long-ago', 'Completed', 'Success', '2025-01-01T00:00:00.0000000Z',
                      zeroblob(16), '2025-01-01T00:00:00.0000000Z');
-             INSERT INTO jobs (run_key, job_index, id) VALUES (1, 0, 'old-job');"
+             INSERT INTO jobs (run_key, job_index, id, started_at)
+             VALUES (1, 0, 'old-job', '2025-01-01T00:00:01.5000000Z');
+             INSERT INTO tasks (run_key, job_index, task_index, id) VALUES (1, 0, 0, 'old-task'), (1, 0, 1, 'other');
+             INSERT INTO errors (run_key, job_index, task_index, error_code, can_user_fix)
+             VALUES (1, 0, 0, 'TAE_OLD', 1), (1, 0, 1, 'TAE_OLD', 1);"
         );
         database.execute_batch(&filled).unwrap();
         runner(older.version()).run(&mut database).unwrap();
@@ -646,6 +650,10 @@ fn an_archive_made_by_any_older_version_opens_with_all_it_holds() {
         assert_eq!(reached, i64::from(newest));
         assert_eq!(archive.count("runs"), 6);
         assert_eq!(archive.value::<String>("SELECT id FROM jobs WHERE run_key = 1"), "old-job");
+        // What later versions write with a run is there for the old ones too.
+        let told = "SELECT error_code || ' ' || error_runs.tasks || ' ' || queue_ms || ' ' || has_failure
+                    FROM error_runs JOIN error_kinds USING (error_kind_key) JOIN runs USING (run_key)";
+        assert_eq!(archive.value::<String>(told), "TAE_OLD 2 1500 1");
         archive.assert_sound();
     }
 }
