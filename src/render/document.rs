@@ -139,6 +139,8 @@ impl From<Option<String>> for Cell {
 pub(super) enum Align {
     /// At its start; gives way where it is narrow.
     Text,
+    /// At its start, and cut only where nothing else helps: half an id finds nothing.
+    Whole,
     /// At its end.
     Number,
     /// `12 of 78`: at the `of`.
@@ -157,8 +159,6 @@ pub(super) enum Place {
     IfRoom(u8),
     /// In the table if there is room, or in a line below the row.
     OrBelow(u8),
-    /// In no text: the row says it below itself.
-    Page,
 }
 
 /// A column.
@@ -174,7 +174,7 @@ pub(super) struct Column {
 pub(super) struct Row {
     /// One for each column.
     pub(super) cells: Vec<Cell>,
-    /// In a text: lines below the row, instead of the columns that only a page has.
+    /// What is too long for a cell: lines below the row, or a list below the table.
     pub(super) below: Vec<Phrase>,
     /// The sum of the others.
     pub(super) is_total: bool,
@@ -244,8 +244,20 @@ impl Section {
         self.blocks.push(Block::Item(phrase.into()));
     }
 
-    /// A table more.
-    pub(super) fn grid(&mut self, grid: Grid) {
+    /// A table more, without the columns that can tell nothing.
+    pub(super) fn grid(&mut self, mut grid: Grid) {
+        let is_told = |at: usize| {
+            grid.columns[at].place == Place::Table
+                || grid.rows.iter().any(|row| row.cells[at] != Cell::Absent)
+        };
+        let is_told: Vec<bool> = (0..grid.columns.len()).map(is_told).collect();
+        let keep = || is_told.iter().copied();
+        let (mut of_columns, rows) = (keep(), &mut grid.rows);
+        grid.columns.retain(|_| of_columns.next() == Some(true));
+        for row in rows {
+            let mut of_cells = keep();
+            row.cells.retain(|_| of_cells.next() == Some(true));
+        }
         self.blocks.push(Block::Grid(grid));
     }
 }

@@ -18,7 +18,7 @@ pub fn render(report: &Report) -> String {
     for section in sections(report) {
         write_section(&section, &mut text);
     }
-    text.replace(NO_BREAK, " ")
+    text
 }
 
 fn write_section(section: &Section, text: &mut String) {
@@ -35,8 +35,8 @@ fn write_section(section: &Section, text: &mut String) {
         is_in_list = is_item;
         match block {
             Block::Heading(heading) => text.push_str(&format!("### {heading}\n")),
-            Block::Paragraph(phrase) => text.push_str(&format!("{}\n", show(phrase))),
-            Block::Item(phrase) => text.push_str(&format!("- {}\n", show(phrase))),
+            Block::Paragraph(phrase) => text.push_str(&format!("{}\n", sentence(phrase))),
+            Block::Item(phrase) => text.push_str(&format!("- {}\n", sentence(phrase))),
             Block::Grid(grid) => write_grid(grid, text),
         }
     }
@@ -49,17 +49,31 @@ fn start_block(text: &mut String) {
 }
 
 fn write_grid(grid: &Grid, text: &mut String) {
-    let mut line = |cells: Vec<String>| text.push_str(&format!("| {} |\n", cells.join(" | ")));
-    line(grid.columns.iter().map(|column| column.title.to_owned()).collect());
-    line(grid.columns.iter().map(|column| dashes(column.align).to_owned()).collect());
-    for row in &grid.rows {
-        line(row.cells.iter().map(show_cell).collect());
+    let rows: Vec<Vec<String>> =
+        grid.rows.iter().map(|row| row.cells.iter().map(show_cell).collect()).collect();
+    let is_blank = |at: usize| grid.columns[at].title.is_empty() && rows.iter().all(|row| row[at].is_empty());
+    let drawn: Vec<usize> = (0..grid.columns.len()).filter(|&at| !is_blank(at)).collect();
+    let mut line = |cell: &dyn Fn(usize) -> String| {
+        let cells: Vec<String> = drawn.iter().map(|&at| cell(at)).collect();
+        text.push_str(&format!("| {} |\n", cells.join(" | ")));
+    };
+    line(&|at| grid.columns[at].title.to_owned());
+    line(&|at| dashes(grid.columns[at].align).to_owned());
+    for row in &rows {
+        line(&|at| row[at].clone());
+    }
+    let explained = grid.rows.iter().filter(|row| !row.below.is_empty());
+    for (number, row) in explained.enumerate() {
+        let below: Vec<String> = row.below.iter().map(show).collect();
+        let name = row.cells.first().map(show_cell).unwrap_or_default();
+        let blank = if number == 0 { "\n" } else { "" };
+        text.push_str(&format!("{blank}- **{name}**: {}\n", below.join(" ")));
     }
 }
 
 fn dashes(align: Align) -> &'static str {
     match align {
-        Align::Text | Align::Bar => ":---",
+        Align::Text | Align::Whole | Align::Bar => ":---",
         Align::Number | Align::Share => "---:",
     }
 }
@@ -71,6 +85,11 @@ fn show_cell(cell: &Cell) -> String {
         // A share that is no number becomes no bar.
         Cell::Bar(share) => "█".repeat((share.clamp(0.0, 1.0) * LONG_BAR).round() as usize),
     }
+}
+
+/// Only in a narrow cell does a number need to be held to its unit.
+fn sentence(phrase: &Phrase) -> String {
+    show(phrase).replace(NO_BREAK, " ")
 }
 
 fn show(phrase: &Phrase) -> String {

@@ -12,7 +12,7 @@ mod runs;
 use super::document::{Phrase, Section};
 use super::render_count;
 use super::wording::{self, counted, duration, moment, percent, relative, share};
-use crate::report::figures::{Alarm, ConnectionRate, Direction, DurationChange, ErrorChange, Report};
+use crate::report::figures::{Alarm, ComparedRate, Direction, DurationChange, ErrorChange, Report};
 
 /// Rows of a table of connections.
 const CONNECTIONS: usize = 15;
@@ -23,7 +23,7 @@ const ROWS: usize = 5;
 pub(super) fn sections(report: &Report) -> Vec<Section> {
     let mut sections = vec![head(report)];
     if report.coverage.connections.is_empty() {
-        sections.push(coverage::empty(report));
+        sections.extend(coverage::empty(report));
         return sections;
     }
     if report.total.now.runs > 0 {
@@ -67,6 +67,10 @@ fn head(report: &Report) -> Section {
         wording::period(&report.compared_with, &report.zone)
     ));
     section.say(period);
+    if report.coverage.connections.is_empty() {
+        let phrase = Phrase::from("It is filled by ").code("archive sync").words(" or ");
+        section.say(phrase.code("archive import").words("."));
+    }
     if !report.restricted_to.is_empty() {
         let names = report.restricted_to.iter().take(ROWS).map(|name| Phrase::default().data(name));
         let only = Phrase::from(match report.restricted_to.len() {
@@ -101,9 +105,19 @@ fn describe_alarm(alarm: &Alarm) -> Phrase {
 fn changes(report: &Report) -> Section {
     let mut section = Section::new("What changed");
     let changes = &report.changes;
+    if changes.newly_failing.is_empty() && changes.recovered.is_empty() {
+        // No connection for itself, but all of them together.
+        let all = Phrase::from("all connections together");
+        match report.total.direction {
+            Direction::Worse => section.item(describe_rate_change("Fails more", all, &report.total)),
+            Direction::Better => section.item(describe_rate_change("Fails less", all, &report.total)),
+            Direction::NoClearChange | Direction::NotComparable => {}
+        }
+    }
     for (label, connections) in [("Fails more", &changes.newly_failing), ("Fails less", &changes.recovered)] {
         for connection in connections.iter().take(ROWS) {
-            section.item(describe_rate_change(label, connection));
+            let name = Phrase::default().data(&connection.connection);
+            section.item(describe_rate_change(label, name, &connection.rate));
         }
         more(&mut section, beyond(connections.len(), ROWS), "failure-rates");
     }
@@ -135,10 +149,10 @@ fn label(text: &str) -> Phrase {
     Phrase::default().strong(text).words(": ")
 }
 
-fn describe_rate_change(text: &str, connection: &ConnectionRate) -> Phrase {
-    let (now, before) = (&connection.rate.now, &connection.rate.before);
+fn describe_rate_change(text: &str, whose: Phrase, compared: &ComparedRate) -> Phrase {
+    let (now, before) = (&compared.now, &compared.before);
     let rate = |rate: Option<f64>| rate.map(|rate| format!(" ({})", percent(rate))).unwrap_or_default();
-    label(text).data(&connection.connection).words(format!(
+    label(text).and(whose).words(format!(
         ", {} runs failed{}, before {}{}",
         share(now.failed, now.rated),
         rate(now.failure_rate),

@@ -13,16 +13,21 @@ use crate::report::figures::Report;
 
 /// Blanks between two columns.
 const GAP: usize = 2;
-/// What a text column keeps where columns are chosen: less for the ones of the first ranks.
-const COMFORTABLE: usize = 32;
-const TIGHT: usize = 20;
-/// What it has at least.
-const NARROW: usize = 10;
-/// The widest and the narrowest bar.
+/// What columns that give way keep where others are let in: less for those of the first ranks.
+const COMFORTABLE: Room = Room { text: 32, bar: 16 };
+const TIGHT: Room = Room { text: 20, bar: 6 };
+/// What they keep in any case, if the screen has it.
+const NARROW: Room = Room { text: 10, bar: 6 };
+/// The longest bar.
 const LONG_BAR: usize = 24;
-const SHORT_BAR: usize = 6;
 /// Lines of a text below a row.
 const LINES_BELOW: usize = 2;
+
+/// The widths of columns that give way.
+struct Room {
+    text: usize,
+    bar: usize,
+}
 
 /// The report as text.
 pub fn render(report: &Report, screen: Screen) -> String {
@@ -47,11 +52,11 @@ impl Paper {
             text.push('\n');
             self.wrap(&title.to_uppercase(), "", "", usize::MAX, text);
         }
-        let mut is_after_grid = false;
+        let mut is_first = true;
         for block in &section.blocks {
             match block {
                 Block::Heading(heading) => {
-                    if is_after_grid {
+                    if !is_first {
                         text.push('\n');
                     }
                     self.wrap(heading, "", "", usize::MAX, text);
@@ -60,9 +65,9 @@ impl Paper {
                 Block::Item(phrase) => {
                     self.wrap(&self.show(phrase), "- ", "  ", usize::MAX, text);
                 }
-                Block::Grid(grid) => self.grid(grid, text),
+                Block::Grid(grid) => self.grid(grid, section, text),
             }
-            is_after_grid = matches!(block, Block::Grid(_));
+            is_first = false;
         }
     }
 
@@ -154,9 +159,17 @@ impl Paper {
         }
     }
 
-    fn grid(&self, grid: &Grid, text: &mut String) {
+    fn grid(&self, grid: &Grid, section: &Section, text: &mut String) {
         let shown = self.shown(grid);
-        let widths: Vec<Option<usize>> = self.lay_out(&shown);
+        // Tables of the same columns stand in the same columns.
+        let alike = section.blocks.iter().filter_map(|block| match block {
+            Block::Grid(other) if other.columns == grid.columns => Some(self.shown(other)),
+            _ => None,
+        });
+        let natural = alike.fold(vec![0; grid.columns.len()], |widest: Vec<usize>, other| {
+            (0..widest.len()).map(|at| widest[at].max(other.natural(at))).collect()
+        });
+        let widths = self.lay_out(shown.columns, &natural);
         let drawn: Vec<usize> = (0..widths.len()).filter(|&at| widths[at].is_some()).collect();
         let line = |cells: &[String]| {
             let mut line = String::new();
@@ -168,7 +181,7 @@ impl Paper {
                 let cell = self.fit(&cells[at], room);
                 let rest = " ".repeat(room.saturating_sub(width(&cell)));
                 match shown.columns[at].align {
-                    Align::Text | Align::Bar => line.extend([cell, rest]),
+                    Align::Text | Align::Whole | Align::Bar => line.extend([cell, rest]),
                     Align::Number | Align::Share => line.extend([rest, cell]),
                 }
             }
@@ -221,40 +234,40 @@ impl Paper {
     }
 
     /// The width of each column, or nothing for one that is left out.
-    fn lay_out(&self, shown: &Shown<'_>) -> Vec<Option<usize>> {
-        let columns = shown.columns;
-        let natural: Vec<usize> = (0..columns.len()).map(|at| shown.natural(at)).collect();
+    fn lay_out(&self, columns: &[Column], natural: &[usize]) -> Vec<Option<usize>> {
         let gives_way = |at: usize| matches!(columns[at].align, Align::Text | Align::Bar);
-        let at_least = |at: usize, floor: usize| match columns[at].align {
-            Align::Text => natural[at].min(floor),
-            Align::Bar => SHORT_BAR,
-            Align::Number | Align::Share => natural[at],
+        let at_least = |at: usize, room: &Room| match columns[at].align {
+            Align::Text => natural[at].min(room.text),
+            Align::Bar => natural[at].min(room.bar),
+            Align::Whole | Align::Number | Align::Share => natural[at],
         };
-        let mut is_drawn: Vec<bool> = columns.iter().map(|column| column.place == Place::Table).collect();
-        let total = |is_drawn: &[bool], floor: usize| {
+        let is_blank = |at: usize| natural[at] == 0;
+        let mut is_drawn: Vec<bool> =
+            (0..columns.len()).map(|at| columns[at].place == Place::Table && !is_blank(at)).collect();
+        let total = |is_drawn: &[bool], room: &Room| {
             let drawn: Vec<usize> = (0..columns.len()).filter(|&at| is_drawn[at]).collect();
             let gaps = GAP * drawn.len().saturating_sub(1);
-            drawn.into_iter().map(|at| at_least(at, floor)).sum::<usize>() + gaps
+            drawn.into_iter().map(|at| at_least(at, room)).sum::<usize>() + gaps
         };
         let rank = |column: &Column| match column.place {
             Place::IfRoom(rank) | Place::OrBelow(rank) => Some(rank),
-            Place::Table | Place::Page => None,
+            Place::Table => None,
         };
         let mut ranks: Vec<u8> = columns.iter().filter_map(rank).collect();
         ranks.sort_unstable();
         ranks.dedup();
         for wanted in ranks {
             let mut with: Vec<bool> = is_drawn.clone();
-            for (drawn, column) in with.iter_mut().zip(columns) {
-                *drawn |= rank(column) == Some(wanted);
+            for (at, drawn) in with.iter_mut().enumerate() {
+                *drawn |= rank(&columns[at]) == Some(wanted) && !is_blank(at);
             }
-            let floor = if wanted <= 1 { TIGHT } else { COMFORTABLE };
-            if total(&with, floor) <= self.width {
+            let room = if wanted <= 1 { &TIGHT } else { &COMFORTABLE };
+            if total(&with, room) <= self.width {
                 is_drawn = with;
             }
         }
         let mut widths: Vec<Option<usize>> =
-            (0..columns.len()).map(|at| is_drawn[at].then(|| at_least(at, NARROW))).collect();
+            (0..columns.len()).map(|at| is_drawn[at].then(|| at_least(at, &NARROW))).collect();
         let gaps = GAP * is_drawn.iter().filter(|&&drawn| drawn).count().saturating_sub(1);
         let room = self.width.saturating_sub(gaps);
         let sum = |widths: &[Option<usize>]| widths.iter().flatten().sum::<usize>();

@@ -2,14 +2,16 @@
 //!
 //! In: finished figures and the report's zone. Out: short texts, the same in every format, with `–` and `…`
 //! where a format may want to write something plainer. A no-break space keeps a number and its unit
-//! together. Nothing is rated, compared or counted here.
+//! together. Nothing is counted or rated here.
 
 use std::time::Duration;
 
 use chrono::Datelike as _;
 
 use super::{render_count, render_duration};
-use crate::report::figures::{ComparedRate, Direction, ErrorChange, ErrorCode, Interval, Novelty};
+use crate::report::figures::{
+    ComparedPercentiles, ComparedRate, Direction, ErrorChange, ErrorCode, Interval, Novelty, Percentiles,
+};
 use crate::time::UtcText;
 use crate::time::period::Period;
 use crate::time::zone::Zone;
@@ -59,6 +61,16 @@ pub fn relative(now: i64, before: i64) -> Option<String> {
     let percent = ((now as f64 / before as f64 - 1.0) * 100.0).round() as i64;
     let sign = if percent > 0 { "+" } else { "" };
     Some(format!("{sign}{}%", render_count(percent)))
+}
+
+/// How far a median moved, in parentheses where the 95 % intervals of the two meet or are not known.
+pub fn median_change(compared: &ComparedPercentiles) -> Option<String> {
+    let (now, before) = compared.now.zip(compared.before)?;
+    let moved = relative(now.p50_ms, before.p50_ms)?;
+    let is_below = |one: &Percentiles, other: &Percentiles| {
+        one.p50_high_ms.zip(other.p50_low_ms).is_some_and(|(high, low)| high < low)
+    };
+    Some(if is_below(&now, &before) || is_below(&before, &now) { moved } else { format!("({moved})") })
 }
 
 /// What a supported change of a failure rate is called; empty where there is none.
@@ -174,6 +186,28 @@ mod tests {
         );
         assert_eq!(relative(5, 0), None);
         assert_eq!(plain(counted(1, "run")) + ", " + &plain(counted(1234, "run")), "1 run, 1,234 runs");
+    }
+
+    #[test]
+    fn a_median_moved_only_where_its_intervals_do_not_meet() {
+        let percentiles = |p50_ms: i64, around: Option<i64>| {
+            Some(Percentiles {
+                count: 20,
+                p50_ms,
+                p50_low_ms: around.map(|around| p50_ms - around),
+                p50_high_ms: around.map(|around| p50_ms + around),
+                p90_ms: p50_ms,
+                p95_ms: p50_ms,
+                p99_ms: p50_ms,
+                max_ms: p50_ms,
+            })
+        };
+        let told = |around| {
+            let (now, before) = (percentiles(1_500, around), percentiles(1_000, around));
+            median_change(&ComparedPercentiles { now, before }).unwrap()
+        };
+        assert_eq!([told(Some(249)), told(Some(250)), told(None)], ["+50%", "(+50%)", "(+50%)"]);
+        assert_eq!(median_change(&ComparedPercentiles { now: percentiles(1, None), before: None }), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! sync, and what the words mean.
 
 use super::{CONNECTIONS, ROWS, beyond, label, more};
-use crate::render::document::Align::{Number, Text};
+use crate::render::document::Align::{Number, Text, Whole};
 use crate::render::document::Place::{IfRoom, Table};
 use crate::render::document::{Grid, Phrase, Section};
 use crate::render::render_count;
@@ -10,26 +10,30 @@ use crate::render::wording::{counted, moment};
 use crate::report::figures::{ConnectionCoverage, Coverage, Report};
 
 /// What the words mean, in as few as it takes.
-const DEFINITIONS: &str = "Failure rate: failed / (succeeded + partly succeeded + failed), of the finished \
-    runs that started in the period; timed-out runs count as failed. Interval: 95% Wilson. A change is \
-    called worse or better only where Fisher's exact test supports it. Median, p90, p95 and p99 are values \
-    that occurred (nearest rank). Queue: from a run's start to its first job's start.";
+const WORDS: [(&str, &str); 5] = [
+    (
+        "Failure rate",
+        "failed / (succeeded + partly succeeded + failed), of the finished runs that started in the period; a \
+         run that timed out failed",
+    ),
+    ("95% interval", "Wilson's; the fewer runs, the wider"),
+    (
+        "Change",
+        "in parentheses where nothing supports it; supported are rates by Fisher's exact test, corrected for \
+         the number of connections, and medians whose 95% intervals do not meet",
+    ),
+    ("Median, p90, p95, p99", "nearest rank: each is a value that occurred"),
+    ("Queue", "from a run's start to its first job's start"),
+];
 
 const TITLE: &str = "What the numbers stand on";
 
 /// Where nothing is archived there is only the last attempt to tell of.
-pub(super) fn empty(report: &Report) -> Section {
+pub(super) fn empty(report: &Report) -> Option<Section> {
     let mut section = Section::new(TITLE);
     last_sync(&mut section, report);
     rejects(&mut section, &report.coverage);
-    section.say(
-        Phrase::from("Fill the archive with ")
-            .code("archive sync")
-            .words(" or ")
-            .code("archive import")
-            .words("."),
-    );
-    section
+    (!section.blocks.is_empty()).then_some(section)
 }
 
 pub(super) fn coverage(report: &Report) -> Section {
@@ -50,15 +54,17 @@ pub(super) fn coverage(report: &Report) -> Section {
         section.item(label("Without a start").words(format!("{runs} {is} in no period")));
     }
     last_sync(&mut section, report);
-    section.say(DEFINITIONS);
-    if !report.verdict.alarms.is_empty() && report.min_runs > 1 {
-        section.say(format!("A rate from fewer than {} raises no alarm.", counted(report.min_runs, "run")));
+    section.heading("What the words mean");
+    let is_rated = report.total.now.runs > 0 || report.weeks.iter().any(|week| week.rate.rated > 0);
+    for (word, meaning) in WORDS.iter().filter(|_| is_rated) {
+        section.item(label(word).words(*meaning));
     }
-    section.say(format!(
-        "Ages are counted to {} ({}).",
-        moment(&report.as_of, &report.zone, &report.as_of),
-        report.zone
-    ));
+    if !report.verdict.alarms.is_empty() && report.min_runs > 1 {
+        let runs = counted(report.min_runs, "run");
+        section.item(label("Alarm").words(format!("raised by no rate from fewer than {runs}")));
+    }
+    let as_of = moment(&report.as_of, &report.zone, &report.as_of);
+    section.item(label("Ages").words(format!("counted to {as_of} ({})", report.zone)));
     section
 }
 
@@ -76,11 +82,11 @@ fn archived(section: &mut Section, report: &Report) {
     let mut grid = Grid::default()
         .column("connection", Text, Table)
         .column("archived runs", Number, Table)
-        .column("complete as of", Text, Table);
+        .column("complete as of", Whole, Table);
     for (rank, (title, _)) in (1..).zip(&counts) {
         grid = grid.column(title, Number, IfRoom(rank));
     }
-    grid = grid.column("newest run", Text, IfRoom(7)).column("oldest run", Text, IfRoom(8));
+    grid = grid.column("newest run", Whole, IfRoom(7)).column("oldest run", Whole, IfRoom(8));
     let at = |time: crate::time::UtcText| moment(&time, &report.zone, &report.as_of);
     for connection in connections.iter().take(CONNECTIONS) {
         let mut cells = vec![

@@ -1,8 +1,8 @@
 //! Errors of the period by who can act.
 
 use super::{beyond, more};
-use crate::render::document::Align::{Number, Text};
-use crate::render::document::Place::{IfRoom, Page, Table};
+use crate::render::document::Align::{Number, Text, Whole};
+use crate::render::document::Place::{IfRoom, Table};
 use crate::render::document::{Grid, Phrase, Row, Section};
 use crate::render::render_count;
 use crate::render::wording;
@@ -51,21 +51,17 @@ fn grid(group: &[ErrorCode], report: &Report) -> Grid {
         .column("connections", Number, IfRoom(1))
         .column("tasks", Number, IfRoom(2))
         .column("", Text, Table)
-        .column("last seen", Text, IfRoom(3))
-        .column("where", Text, Page)
-        .column("description", Text, Page)
-        .column("article", Text, Page);
+        .column("last seen", Whole, IfRoom(3));
     for error in group.iter().take(ERRORS) {
         let place = place(error);
         let description = error.description.as_deref().filter(|text| !text.trim().is_empty());
         let description = description.map(|text| Phrase::default().data(text)).unwrap_or_default();
+        let colon = if place.is_blank() || description.is_blank() { "" } else { ": " };
         let article = error.kb_article_link.as_deref();
         let article = article.map(|link| Phrase::default().link(link)).unwrap_or_default();
-        let colon = if place.0.is_empty() || description.0.is_empty() { "" } else { ": " };
-        let below = place.clone().words(colon).and(description.clone());
-        let below = [below, article.clone()].into_iter().filter(|phrase| !phrase.is_blank());
+        let below = [place.words(colon).and(description), article];
         grid.rows.push(Row {
-            below: below.collect(),
+            below: below.into_iter().filter(|phrase| !phrase.is_blank()).collect(),
             cells: vec![
                 name(&error.names()).into(),
                 render_count(error.runs).into(),
@@ -74,9 +70,6 @@ fn grid(group: &[ErrorCode], report: &Report) -> Grid {
                 render_count(error.tasks).into(),
                 wording::novelty(error.novelty).into(),
                 wording::moment(&error.last_seen, &report.zone, &report.as_of).into(),
-                place.into(),
-                description.into(),
-                article.into(),
             ],
             is_total: false,
         });

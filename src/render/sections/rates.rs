@@ -1,7 +1,7 @@
 //! Failure rates by connection, connections that fail now, and the weekly trend.
 
 use super::{CONNECTIONS, beyond, more};
-use crate::render::document::Align::{Bar, Number, Share, Text};
+use crate::render::document::Align::{Bar, Number, Share, Text, Whole};
 use crate::render::document::Place::{IfRoom, Table};
 use crate::render::document::{Cell, Grid, Phrase, Row, Section};
 use crate::render::render_count;
@@ -12,10 +12,10 @@ use crate::report::figures::{ComparedRate, Direction, Rate, Report};
 type Uncounted = (&'static str, fn(&Rate) -> u64);
 
 const UNCOUNTED: [Uncounted; 4] = [
+    ("unfinished", |rate| rate.unfinished),
     ("canceled", |rate| rate.canceled),
     ("skipped", |rate| rate.skipped),
     ("undetermined", |rate| rate.undetermined),
-    ("unfinished", |rate| rate.unfinished),
 ];
 
 pub(super) fn rates(report: &Report) -> Section {
@@ -28,9 +28,9 @@ pub(super) fn rates(report: &Report) -> Section {
         .column("failed", Share, Table)
         .column("rate", Number, Table)
         .column("95% interval", Number, IfRoom(1))
+        .column("before", Number, IfRoom(2))
         .column("change", Number, IfRoom(0))
-        .column("", Text, IfRoom(0))
-        .column("before", Number, IfRoom(2));
+        .column("", Text, IfRoom(0));
     if has_partly {
         grid = grid.column("partly succeeded", Number, IfRoom(8));
     }
@@ -49,9 +49,9 @@ pub(super) fn rates(report: &Report) -> Section {
             failed.into(),
             now.failure_rate.map(percent).into(),
             now.interval.map(wording::interval).into(),
+            rate.before.failure_rate.map(percent).into(),
             wording::change(rate).into(),
             wording::direction(rate.direction).into(),
-            rate.before.failure_rate.map(percent).into(),
         ];
         if has_partly {
             cells.push(render_count(now.partly_succeeded).into());
@@ -76,10 +76,10 @@ pub(super) fn rates(report: &Report) -> Section {
     let mut notes = Vec::new();
     if !uncounted.is_empty() {
         let each = uncounted.iter().map(|(title, of)| format!("{} {title}", render_count(of(&total.now))));
-        notes.push(format!("Shown, not counted: {}.", each.collect::<Vec<_>>().join(", ")));
+        notes.push(format!("Not counted in a rate: {}.", each.collect::<Vec<_>>().join(", ")));
     }
     if has_unsupported {
-        notes.push("A change in parentheses is none that a test supports.".to_owned());
+        notes.push("A change in parentheses is not supported by a test.".to_owned());
     }
     if !notes.is_empty() {
         section.say(notes.join(" "));
@@ -94,9 +94,9 @@ pub(super) fn failing(report: &Report) -> Option<Section> {
     if !failing.streaks.is_empty() {
         let mut grid = Grid::default()
             .column("connection", Text, Table)
-            .column("failed in a row", Number, Table)
-            .column("since", Text, Table)
-            .column("last success", Text, IfRoom(0))
+            .column("in a row", Number, Table)
+            .column("since", Whole, Table)
+            .column("last success", Whole, IfRoom(0))
             .column("ago", Number, IfRoom(1));
         for streak in failing.streaks.iter().take(CONNECTIONS) {
             let at = |time| moment(&time, &report.zone, &report.as_of);
@@ -130,15 +130,17 @@ pub(super) fn failing(report: &Report) -> Option<Section> {
 
 pub(super) fn trend(report: &Report) -> Section {
     let mut section = Section::new("Weekly trend");
+    let weeks = counted(report.weeks.len() as u64, "week");
     if report.weeks.iter().all(|week| week.rate.runs == 0) {
-        section.say(match report.weeks.len() as u64 {
-            0 => "There is no week to show.".to_owned(),
-            weeks => format!("No run started in these {}.", counted(weeks, "week")),
-        });
+        section.say(format!("No run started in the {weeks} that end with this period."));
+        return section;
+    }
+    if report.weeks.iter().all(|week| week.rate.rated == 0) {
+        section.say(format!("No run of the {weeks} that end with this period can be rated."));
         return section;
     }
     let mut grid = Grid::default()
-        .column("week from", Text, Table)
+        .column("week from", Whole, Table)
         .column("failed", Share, Table)
         .column("rate", Number, Table)
         .column("", Bar, IfRoom(0))

@@ -2,11 +2,11 @@
 //! those that say Success and hide a failure.
 
 use super::{ROWS, beyond, more};
-use crate::render::document::Align::{Number, Text};
+use crate::render::document::Align::{Number, Text, Whole};
 use crate::render::document::Place::{IfRoom, OrBelow, Table};
 use crate::render::document::{Cell, Grid, Phrase, Section};
 use crate::render::render_count;
-use crate::render::wording::{counted, duration, moment, relative};
+use crate::render::wording::{counted, duration, median_change, moment};
 use crate::report::figures::{ComparedPercentiles, Report};
 
 /// Connections of the table of durations, and masked failures.
@@ -25,7 +25,7 @@ pub(super) fn durations(report: &Report) -> Section {
         section.say("No run of this period has a start and an end to tell a duration from.");
         return section;
     }
-    let mut grid = columns("of", "count");
+    let mut grid = columns("level", "count");
     for (level, compared) in levels {
         grid.row(cells(level.into(), compared));
     }
@@ -60,12 +60,11 @@ fn columns(what: &'static str, count: &'static str) -> Grid {
 
 fn cells(what: Phrase, compared: &ComparedPercentiles) -> Vec<Cell> {
     let now = compared.now;
-    let change = now.zip(compared.before).and_then(|(now, before)| relative(now.p50_ms, before.p50_ms));
     vec![
         what.into(),
-        render_count(now.map_or(0, |now| now.count)).into(),
+        now.map(|now| render_count(now.count)).into(),
         now.map(|now| duration(now.p50_ms)).into(),
-        change.into(),
+        median_change(compared).into(),
         now.map(|now| duration(now.p90_ms)).into(),
         now.map(|now| duration(now.p95_ms)).into(),
         now.map(|now| duration(now.p99_ms)).into(),
@@ -82,7 +81,7 @@ pub(super) fn retries(report: &Report) -> Option<Section> {
     let mut section = Section::new("Retries");
     let before = match retries.attempts_before {
         0 => "none in the period before".to_owned(),
-        many => format!("{} in the period before", counted(many, "attempt")),
+        many => format!("{} in the period before", render_count(many)),
     };
     if retries.retried_tasks == 0 {
         section.say(format!("No task was tried again; {before}."));
@@ -121,9 +120,9 @@ pub(super) fn slowest(report: &Report) -> Option<Section> {
     let mut grid = Grid::default()
         .column("connection", Text, Table)
         .column("took", Number, Table)
-        .column("started", Text, IfRoom(0))
+        .column("started", Whole, IfRoom(0))
         .column("outcome", Text, IfRoom(1))
-        .column("run", Text, OrBelow(2));
+        .column("run", Whole, OrBelow(2));
     for run in report.slowest.iter().take(ROWS) {
         grid.row(vec![
             Phrase::default().data(&run.connection).into(),
@@ -158,15 +157,23 @@ pub(super) fn unfinished(report: &Report) -> Section {
             render_count(many)
         ),
     };
-    section.say(format!("{runs} {are} not finished, {stuck}{unlisted}."));
+    let sentence = format!("{runs} {are} not finished, {stuck}{unlisted}");
+    let worth_a_look: Vec<_> =
+        unfinished.oldest.iter().filter(|run| run.is_stuck || run.is_unlisted).collect();
+    if worth_a_look.is_empty() {
+        let query = Phrase::from(sentence + " (").code("archive query unfinished-runs");
+        section.say(query.words(")."));
+        return section;
+    }
+    section.say(sentence + ".");
     let mut grid = Grid::default()
         .column("connection", Text, Table)
         .column("age", Number, Table)
         .column("", Text, Table)
-        .column("started", Text, IfRoom(0))
+        .column("started", Whole, IfRoom(0))
         .column("state", Text, IfRoom(1))
-        .column("run", Text, OrBelow(2));
-    for run in unfinished.oldest.iter().take(ROWS) {
+        .column("run", Whole, OrBelow(2));
+    for run in worth_a_look.into_iter().take(ROWS) {
         let notes = [(run.is_stuck, "stuck"), (run.is_unlisted, "unlisted")];
         let notes: Vec<&str> = notes.into_iter().filter(|(is_so, _)| *is_so).map(|(_, note)| note).collect();
         grid.row(vec![
@@ -206,11 +213,11 @@ pub(super) fn masked(report: &Report) -> Option<Section> {
     ));
     let mut grid = Grid::default()
         .column("connection", Text, Table)
-        .column("started", Text, IfRoom(0))
+        .column("started", Whole, IfRoom(0))
         .column("failed jobs", Number, IfRoom(2))
         .column("tasks", Number, IfRoom(2))
         .column("errors", Text, Table)
-        .column("run", Text, OrBelow(3));
+        .column("run", Whole, OrBelow(3));
     for run in masked.newest.iter().take(LONGER) {
         grid.row(vec![
             Phrase::default().data(&run.connection).into(),
