@@ -54,10 +54,9 @@ pub(super) fn coverage(report: &Report) -> Section {
         section.item(label("Without a start").words(format!("{runs} {is} in no period")));
     }
     last_sync(&mut section, report);
-    section.heading("What the words mean");
-    let is_rated = report.total.now.runs > 0 || report.weeks.iter().any(|week| week.rate.rated > 0);
-    for (word, meaning) in WORDS.iter().filter(|_| is_rated) {
-        section.item(label(word).words(*meaning));
+    if report.total.now.runs > 0 || report.weeks.iter().any(|week| week.rate.rated > 0) {
+        section.heading("What the words mean");
+        WORDS.iter().for_each(|(word, meaning)| section.item(label(word).words(*meaning)));
     }
     if !report.verdict.alarms.is_empty() && report.min_runs > 1 {
         let runs = counted(report.min_runs, "run");
