@@ -5,6 +5,7 @@
 
 mod csv;
 mod document;
+pub mod html;
 mod json_rows;
 pub mod markdown;
 mod markdown_rows;

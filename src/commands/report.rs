@@ -1,10 +1,10 @@
 //! `archive report`: the summary of a period, to standard output or into a file.
 
-use std::path::Path;
+use std::io;
 
 use crate::error::{CommandError, ExitCode};
 use crate::query::Database;
-use crate::render::{self, Screen};
+use crate::render::{self, Output, Screen};
 use crate::report::figures::Report;
 use crate::report::{self, Asked};
 use crate::settings::{self, ReportFormat};
@@ -29,14 +29,10 @@ pub fn report(settings: settings::Report) -> Result<ExitCode, CommandError> {
             render::text::render(&report, screen)
         }
         ReportFormat::Markdown => render::markdown::render(&report),
-        // This format comes with its renderer.
-        ReportFormat::Html => to_json(&report)?,
+        ReportFormat::Html => render::html::render(&report),
         ReportFormat::Json => to_json(&report)?,
     };
-    match settings.output.as_deref() {
-        Some(path) => write(path, &text)?,
-        None => render::print(&text)?,
-    }
+    write(&settings, &text)?;
     for alarm in &report.verdict.alarms {
         tracing::error!(
             "the failure rate of {} is {:.1}%, above {:.1}%",
@@ -53,16 +49,12 @@ fn to_json(report: &Report) -> Result<String, CommandError> {
     Ok(text + "\n")
 }
 
-/// The whole file at once: whoever reads it meanwhile sees the old one.
-fn write(path: &Path, text: &str) -> Result<(), CommandError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(name);
-    let written = std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path));
-    written.map_err(|error| {
-        // What is left of it is of no use; the error to tell is the first one.
-        std::fs::remove_file(&part).ok();
-        let error = anyhow::Error::new(error).context(format!("writing the report to {}", path.display()));
-        CommandError::new(ExitCode::Failed, error)
-    })
+/// To standard output, or the whole file at once: whoever reads it meanwhile sees the old one.
+fn write(settings: &settings::Report, text: &str) -> Result<(), CommandError> {
+    let (output, mut writer) = Output::open(settings.output.as_deref(), &settings.db)?;
+    match writer.write_all(text.as_bytes()).and_then(|()| writer.flush()) {
+        Ok(()) => output.keep(),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe && output.may_be_left() => Ok(()),
+        Err(error) => Err(output.failed(error)),
+    }
 }

@@ -1,0 +1,331 @@
+//! The report as one page: for a browser, a phone, a mail attachment or paper, light and dark.
+//!
+//! In: the finished figures. Out: one self-contained file without script and without any request; what it
+//! says is what text and Markdown say, with charts beside it. What comes from data is cleaned, cut and
+//! escaped; the only links lead to help articles, by https.
+
+mod charts;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::document::{Align, Block, Cell, Grid, Phrase, Row, Section, Span};
+use super::sections::sections;
+use super::wording::{counted, duration, interval, percent, period, share};
+use super::{clean, render_count};
+use crate::report::figures::{Rate, Report};
+use crate::time::ago;
+
+const STYLE: &str = include_str!("html/page.css");
+/// Nothing is loaded and nothing runs, whatever is in the data.
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+/// Buckets of the grid that are labelled each.
+const LABELLED: usize = 14;
+
+/// What the words mean.
+const WORDS: [(&str, &str); 8] = [
+    (
+        "Failure rate",
+        "Failed / (succeeded + partly succeeded + failed), of completed runs that started in the period, which ends before its last instant. Timed-out runs failed. Canceled, skipped and unfinished runs are shown, not counted.",
+    ),
+    ("95% interval", "Wilson's: where the rate may lie, given how few or many runs it stands on."),
+    (
+        "Worse, better",
+        "Said only where Fisher's exact test supports it at 5%; among connections, 5% of those named may be wrong (Benjamini and Hochberg).",
+    ),
+    ("Masked failure", "A run that says Success although a job or task in it failed or carries an error."),
+    ("Duration", "End minus start, where both are real and in this order."),
+    ("Queue time", "From a run's start to the start of its first job."),
+    (
+        "Median, p95",
+        "Values that occurred, by nearest rank. A median moved where it changed by a quarter and a second, and the 95% intervals of both do not meet.",
+    ),
+    ("Stuck", "Not completed a day after its start."),
+];
+
+/// The report as a page.
+pub fn render(report: &Report) -> String {
+    let is_empty = report.coverage.connections.is_empty();
+    let sections = sections(report);
+    let mut ids = 0;
+    let mut id = || {
+        ids += 1;
+        ids
+    };
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="referrer" content="no-referrer";
+                link rel="icon" href="data:,";
+                title { (title(report)) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                a class="skip" href="#report" { "Skip to the report" }
+                div class="page" {
+                    header {
+                        h1 { "Exports, " (period(&report.period, &report.zone)) }
+                        p class="verdict" { (report.verdict.text) }
+                        @for block in sections.first().into_iter().flat_map(|section| section.blocks.iter().skip(1)) {
+                            div class="meta" { (show_block(block, &mut id)) }
+                        }
+                        @if !is_empty { (tiles(report)) }
+                    }
+                    main id="report" {
+                        @for section in sections.iter().skip(1) { (show_section(section, report, &mut id)) }
+                        h2 { "What the words mean" }
+                        dl class="words" { @for (word, meaning) in WORDS { dt { (word) } dd { (meaning) } } }
+                    }
+                    footer { p { "Made by archive " (env!("CARGO_PKG_VERSION")) ". Ages are counted to " (report.zone.show_minute(&report.as_of)) " (" (report.zone) ")." } }
+                }
+            }
+        }
+    };
+    page.into_string() + "\n"
+}
+
+fn title(report: &Report) -> String {
+    let rate = match report.total.now.failure_rate {
+        Some(rate) => format!("{} failed", percent(rate)),
+        None => "no rate".to_owned(),
+    };
+    format!("Exports {}: {rate}", period(&report.period, &report.zone))
+}
+
+/// The key figures at a glance.
+fn tiles(report: &Report) -> Markup {
+    let (now, unfinished, masked) = (&report.total.now, &report.unfinished, &report.masked);
+    let tile = |name: &str, figure: String, note: String| {
+        html! { div { dt { (name) } dd { (figure) small { (note) } } } }
+    };
+    let interval = now.interval.map_or_else(
+        || "nothing rated".to_owned(),
+        |found| format!("{}, {}", share(now.failed, now.rated), interval(found)),
+    );
+    let median = report.durations.runs.now;
+    html! {
+        dl class="tiles" {
+            (tile("Runs started", render_count(now.runs), format!("{} before", render_count(report.total.before.runs))))
+            (tile("Failure rate", now.failure_rate.map_or_else(|| "–".to_owned(), percent), interval))
+            (tile("Masked failures", render_count(masked.runs), format!("of {} that say Success", render_count(masked.succeeded))))
+            (tile("Unfinished", render_count(unfinished.runs), format!("{} stuck for over a day", render_count(unfinished.stuck))))
+            @if let Some(median) = median {
+                (tile("Median run", duration(median.p50_ms), format!("p95 {}", duration(median.p95_ms))))
+            }
+            @match report.verdict.complete_as_of {
+                Some(complete) => (tile("Archived whole", if complete > report.as_of { "now".to_owned() } else { ago(&complete, &report.as_of) }, report.zone.show_minute(&complete))),
+                None => (tile("Archived whole", "not proved".to_owned(), format!("for all of {}", counted(report.coverage.connections.len() as u64, "connection")))),
+            }
+        }
+    }
+}
+
+fn show_section(section: &Section, report: &Report, id: &mut impl FnMut() -> usize) -> Markup {
+    let title = section.title.unwrap_or_default();
+    let has_rates = report.total.now.rated > 0;
+    let charts = match title {
+        "Failure rates by connection" => html! {
+            div class="charts" {
+                @if has_rates { (charts::connection_rates(report)) }
+                (charts::daily_runs(report))
+            }
+            (heat(report, id))
+        },
+        "Errors by who can act"
+            if !(report.errors.users.is_empty()
+                && report.errors.system.is_empty()
+                && report.errors.unknown.is_empty()) =>
+        {
+            html! { div class="charts" { (charts::errors(report)) } }
+        }
+        "Weekly trend" => html! {
+            div class="charts" {
+                @if report.weeks.iter().any(|week| week.rate.rated > 0) { (charts::weekly_rates(report)) }
+                @if report.weeks.iter().any(|week| week.durations.is_some()) { (charts::weekly_durations(report)) }
+            }
+        },
+        _ => html! {},
+    };
+    html! {
+        section {
+            h2 { (title) }
+            (charts)
+            @for run in runs_of_items(&section.blocks) {
+                @if let [Block::Item(_), ..] = run {
+                    ul { @for block in run { @if let Block::Item(phrase) = block { li { (show(phrase)) } } } }
+                } @else {
+                    @for block in run { (show_block(block, id)) }
+                }
+            }
+        }
+    }
+}
+
+/// The blocks, items that follow each other as one list.
+fn runs_of_items(blocks: &[Block]) -> impl Iterator<Item = &[Block]> {
+    blocks.chunk_by(|a, b| matches!((a, b), (Block::Item(_), Block::Item(_))))
+}
+
+fn show_block(block: &Block, id: &mut impl FnMut() -> usize) -> Markup {
+    match block {
+        Block::Heading(heading) => html! { h3 { (heading) } },
+        Block::Paragraph(phrase) => html! { p { (show(phrase)) } },
+        Block::Item(phrase) => html! { ul { li { (show(phrase)) } } },
+        Block::Grid(grid) => scrolled(id(), "Table", show_grid(grid)),
+    }
+}
+
+/// A table that may be wider than the page scrolls by itself, by keyboard too.
+fn scrolled(id: usize, label: &str, table: Markup) -> Markup {
+    html! { div class="scroll" role="region" tabindex="0" aria-label={ (label) " " (id) } { (table) } }
+}
+
+fn show_grid(grid: &Grid) -> Markup {
+    html! {
+        table {
+            thead { tr { @for column in &grid.columns { th scope="col" class=(class(column.align)) { (column.title) } } } }
+            tbody { @for row in &grid.rows { (show_row(row, grid)) } }
+        }
+    }
+}
+
+fn show_row(row: &Row, grid: &Grid) -> Markup {
+    html! {
+        tr class=[row.is_total.then_some("total")] {
+            @for (place, (cell, column)) in row.cells.iter().zip(&grid.columns).enumerate() {
+                @let is_noticed = matches!(cell, Cell::Phrase(phrase) if phrase.0 == [Span::Words("worse".to_owned())] || phrase.0 == [Span::Words("new".to_owned())]);
+                @if place == 0 {
+                    th scope="row" class="name" { (show_cell(cell)) }
+                } @else {
+                    td class={ (class(column.align)) @if is_noticed { " worse" } } { (show_cell(cell)) }
+                }
+            }
+        }
+    }
+}
+
+fn class(align: Align) -> &'static str {
+    match align {
+        Align::Number | Align::Share => "number",
+        Align::Bar => "bar-cell",
+        Align::Text => "name",
+        Align::Whole => "whole",
+    }
+}
+
+fn show_cell(cell: &Cell) -> Markup {
+    match cell {
+        Cell::Phrase(phrase) => show(phrase),
+        Cell::Absent => html! { "–" },
+        Cell::Bar(share) => {
+            html! { span class="bar" style={ "width:" (format!("{:.0}", share.clamp(0.0, 1.0) * 100.0)) "%" } {} }
+        }
+    }
+}
+
+fn show(phrase: &Phrase) -> Markup {
+    html! {
+        @for span in &phrase.0 {
+            @match span {
+                Span::Words(words) => (words),
+                Span::Strong(words) => strong { (words) },
+                Span::Data(text) => bdi { (text) },
+                Span::Code(text) => code { (text) },
+                Span::Link(link) => a href=(link) rel="noopener noreferrer" { (link) },
+            }
+        }
+    }
+}
+
+/// Connections by days: how many failed of how many, darker where more did.
+fn heat(report: &Report, id: &mut impl FnMut() -> usize) -> Markup {
+    let buckets = &report.buckets;
+    let every = buckets.all.len().div_ceil(LABELLED).max(1);
+    let label = |place: usize| {
+        buckets
+            .all
+            .get(place)
+            .map(|bucket| report.zone.local(&bucket.period.since).format("%a %-d").to_string())
+    };
+    let table = html! {
+        table class="grid" {
+            caption { "Failed of rated runs by connection and " (buckets.unit) "; striped: runs, but none rated" }
+            thead {
+                tr {
+                    th scope="col" {}
+                    @for place in 0..buckets.all.len() { th scope="col" { @if place.is_multiple_of(every) { (label(place).unwrap_or_default()) } } }
+                }
+            }
+            tbody {
+                @for row in &buckets.by_connection {
+                    tr {
+                        th scope="row" { bdi { (shown(&row.connection, 60)) } }
+                        @for (place, cell) in row.cells.iter().enumerate() {
+                            td class=(heat_class(cell)) title=[label(place).map(|day| format!("{day}: {}", describe(cell)))] { (heat_text(cell)) }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    html! { h3 { "Connections by " (buckets.unit) } (scrolled(id(), "Failures by connection and day, table", table)) }
+}
+
+fn heat_class(rate: &Rate) -> &'static str {
+    match (rate.failure_rate, rate.runs) {
+        (None, 0) => "none",
+        (None, _) => "unrated",
+        (Some(0.0), _) => "h0",
+        (Some(rate), _) if rate <= 0.1 => "h1",
+        (Some(rate), _) if rate <= 0.25 => "h2",
+        (Some(rate), _) if rate <= 0.5 => "h3",
+        (Some(rate), _) if rate <= 0.75 => "h4",
+        _ => "h5",
+    }
+}
+
+fn heat_text(rate: &Rate) -> String {
+    match (rate.rated, rate.runs) {
+        (0, 0) => "·".to_owned(),
+        (0, runs) => render_count(runs),
+        (rated, _) => format!("{}/{}", render_count(rate.failed), render_count(rated)),
+    }
+}
+
+fn describe(rate: &Rate) -> String {
+    match (rate.failure_rate, rate.runs) {
+        (None, 0) => "no run".to_owned(),
+        (None, runs) => format!("{}, none rated", counted(runs, "run")),
+        (Some(found), _) => format!("{} failed, {}", share(rate.failed, rate.rated), percent(found)),
+    }
+}
+
+/// A chart's numbers, for those who would rather read them.
+fn data_table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Markup {
+    html! {
+        details {
+            summary { "Data" }
+            div class="scroll" {
+                table {
+                    thead { tr { @for (place, column) in columns.iter().enumerate() { th scope="col" class=[(place > 0).then_some("number")] { (column) } } } }
+                    tbody { @for row in rows { tr { @for (place, cell) in row.iter().enumerate() { @if place == 0 { th scope="row" { (cell) } } @else { td class="number" { (cell) } } } } } }
+                }
+            }
+        }
+    }
+}
+
+/// Text from data, cleaned, and cut after so many characters.
+fn shown(text: &str, most: usize) -> String {
+    let text = clean(text);
+    let text = text.trim();
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None if text.is_empty() => "(blank)".to_owned(),
+        None => text.to_owned(),
+    }
+}
