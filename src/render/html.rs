@@ -195,7 +195,7 @@ fn show_grid(grid: &Grid) -> Markup {
 
 fn show_row(row: &Row, grid: &Grid) -> Markup {
     html! {
-        tr class=[row.is_total.then_some("total")] {
+        tr class=[row.is_total.then_some("total").or((!row.below.is_empty()).then_some("noted"))] {
             @for (place, (cell, column)) in row.cells.iter().zip(&grid.columns).enumerate() {
                 @let is_noticed = matches!(cell, Cell::Phrase(phrase) if phrase.0 == [Span::Words("worse".to_owned())] || phrase.0 == [Span::Words("new".to_owned())]);
                 @if place == 0 {
@@ -205,6 +205,11 @@ fn show_row(row: &Row, grid: &Grid) -> Markup {
                 }
             }
         }
+        @if !row.below.is_empty() {
+            tr class="note" {
+                td colspan=(grid.columns.len()) { @for (place, phrase) in row.below.iter().enumerate() { @if place > 0 { br; } (show(phrase)) } }
+            }
+        }
     }
 }
 
@@ -212,7 +217,7 @@ fn class(align: Align) -> &'static str {
     match align {
         Align::Number | Align::Share => "number",
         Align::Bar => "bar-cell",
-        Align::Text => "name",
+        Align::Text => "text",
         Align::Whole => "whole",
     }
 }

@@ -159,7 +159,7 @@ pub(super) fn daily_runs(report: &Report) -> Markup {
 pub(super) fn connection_rates(report: &Report) -> Markup {
     let rated = |connection: &&ConnectionRate| connection.rate.now.rated > 0;
     let connections: Vec<&ConnectionRate> = report.connections.iter().filter(rated).take(ROWS).collect();
-    let height = 30.0 + 34.0 * connections.len() as f64;
+    let height = 30.0 + 40.0 * connections.len() as f64;
     let x = |rate: f64| 8.0 + (RIGHT - 8.0) * rate;
     let svg = html! {
         @for tick in [0.0, 0.25, 0.5, 0.75, 1.0] {
@@ -167,14 +167,14 @@ pub(super) fn connection_rates(report: &Report) -> Markup {
             text class="quiet" x=(n(x(tick))) y=(n(height - 6.0)) text-anchor=(if tick == 0.0 { "start" } else if tick == 1.0 { "end" } else { "middle" }) { (percent_tick(tick)) }
         }
         @for (place, connection) in connections.iter().enumerate() {
-            @let y = 16.0 + 34.0 * place as f64;
+            @let y = 16.0 + 40.0 * place as f64;
             @let now = &connection.rate.now;
             @if let (Some(rate), Some(Interval { low, high })) = (now.failure_rate, now.interval) {
                 g {
                     title { (shown(&connection.connection, NAME)) ": " (percent(rate)) " " (interval(Interval { low, high })) }
                     text x="8" y=(n(y)) { (shown(&connection.connection, NAME)) tspan class="quiet" { "  " (share(now.failed, now.rated)) } }
-                    line class="whisker" x1=(n(x(low))) x2=(n(x(high))) y1=(n(y + 10.0)) y2=(n(y + 10.0)) stroke-linecap="round" {}
-                    circle class="dot" cx=(n(x(rate))) cy=(n(y + 10.0)) r="4.5" {}
+                    line class="whisker" x1=(n(x(low))) x2=(n(x(high))) y1=(n(y + 11.0)) y2=(n(y + 11.0)) stroke-linecap="round" {}
+                    circle class="dot" cx=(n(x(rate))) cy=(n(y + 11.0)) r="4.5" {}
                 }
             }
         }
@@ -224,16 +224,16 @@ pub(super) fn errors(report: &Report) -> Markup {
         let names = error.names();
         names.first().map_or_else(|| "without key or code".to_owned(), |name| shown(name, NAME))
     };
-    let height = 34.0 * errors.len() as f64 + 4.0;
+    let height = 40.0 * errors.len() as f64 + 4.0;
     let svg = html! {
         @for (place, (class, who, error)) in errors.iter().enumerate() {
-            @let y = 12.0 + 34.0 * place as f64;
+            @let y = 12.0 + 40.0 * place as f64;
             @let width = (RIGHT - 8.0) * error.runs as f64 / most as f64;
             g {
                 title { (name(error)) ": " (counted(error.runs, "run")) ", " (who) }
                 text x="8" y=(n(y)) { (name(error)) tspan class="quiet" { "  " (counted(error.runs, "run")) ", " (who) @if !novelty(error.novelty).is_empty() { ", " (novelty(error.novelty)) } } }
-                rect class=(class) x="8" y=(n(y + 5.0)) width=(n(width.max(1.0))) height="9" {}
-                @if *class == "failed" { (stripes(8.0, y + 5.0, width, 9.0)) }
+                rect class=(class) x="8" y=(n(y + 6.0)) width=(n(width.max(1.0))) height="9" {}
+                @if *class == "failed" { (stripes(8.0, y + 6.0, width, 9.0)) }
             }
         }
     };
