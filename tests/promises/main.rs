@@ -10,6 +10,7 @@ mod import;
 mod interruption;
 mod layers;
 mod listing;
+mod page;
 mod query;
 mod sandbox;
 mod shifting;
