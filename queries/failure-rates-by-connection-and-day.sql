@@ -5,7 +5,8 @@
 -- Parameters:
 --   :since       start of the period, an instant; default: the first run, at most ten years before
 --                  the last
---   :until       its end, not included; default: after the last run
+--   :until       its end, not included; default: the end of the last run's day, at most ten
+--                  years after :since
 --   :connection  a connection's id, or a JSON array of ids; default: all
 --   :bounds      JSON array of the instants at which each day begins, and the last one ends;
 --                  default: the days of UTC from :since to :until
@@ -53,17 +54,26 @@ span AS (
     SELECT
         coalesce(:since, max(min(first), strftime('%Y-%m-%dT00:00:00.0000000Z',
             substr(coalesce(:until, max(last)), 1, 10), '-10 years'))) AS since,
-        -- Later than the last run, by its last digit.
-        coalesce(:until, max(last) || '0') AS until
+        -- The end of its day; the calendar has none for the last one of the year 9999.
+        coalesce(
+            :until,
+            min(
+                coalesce(
+                    date(substr(max(last), 1, 10), '+1 day') || 'T00:00:00.0000000Z',
+                    max(last) || '0'
+                ),
+                coalesce(date(substr(:since, 1, 10), '+10 years') || 'T00:00:00.0000000Z', '~')
+            )
+        ) AS until
     FROM edges
 ),
 -- UTC days, cut by the period, unless the caller says where they begin.
 steps (since, until) AS (
-    SELECT since, min(date(substr(since, 1, 10), '+1 day') || 'T00:00:00.0000000Z', until)
+    SELECT since, coalesce(min(date(substr(since, 1, 10), '+1 day') || 'T00:00:00.0000000Z', until), until)
     FROM span
     WHERE :bounds IS NULL AND since < until
     UNION ALL
-    SELECT steps.until, min(date(substr(steps.until, 1, 10), '+1 day') || 'T00:00:00.0000000Z', span.until)
+    SELECT steps.until, coalesce(min(date(substr(steps.until, 1, 10), '+1 day') || 'T00:00:00.0000000Z', span.until), span.until)
     FROM steps
         CROSS JOIN span
     WHERE steps.until < span.until
