@@ -334,3 +334,65 @@ fn shown(text: &str, most: usize) -> String {
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::render::sample;
+
+    /// The page without its style, which no report changes.
+    fn body(report: &Report) -> String {
+        render(report).replace(STYLE, "")
+    }
+
+    #[test]
+    fn a_whole_page() {
+        // One element per line, so that a change can be read.
+        insta::assert_snapshot!(body(&sample::rich()).replace("><", ">\n<"));
+    }
+
+    #[test]
+    fn poor_reports_show_no_number_that_was_invented() {
+        for report in [sample::empty(), sample::without_runs(), sample::only_unfinished()] {
+            let page = body(&report);
+            assert!(!page.contains(">0.0%") && !page.contains("NaN") && !page.contains("inf"), "{page}");
+        }
+        assert!(body(&sample::empty()).contains("Nothing is archived yet."));
+    }
+
+    #[test]
+    fn a_hundred_connections_fit() {
+        let page = body(&sample::long());
+        assert!(page.len() < 600_000, "{}", page.len());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+        #[test]
+        fn nothing_from_data_is_markup(seed: u64) {
+            let page = body(&sample::any(seed));
+            let elements: HashSet<&str> = page
+                .split('<')
+                .skip(1)
+                .map(|rest| rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '/' || c == '!')).next().unwrap_or_default())
+                .map(|name| name.trim_start_matches('/'))
+                .collect();
+            let known = "!DOCTYPE a bdi body br circle code dd desc details div dl dt figcaption figure footer g h1 h2 h3 \
+                head header html li line link main meta p path rect region section small span strong style summary svg \
+                table caption tbody td text th thead title tr tspan ul";
+            let known: HashSet<&str> = known.split_whitespace().collect();
+            prop_assert!(elements.is_subset(&known), "{:?}", elements.difference(&known));
+            let ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+            prop_assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
+            for link in page.split("href=\"").skip(1) {
+                let is_known = ["https://", "#report\"", "data:,\""].iter().any(|start| link.starts_with(start));
+                prop_assert!(is_known, "{}", &link[..link.len().min(60)]);
+            }
+            prop_assert!(!page.contains("NaN") && !page.contains("inf\""));
+        }
+    }
+}
