@@ -12,6 +12,7 @@ mod layers;
 mod listing;
 mod page;
 mod query;
+mod report;
 mod sandbox;
 mod shifting;
 mod status_and_demo;
