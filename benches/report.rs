@@ -22,8 +22,7 @@ const AS_OF: &str = "2026-11-23T06:00:00Z";
 const TIMES: usize = 5;
 
 /// What the reports' indexes are called; what else they stand on is the table `error_runs`.
-const INDEXES: [&str; 5] =
-    ["runs_by_outcome", "jobs_failed", "tasks_failed", "tasks_retried", "runs_unlisted"];
+const INDEXES: [&str; 3] = ["runs_by_outcome", "tasks_retried", "runs_unlisted"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let runs = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(200_000);
