@@ -37,10 +37,11 @@ offsets AS (
         lead(json_extract(value, '$[0]'), 1, '~') OVER (ORDER BY "key") AS until
     FROM json_each(coalesce(:offsets, '[["", 0]]'))
 ),
+-- Local seconds since a Monday before the year 1: SQLite's calendar ends with the year 9999, and a date
+-- for each run would take longer.
 started AS (
     SELECT
-        strftime('%w', substr(started_at, 1, 19), minutes || ' minutes') AS day,
-        strftime('%H', substr(started_at, 1, 19), minutes || ' minutes') AS hour,
+        unixepoch(substr(started_at, 1, 19)) + 719169 * 86400 + minutes * 60 AS seconds,
         outcome
     FROM offsets
         CROSS JOIN chosen
@@ -50,8 +51,8 @@ started AS (
         AND started_at < min(coalesce(:until, '~'), offsets.until)
 )
 SELECT
-    (day + 6) % 7 + 1 AS weekday,
-    CAST(hour AS INTEGER) AS hour,
+    seconds / 86400 % 7 + 1 AS weekday,
+    seconds / 3600 % 24 AS hour,
     count(*) AS runs,
     count(*) FILTER (WHERE outcome = 'failed') AS failed,
     count(*) FILTER (WHERE outcome IN ('succeeded', 'partly succeeded', 'failed')) AS rated,
@@ -59,5 +60,5 @@ SELECT
         count(*) FILTER (WHERE outcome IN ('succeeded', 'partly succeeded', 'failed')), 0
     ) AS failure_rate
 FROM started
-GROUP BY weekday, started.hour
-ORDER BY weekday, started.hour;
+GROUP BY weekday, hour
+ORDER BY weekday, hour;
