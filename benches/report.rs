@@ -87,7 +87,7 @@ fn fill(path: &Path, runs: u64, connections: usize, is_indexed: bool) -> Result<
 fn cost(path: &Path, spent: Duration, without: Duration) -> Result<(), Box<dyn Error>> {
     let database = Connection::open(path)?;
     let bytes = |name: &str| -> rusqlite::Result<f64> {
-        let sql = "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE name LIKE ?1 AND aggregate";
+        let sql = "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE name LIKE ?1";
         database.query_row(sql, [name], |row| row.get(0))
     };
     let all = bytes("%")?;
