@@ -5,6 +5,7 @@
 //! escaped; the only links lead to help articles, by https.
 
 mod charts;
+mod drawing;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -71,7 +72,7 @@ pub fn render(report: &Report) -> String {
                         h1 { "Exports, " (period(&report.period, &report.zone)) }
                         p class="verdict" { (report.verdict.text) }
                         @for block in sections.first().into_iter().flat_map(|section| section.blocks.iter().skip(1)) {
-                            div class="meta" { (show_block(block, &mut id)) }
+                            div class="meta" { (show_block(block, "Summary", &mut id)) }
                         }
                         @if !is_empty { (tiles(report)) }
                     }
@@ -104,7 +105,9 @@ fn tiles(report: &Report) -> Markup {
     };
     let interval = now.interval.map_or_else(
         || "nothing rated".to_owned(),
-        |found| format!("{}, {}", share(now.failed, now.rated), interval(found)),
+        |found| {
+            format!("{}, {}", share(now.failed, now.rated), interval(found).replace('–', "\u{2060}–\u{2060}"))
+        },
     );
     let median = report.durations.runs.now;
     html! {
@@ -154,15 +157,21 @@ fn show_section(section: &Section, report: &Report, id: &mut impl FnMut() -> usi
         section {
             h2 { (title) }
             (charts)
-            @for run in runs_of_items(&section.blocks) {
+            @for run in runs_of_items(own_blocks(&section.blocks)) {
                 @if let [Block::Item(_), ..] = run {
                     ul { @for block in run { @if let Block::Item(phrase) = block { li { (show(phrase)) } } } }
                 } @else {
-                    @for block in run { (show_block(block, id)) }
+                    @for block in run { (show_block(block, title, id)) }
                 }
             }
         }
     }
+}
+
+/// The page tells what its words mean by itself, at its end.
+fn own_blocks(blocks: &[Block]) -> &[Block] {
+    let end = blocks.iter().position(|block| matches!(block, Block::Heading("What the words mean")));
+    &blocks[..end.unwrap_or(blocks.len())]
 }
 
 /// The blocks, items that follow each other as one list.
@@ -170,18 +179,18 @@ fn runs_of_items(blocks: &[Block]) -> impl Iterator<Item = &[Block]> {
     blocks.chunk_by(|a, b| matches!((a, b), (Block::Item(_), Block::Item(_))))
 }
 
-fn show_block(block: &Block, id: &mut impl FnMut() -> usize) -> Markup {
+fn show_block(block: &Block, title: &str, id: &mut impl FnMut() -> usize) -> Markup {
     match block {
         Block::Heading(heading) => html! { h3 { (heading) } },
         Block::Paragraph(phrase) => html! { p { (show(phrase)) } },
         Block::Item(phrase) => html! { ul { li { (show(phrase)) } } },
-        Block::Grid(grid) => scrolled(id(), "Table", show_grid(grid)),
+        Block::Grid(grid) => scrolled(id(), title, show_grid(grid)),
     }
 }
 
 /// A table that may be wider than the page scrolls by itself, by keyboard too.
 fn scrolled(id: usize, label: &str, table: Markup) -> Markup {
-    html! { div class="scroll" role="region" tabindex="0" aria-label={ (label) " " (id) } { (table) } }
+    html! { div class="scroll" role="region" tabindex="0" aria-label={ (label) ", table " (id) } { (table) } }
 }
 
 fn show_grid(grid: &Grid) -> Markup {
@@ -250,19 +259,18 @@ fn show(phrase: &Phrase) -> Markup {
 fn heat(report: &Report, id: &mut impl FnMut() -> usize) -> Markup {
     let buckets = &report.buckets;
     let every = buckets.all.len().div_ceil(LABELLED).max(1);
+    // A weekday tells apart the days of two weeks at most.
+    let form = if buckets.all.len() > LABELLED { "%-d %b" } else { "%a %-d" };
     let label = |place: usize| {
-        buckets
-            .all
-            .get(place)
-            .map(|bucket| report.zone.local(&bucket.period.since).format("%a %-d").to_string())
+        buckets.all.get(place).map(|bucket| report.zone.local(&bucket.period.since).format(form).to_string())
     };
     let table = html! {
-        table class="grid" {
+        table class=(if buckets.all.len() > LABELLED { "grid many" } else { "grid" }) {
             caption { "Failed of rated runs by connection and " (buckets.unit) "; striped: runs, but none rated" }
             thead {
                 tr {
                     th scope="col" {}
-                    @for place in 0..buckets.all.len() { th scope="col" { @if place.is_multiple_of(every) { (label(place).unwrap_or_default()) } } }
+                    @for place in 0..buckets.all.len() { th scope="col" { @if place.is_multiple_of(every) && place + every / 2 < buckets.all.len() { (label(place).unwrap_or_default()) } } }
                 }
             }
             tbody {
@@ -277,7 +285,7 @@ fn heat(report: &Report, id: &mut impl FnMut() -> usize) -> Markup {
             }
         }
     };
-    html! { h3 { "Connections by " (buckets.unit) } (scrolled(id(), "Failures by connection and day, table", table)) }
+    html! { h3 { "Connections by " (buckets.unit) } (scrolled(id(), "Failures by connection and day", table)) }
 }
 
 fn heat_class(rate: &Rate) -> &'static str {
@@ -310,11 +318,11 @@ fn describe(rate: &Rate) -> String {
 }
 
 /// A chart's numbers, for those who would rather read them.
-fn data_table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Markup {
+fn data_table(of: &str, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Markup {
     html! {
         details {
             summary { "Data" }
-            div class="scroll" {
+            div class="scroll" role="region" tabindex="0" aria-label={ (of) ": data" } {
                 table {
                     thead { tr { @for (place, column) in columns.iter().enumerate() { th scope="col" class=[(place > 0).then_some("number")] { (column) } } } }
                     tbody { @for row in rows { tr { @for (place, cell) in row.iter().enumerate() { @if place == 0 { th scope="row" { (cell) } } @else { td class="number" { (cell) } } } } } }

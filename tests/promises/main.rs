@@ -14,6 +14,7 @@ mod page;
 mod query;
 mod report;
 mod sandbox;
+mod screens;
 mod shifting;
 mod status_and_demo;
 mod sync;

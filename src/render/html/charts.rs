@@ -2,23 +2,21 @@
 //!
 //! In: finished figures. Out: one figure each, with a title and a description for those who do not see it,
 //! and its numbers in a table below. A value that cannot be told is a gap, never 0. What tells things
-//! apart is never color alone: failed runs are striped, the slow end of durations is dashed.
+//! apart is never color alone: failed runs are striped, the slow end of durations is dashed, who can act on an
+//! error is written beside it.
 
 use maud::{Markup, html};
 
+use super::drawing::{
+    BOTTOM, LEFT, RIGHT, TOP, axis, below, figure, fit, is_labelled, lines, n, percent_tick, stripes, ticks,
+};
 use super::{data_table, shown};
 use crate::render::render_count;
 use crate::render::wording::{counted, day, duration, interval, novelty, percent, share};
 use crate::report::figures::{ConnectionRate, ErrorCode, Interval, Rate, Report};
+use crate::time::UtcText;
 
-/// Units of a chart's width; the page scales it to its column.
-const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 210.0;
-/// Where the plot begins and ends.
-const LEFT: f64 = 44.0;
-const RIGHT: f64 = 432.0;
-const TOP: f64 = 14.0;
-const BOTTOM: f64 = 170.0;
 /// Connections and errors of a chart.
 const ROWS: usize = 12;
 /// Characters of a name in a chart.
@@ -28,7 +26,8 @@ const NAME: usize = 44;
 pub(super) fn weekly_rates(report: &Report) -> Markup {
     let weeks = &report.weeks;
     let highest = weeks.iter().filter_map(|week| week.rate.interval).map(|interval| interval.high);
-    let top = nice(highest.fold(0.05, f64::max).min(1.0), 1.0);
+    let marks = ticks(highest.fold(0.05, f64::max).min(1.0), 0.01);
+    let top = marks.last().copied().unwrap_or(1.0);
     let x = |place: usize| LEFT + (RIGHT - LEFT) * (place as f64 + 0.5) / weeks.len().max(1) as f64;
     let y = |rate: f64| BOTTOM - (BOTTOM - TOP) * rate / top;
     let label = |at| day(at, &report.zone, &report.as_of);
@@ -47,7 +46,7 @@ pub(super) fn weekly_rates(report: &Report) -> Markup {
     let points =
         weeks.iter().enumerate().map(|(place, week)| week.rate.failure_rate.map(|rate| (x(place), y(rate))));
     let svg = html! {
-        (axis(&[0.0, top / 2.0, top], y, percent_tick))
+        (axis(&marks, y, percent_tick))
         @for (place, week) in weeks.iter().enumerate() {
             @if let (Some(rate), Some(Interval { low, high })) = (week.rate.failure_rate, week.rate.interval) {
                 g {
@@ -58,7 +57,7 @@ pub(super) fn weekly_rates(report: &Report) -> Markup {
                     circle class="dot" cx=(n(x(place))) cy=(n(y(rate))) r="3.5" {}
                 }
             }
-            (below(x(place), is_labelled(place, weeks.len(), 4), &short(&label(&week.period.since)), &render_count(week.rate.rated)))
+            (below(x(place), is_labelled(place, weeks.len(), 4), &date(&week.period.since, report), &render_count(week.rate.rated)))
         }
         (lines("rate", points))
     };
@@ -77,48 +76,58 @@ pub(super) fn weekly_rates(report: &Report) -> Markup {
         &text,
         HEIGHT,
         svg,
-        data_table(&["week from", "failed", "rate", "95% interval"], rows),
+        data_table("Failure rate by week", &["week from", "failed", "rate", "95% interval"], rows),
     )
+}
+
+type Layer = (&'static str, &'static str, fn(&Rate) -> u64);
+
+/// How runs come out, from the axis up: a class, the words, the number.
+const LAYERS: [Layer; 5] = [
+    ("failed", "failed", |rate| rate.failed),
+    ("partly", "partly succeeded", |rate| rate.partly_succeeded),
+    ("succeeded", "succeeded", |rate| rate.succeeded),
+    ("other", "canceled, skipped, undetermined", |rate| rate.canceled + rate.skipped + rate.undetermined),
+    ("unfinished", "unfinished", |rate| rate.unfinished),
+];
+
+/// Where each part of a column begins and ends; parts without a run are left out.
+fn stacked(rate: &Rate) -> Vec<(&'static str, u64, u64)> {
+    let mut under = 0_u64;
+    let parts = LAYERS.iter().map(|(class, _, of)| {
+        let from = under;
+        under = under.saturating_add(of(rate));
+        (*class, from, under)
+    });
+    parts.filter(|(_, from, to)| to > from).collect()
 }
 
 /// Runs by day, stacked by how they came out.
 pub(super) fn daily_runs(report: &Report) -> Markup {
-    type Layer = (&'static str, &'static str, fn(&Rate) -> u64);
-    const LAYERS: [Layer; 5] = [
-        ("failed", "failed", |rate| rate.failed),
-        ("partly", "partly succeeded", |rate| rate.partly_succeeded),
-        ("succeeded", "succeeded", |rate| rate.succeeded),
-        ("other", "canceled, skipped, undetermined", |rate| rate.canceled + rate.skipped + rate.undetermined),
-        ("unfinished", "unfinished", |rate| rate.unfinished),
-    ];
     let buckets = &report.buckets.all;
     let most = buckets.iter().map(|bucket| bucket.rate.runs).max().unwrap_or(0);
-    let top = nice(most.max(4) as f64, 4.0).max(4.0);
+    let marks = ticks(most.max(4) as f64, 1.0);
+    let top = marks.last().copied().unwrap_or(1.0);
     let step = (RIGHT - LEFT) / buckets.len().max(1) as f64;
     let width = (step * 0.72).min(44.0);
     let y = |runs: f64| BOTTOM - (BOTTOM - TOP) * runs / top;
     let label = |at| day(at, &report.zone, &report.as_of);
     let svg = html! {
-        (axis(&[0.0, top / 2.0, top], y, |value| render_count(value as i64)))
+        (axis(&marks, y, count_tick))
         @for (place, bucket) in buckets.iter().enumerate() {
             @let x = LEFT + step * (place as f64 + 0.5) - width / 2.0;
-            @let mut under = 0_u64;
             g {
                 title {
                     (label(&bucket.period.since)) ": " (counted(bucket.rate.runs, "run"))
                     @for (_, name, of) in LAYERS { @if of(&bucket.rate) > 0 { ", " (of(&bucket.rate)) " " (name) } }
                 }
-                @for (class, _, of) in LAYERS {
-                    @let runs = of(&bucket.rate);
-                    @if runs > 0 {
-                        @let (high, low) = (y((under + runs) as f64), y(under as f64));
-                        rect class=(class) x=(n(x)) width=(n(width)) y=(n(high)) height=(n(low - high)) {}
-                        @if class == "failed" { (stripes(x, high, width, low - high)) }
-                    }
-                    @let _ = { under += runs; };
+                @for (class, from, to) in stacked(&bucket.rate) {
+                    @let (high, low) = (y(to as f64), y(from as f64));
+                    rect class=(class) x=(n(x)) width=(n(width)) y=(n(high)) height=(n(low - high)) {}
+                    @if class == "failed" { (stripes(x, high, width, low - high)) }
                 }
             }
-            (below(x + width / 2.0, is_labelled(place, buckets.len(), 7), &short(&label(&bucket.period.since)), ""))
+            (below(x + width / 2.0, is_labelled(place, buckets.len(), if buckets.len() > 7 { 5 } else { 7 }), &date(&bucket.period.since, report), ""))
         }
     };
     let legend = html! {
@@ -149,6 +158,7 @@ pub(super) fn daily_runs(report: &Report) -> Markup {
     );
     let title = if report.buckets.unit == "day" { "Runs by day" } else { "Runs by week" };
     let data = data_table(
+        title,
         &[report.buckets.unit, "runs", "failed", "partly", "succeeded", "not rated", "unfinished"],
         rows,
     );
@@ -172,7 +182,8 @@ pub(super) fn connection_rates(report: &Report) -> Markup {
             @if let (Some(rate), Some(Interval { low, high })) = (now.failure_rate, now.interval) {
                 g {
                     title { (shown(&connection.connection, NAME)) ": " (percent(rate)) " " (interval(Interval { low, high })) }
-                    text x="8" y=(n(y)) { (shown(&connection.connection, NAME)) tspan class="quiet" { "  " (share(now.failed, now.rated)) } }
+                    @let note = format!("  {}", share(now.failed, now.rated));
+                    text x="8" y=(n(y)) { (fit(&shown(&connection.connection, NAME), &note)) tspan class="quiet" { (note) } }
                     line class="whisker" x1=(n(x(low))) x2=(n(x(high))) y1=(n(y + 11.0)) y2=(n(y + 11.0)) stroke-linecap="round" {}
                     circle class="dot" cx=(n(x(rate))) cy=(n(y + 11.0)) r="4.5" {}
                 }
@@ -194,7 +205,8 @@ pub(super) fn connection_rates(report: &Report) -> Markup {
             or_dash(now.interval.map(interval)),
         ]
     });
-    let data = data_table(&["connection", "failed", "rate", "95% interval"], rows);
+    let data =
+        data_table("Failure rate by connection", &["connection", "failed", "rate", "95% interval"], rows);
     figure(
         "connections",
         "Failure rate by connection",
@@ -209,9 +221,9 @@ pub(super) fn connection_rates(report: &Report) -> Markup {
 /// The errors that hit the most runs.
 pub(super) fn errors(report: &Report) -> Markup {
     let groups = [
-        ("failed", "users can fix", &report.errors.users),
-        ("succeeded", "platform", &report.errors.system),
-        ("other", "not said", &report.errors.unknown),
+        ("users", "users can fix", &report.errors.users),
+        ("platform", "platform", &report.errors.system),
+        ("unsaid", "not said", &report.errors.unknown),
     ];
     let mut errors: Vec<(&str, &str, &ErrorCode)> = groups
         .iter()
@@ -224,6 +236,10 @@ pub(super) fn errors(report: &Report) -> Markup {
         let names = error.names();
         names.first().map_or_else(|| "without key or code".to_owned(), |name| shown(name, NAME))
     };
+    let note = |who: &str, error: &ErrorCode| match novelty(error.novelty) {
+        "" => format!("  {}, {who}", counted(error.runs, "run")),
+        novelty => format!("  {}, {who}, {novelty}", counted(error.runs, "run")),
+    };
     let height = 40.0 * errors.len() as f64 + 4.0;
     let svg = html! {
         @for (place, (class, who, error)) in errors.iter().enumerate() {
@@ -231,9 +247,8 @@ pub(super) fn errors(report: &Report) -> Markup {
             @let width = (RIGHT - 8.0) * error.runs as f64 / most as f64;
             g {
                 title { (name(error)) ": " (counted(error.runs, "run")) ", " (who) }
-                text x="8" y=(n(y)) { (name(error)) tspan class="quiet" { "  " (counted(error.runs, "run")) ", " (who) @if !novelty(error.novelty).is_empty() { ", " (novelty(error.novelty)) } } }
+                text x="8" y=(n(y)) { (fit(&name(error), &note(who, error))) tspan class="quiet" { (note(who, error)) } }
                 rect class=(class) x="8" y=(n(y + 6.0)) width=(n(width.max(1.0))) height="9" {}
-                @if *class == "failed" { (stripes(8.0, y + 6.0, width, 9.0)) }
             }
         }
     };
@@ -244,7 +259,7 @@ pub(super) fn errors(report: &Report) -> Markup {
     let rows = errors.iter().map(|(_, who, error)| {
         vec![name(error), (*who).to_owned(), render_count(error.runs), render_count(error.runs_before)]
     });
-    let data = data_table(&["error", "who can act", "runs", "before"], rows);
+    let data = data_table("Errors by runs hit", &["error", "who can act", "runs", "before"], rows);
     figure("errors", "Errors by runs hit", "and who can act", &text, height, svg, data)
 }
 
@@ -258,7 +273,8 @@ pub(super) fn weekly_durations(report: &Report) -> Markup {
         120_000..7_200_000 => ("min", 60_000.0),
         _ => ("h", 3_600_000.0),
     };
-    let top = nice((most as f64 / unit_ms).max(1.0), 1.0);
+    let marks = ticks((most as f64 / unit_ms).max(1.0), 1.0);
+    let top = marks.last().copied().unwrap_or(1.0);
     let x = |place: usize| LEFT + (RIGHT - LEFT) * (place as f64 + 0.5) / weeks.len().max(1) as f64;
     let y = |value: f64| BOTTOM - (BOTTOM - TOP) * value / top;
     let label = |at| day(at, &report.zone, &report.as_of);
@@ -272,7 +288,7 @@ pub(super) fn weekly_durations(report: &Report) -> Markup {
     };
     let (median, p95) = (line(|durations| durations.p50_ms), line(|durations| durations.p95_ms));
     let svg = html! {
-        (axis(&[0.0, top / 2.0, top], y, |value| format!("{} {unit}", trimmed(value))))
+        (axis(&marks, y, |value| format!("{} {unit}", n(value))))
         @for (class, dot, points, name) in [("median", "median-dot", &median, "median"), ("p95", "p95-dot", &p95, "95th percentile")] {
             (lines(class, points.iter().copied()))
             @for (place, point) in points.iter().enumerate() {
@@ -282,12 +298,9 @@ pub(super) fn weekly_durations(report: &Report) -> Markup {
                     }
                 }
             }
-            @if let Some((_, y)) = points.iter().flatten().next() {
-                text x=(n(LEFT + 4.0)) y=(n(*y - 8.0)) { (name) }
-            }
         }
         @for (place, week) in weeks.iter().enumerate() {
-            (below(x(place), is_labelled(place, weeks.len(), 4), &short(&label(&week.period.since)), ""))
+            (below(x(place), is_labelled(place, weeks.len(), 4), &date(&week.period.since, report), ""))
         }
     };
     let text = match weeks.last().and_then(|week| week.durations) {
@@ -316,102 +329,15 @@ pub(super) fn weekly_durations(report: &Report) -> Markup {
         &text,
         196.0,
         svg,
-        data_table(&["week from", "runs", "median", "p95", "longest"], rows),
-    )
-}
-
-fn figure(id: &str, title: &str, about: &str, text: &str, height: f64, svg: Markup, data: Markup) -> Markup {
-    html! {
-        figure {
-            figcaption { (title) span { (about) } }
-            svg viewBox={ "0 0 " (n(WIDTH)) " " (n(height)) } role="img" aria-labelledby={ "chart-" (id) "-title chart-" (id) "-text" } {
-                title id={ "chart-" (id) "-title" } { (title) }
-                desc id={ "chart-" (id) "-text" } { (text) }
-                (svg)
+        html! {
+            ul class="legend" {
+                @for (class, name) in [("median", "median"), ("p95", "95th percentile")] {
+                    li { svg class="wide" viewBox="0 0 24 14" aria-hidden="true" { path class=(class) d="M0 7L24 7" {} } (name) }
+                }
             }
-            (data)
-        }
-    }
-}
-
-fn axis(ticks: &[f64], y: impl Fn(f64) -> f64, label: impl Fn(f64) -> String) -> Markup {
-    html! {
-        @for &tick in ticks {
-            line class="axis" x1=(n(LEFT)) x2=(n(RIGHT)) y1=(n(y(tick))) y2=(n(y(tick))) {}
-            text class="quiet" x=(n(LEFT - 6.0)) y=(n(y(tick) + 4.0)) text-anchor="end" { (label(tick)) }
-        }
-    }
-}
-
-/// What stands below the plot: a day, and perhaps a number.
-fn below(x: f64, is_labelled: bool, label: &str, number: &str) -> Markup {
-    html! {
-        @if is_labelled { text class="quiet" x=(n(x)) y=(n(BOTTOM + 17.0)) text-anchor="middle" { (label) } }
-        @if !number.is_empty() {
-            text class={ "quiet" @if !is_labelled { " dense" } } x=(n(x)) y=(n(BOTTOM + 33.0)) text-anchor="middle" { (number) }
-        }
-    }
-}
-
-/// At most so many labels, the last place among them.
-fn is_labelled(place: usize, places: usize, most: usize) -> bool {
-    (places - 1 - place).is_multiple_of(places.div_ceil(most).max(1))
-}
-
-/// Joined points; a gap where there is none.
-fn lines(class: &str, points: impl Iterator<Item = Option<(f64, f64)>>) -> Markup {
-    let mut path = String::new();
-    let mut is_down = false;
-    for point in points {
-        if let Some((x, y)) = point {
-            path.push_str(&format!("{}{} {} ", if is_down { 'L' } else { 'M' }, n(x), n(y)));
-        }
-        is_down = point.is_some();
-    }
-    html! { @if !path.is_empty() { path class=(class) d=(path.trim_end()) {} } }
-}
-
-/// Diagonals over a shape, so that color is not all that tells it apart.
-fn stripes(x: f64, y: f64, width: f64, height: f64) -> Markup {
-    let mut path = String::new();
-    let mut offset = 5.0;
-    while offset < width + height {
-        // From the upper edge or the right one down to the left edge or the lower one.
-        let (x1, y1) = (offset.min(width), (offset - width).max(0.0));
-        let (x2, y2) = ((offset - height).max(0.0), offset.min(height));
-        path.push_str(&format!("M{} {}L{} {}", n(x + x1), n(y + y1), n(x + x2), n(y + y2)));
-        offset += 7.0;
-    }
-    html! { path class="stripe" d=(path) {} }
-}
-
-/// The next number of 1, 2, 5 or 10 times a power of ten, and so many steps at least.
-fn nice(value: f64, least: f64) -> f64 {
-    let power = 10_f64.powf(value.log10().floor());
-    let found = [1.0, 2.0, 2.5, 4.0, 5.0, 6.0, 8.0, 10.0]
-        .into_iter()
-        .map(|step| step * power)
-        .find(|step| *step >= value - 1e-9);
-    let found = found.unwrap_or(value);
-    if least > 1.0 {
-        (found / least).ceil() * least
-    } else {
-        found.min(if value <= 1.0 { 1.0 } else { f64::MAX })
-    }
-}
-
-/// A coordinate, to a tenth of a unit.
-fn n(value: f64) -> String {
-    trimmed((value * 10.0).round() / 10.0)
-}
-
-fn trimmed(value: f64) -> String {
-    let text = format!("{value:.1}");
-    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
-}
-
-fn percent_tick(share: f64) -> String {
-    format!("{}%", trimmed(share * 100.0))
+            (data_table("Durations of runs by week", &["week from", "runs", "median", "p95", "longest"], rows))
+        },
+    )
 }
 
 fn rate(rate: &Rate) -> String {
@@ -422,11 +348,12 @@ fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "–".to_owned())
 }
 
-/// `16 Nov` of `Mon 16 Nov`.
-fn short(label: &str) -> String {
-    let words: Vec<&str> = label.split(['\u{a0}', ' ']).collect();
-    match words.as_slice() {
-        [weekday, rest @ ..] if weekday.chars().all(char::is_alphabetic) => rest.join("\u{a0}"),
-        words => words.join("\u{a0}"),
-    }
+/// `16 Nov`, without a year: there is no room for it below a column.
+fn date(time: &UtcText, report: &Report) -> String {
+    report.zone.local(time).format("%-d\u{a0}%b").to_string()
+}
+
+/// A number of runs at an axis, short where it is large.
+fn count_tick(value: f64) -> String {
+    if value >= 1e6 { format!("{}M", n(value / 1e6)) } else { render_count(value as i64) }
 }
