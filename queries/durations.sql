@@ -27,7 +27,7 @@ WITH RECURSIVE chosen AS (
     WHERE :connection IS NULL
         OR id IN (
             SELECT value
-            FROM json_each(iif(:connection LIKE '[%', :connection, json_array(:connection)))
+            FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
         )
 ),
 outcomes (outcome) AS (

@@ -29,7 +29,7 @@ WITH chosen AS (
     WHERE :connection IS NULL
         OR id IN (
             SELECT value
-            FROM json_each(iif(:connection LIKE '[%', :connection, json_array(:connection)))
+            FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
         )
 ),
 last_success AS (

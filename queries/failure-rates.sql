@@ -27,7 +27,7 @@ WITH chosen AS (
     WHERE :connection IS NULL
         OR id IN (
             SELECT value
-            FROM json_each(iif(:connection LIKE '[%', :connection, json_array(:connection)))
+            FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
         )
 ),
 -- Counting the runs of one outcome in a period is one range of the index runs_by_outcome.

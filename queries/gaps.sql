@@ -20,7 +20,7 @@ WITH chosen AS (
     WHERE :connection IS NULL
         OR id IN (
             SELECT value
-            FROM json_each(iif(:connection LIKE '[%', :connection, json_array(:connection)))
+            FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
         )
 )
 SELECT connection, connection_id, gaps.after, gaps.until, noticed_at

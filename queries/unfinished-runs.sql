@@ -27,7 +27,7 @@ WITH chosen AS (
     WHERE :connection IS NULL
         OR id IN (
             SELECT value
-            FROM json_each(iif(:connection LIKE '[%', :connection, json_array(:connection)))
+            FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
         )
 ),
 -- Both ends of the age in ticks of 100 ns: SQLite's own clock would round.

@@ -5,6 +5,7 @@
 mod common;
 
 mod docs;
+mod figures;
 mod file;
 mod import;
 mod interruption;
