@@ -7,7 +7,6 @@
 use std::error::Error as _;
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -21,14 +20,17 @@ use url::{Host, Url};
 
 pub mod auth;
 pub mod error;
+mod id;
 pub mod pace;
 pub mod wire;
 
 pub use auth::Credentials;
 pub use error::{Detail, Doing, Error, Problem, Reason};
+pub use id::{ConnectionId, ConnectionIdError, Kind};
 
 use auth::Tokens;
 use error::{MESSAGE_CHARS, Secrets};
+use id::vanishes_from_path;
 use pace::{Gate, Patience};
 
 /// How long one request may take, from connecting to the last byte, unless set.
@@ -120,52 +122,6 @@ pub enum SetupError {
     Http(String),
 }
 
-/// An export connection's id: opaque, compared byte by byte, fit for a URL path.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(String);
-
-impl ConnectionId {
-    /// The id as it was given.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// A text that is no connection id.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectionIdError {
-    /// Nothing.
-    #[error("a connection id cannot be empty")]
-    Empty,
-    /// `.` and `..` vanish from a URL path, and so do control characters.
-    #[error("{0:?} is no connection id: it cannot be part of a URL path")]
-    VanishesFromPath(String),
-}
-
-impl FromStr for ConnectionId {
-    type Err = ConnectionIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "" => Err(ConnectionIdError::Empty),
-            _ if vanishes_from_path(text) => Err(ConnectionIdError::VanishesFromPath(text.to_owned())),
-            _ => Ok(Self(text.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Whether a path made with this segment would name something else. Anything not listed here is
-/// percent-encoded; these the URL standard leaves out (dots, tabs, line ends).
-fn vanishes_from_path(segment: &str) -> bool {
-    matches!(segment, "" | "." | "..") || segment.chars().any(char::is_control)
-}
-
 /// A base URL, with or without a path or a slash at its end, with more segments.
 fn join<'a>(base: &Url, segments: impl IntoIterator<Item = &'a str>) -> Url {
     let mut url = base.clone();
@@ -254,7 +210,7 @@ impl Client {
     /// # Errors
     /// Any [`Reason`]; [`Reason::PageTooLarge`] and [`Reason::TimedOut`] ask for a smaller `top`.
     pub async fn list_runs(&self, connection: &ConnectionId, skip: u64, top: u32) -> Result<Answer, Error> {
-        let mut url = self.0.url([connection.as_str(), "runs"]);
+        let mut url = self.0.url(connection, ["runs"]);
         // Written as the platform's own links write it; `query_pairs_mut` would encode the `$`.
         url.set_query(Some(&format!("$skip={skip}&$top={top}")));
         let doing = Doing::ListRuns { connection: connection.clone(), skip };
@@ -267,7 +223,7 @@ impl Client {
     /// # Errors
     /// Any [`Reason`]; [`Reason::Rejected`] without a request where the id cannot be part of a path.
     pub async fn get_run(&self, connection: &ConnectionId, run: &str) -> Result<Answer, Error> {
-        let url = self.0.url([connection.as_str(), "runs", run]);
+        let url = self.0.url(connection, ["runs", run]);
         let doing = Doing::GetRun { connection: connection.clone(), run: run.to_owned() };
         if vanishes_from_path(run) {
             let message = "the id cannot be part of a URL path";
@@ -281,7 +237,7 @@ impl Client {
     /// # Errors
     /// Any [`Reason`].
     pub async fn get_connection(&self, connection: &ConnectionId) -> Result<wire::Connection, Error> {
-        let url = self.0.url([connection.as_str()]);
+        let url = self.0.url(connection, []);
         let doing = Doing::GetConnection { connection: connection.clone() };
         let answer = self.0.ask(doing.clone(), url, self.0.max_attempts).await?;
         wire::Connection::parse(&answer.text).map_err(|problem| self.unreadable(doing, &problem))
@@ -317,8 +273,9 @@ impl Client {
 }
 
 impl Shared {
-    fn url<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
-        join(&self.api_url, ["export", "connections"].into_iter().chain(segments))
+    fn url<'a>(&self, of: &'a ConnectionId, segments: impl IntoIterator<Item = &'a str>) -> Url {
+        let path = of.kind().path().iter().copied().chain([of.as_str()]);
+        join(&self.api_url, path.chain(segments))
     }
 
     /// Asks until there is an answer, an error that stays, or no time.

@@ -152,18 +152,18 @@ impl fmt::Display for Doing {
         let id = |id: &str| cut(&clean(id), WORD_CHARS);
         match self {
             Self::ListRuns { connection, skip: 0 } => {
-                write!(f, "listing runs of connection {}", id(connection.as_str()))
+                write!(f, "listing runs of connection {}", id(&connection.to_string()))
             }
             Self::ListRuns { connection, skip } => {
-                let connection = id(connection.as_str());
+                let connection = id(&connection.to_string());
                 write!(f, "listing runs of connection {connection} at $skip={skip}")
             }
             Self::GetRun { connection, run } => {
-                let (run, connection) = (id(run), id(connection.as_str()));
+                let (run, connection) = (id(run), id(&connection.to_string()));
                 write!(f, "asking for run {run} of connection {connection}")
             }
             Self::GetConnection { connection } => {
-                write!(f, "asking for connection {}", id(connection.as_str()))
+                write!(f, "asking for connection {}", id(&connection.to_string()))
             }
             Self::GetToken => f.write_str("asking for a token"),
         }

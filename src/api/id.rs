@@ -1,0 +1,133 @@
+//! What the platform's things are known by: opaque ids that fit into a URL path.
+//!
+//! In: texts that somebody typed or the platform sent. Out: ids, compared byte by byte. Three kinds of
+//! connection have runs; the kind says under which path they are found.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What a connection does. The runs of all three have the same shape.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Exports an iModel (the Export API).
+    #[default]
+    Export,
+    /// Synchronizes files of the platform's storage into an iModel (the Synchronization API).
+    Storage,
+    /// Synchronizes files that a manifest names into an iModel (the Synchronization API).
+    Manifest,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Export, Self::Storage, Self::Manifest];
+
+    /// The word that is typed, stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Export => "export",
+            Self::Storage => "storage",
+            Self::Manifest => "manifest",
+        }
+    }
+
+    /// Reads the word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// The path under which connections of this kind are found.
+    pub(super) fn path(self) -> &'static [&'static str] {
+        match self {
+            Self::Export => &["export", "connections"],
+            Self::Storage => &["synchronization", "imodels", "storageconnections"],
+            Self::Manifest => &["synchronization", "imodels", "manifestconnections"],
+        }
+    }
+}
+
+/// A connection's kind and its id: opaque, compared byte by byte, fit for a URL path. As a text it is the
+/// id of an export connection, or `storage:ID` and `manifest:ID`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId {
+    kind: Kind,
+    id: String,
+}
+
+impl ConnectionId {
+    /// An id that the platform sent, of a connection of this kind.
+    ///
+    /// # Errors
+    /// The id cannot be part of a path.
+    pub fn new(kind: Kind, id: &str) -> Result<Self, ConnectionIdError> {
+        match id {
+            "" => Err(ConnectionIdError::Empty),
+            _ if vanishes_from_path(id) => Err(ConnectionIdError::VanishesFromPath(id.to_owned())),
+            _ => Ok(Self { kind, id: id.to_owned() }),
+        }
+    }
+
+    /// The id as the platform gave it.
+    pub fn as_str(&self) -> &str {
+        &self.id
+    }
+
+    /// What the connection does.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+/// A text that is no connection id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectionIdError {
+    /// Nothing.
+    #[error("a connection id cannot be empty")]
+    Empty,
+    /// `.` and `..` vanish from a URL path, and so do control characters.
+    #[error("{0:?} is no connection id: it cannot be part of a URL path")]
+    VanishesFromPath(String),
+}
+
+impl FromStr for ConnectionId {
+    type Err = ConnectionIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let typed = text.split_once(':').and_then(|(word, id)| Some((Kind::from_word(word)?, id)));
+        let (kind, id) = typed.unwrap_or((Kind::Export, text));
+        Self::new(kind, id)
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Export => f.write_str(&self.id),
+            kind => write!(f, "{}:{}", kind.as_str(), self.id),
+        }
+    }
+}
+
+/// Whether a path made with this segment would name something else. Anything not listed here is
+/// percent-encoded; these the URL standard leaves out (dots, tabs, line ends).
+pub(super) fn vanishes_from_path(segment: &str) -> bool {
+    matches!(segment, "" | "." | "..") || segment.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_stands_before_an_id_and_without_one_it_is_an_export() {
+        let read = |text: &str| text.parse::<ConnectionId>().map(|id| (id.kind(), id.as_str().to_owned()));
+        assert_eq!(read("-aB_"), Ok((Kind::Export, "-aB_".to_owned())));
+        assert_eq!(read("export:a"), Ok((Kind::Export, "a".to_owned())));
+        assert_eq!(read("storage:a:b"), Ok((Kind::Storage, "a:b".to_owned())));
+        assert_eq!(read("manifest:"), Err(ConnectionIdError::Empty));
+        assert_eq!(read("other:a"), Ok((Kind::Export, "other:a".to_owned())));
+        for text in ["storage:x", "manifest:-y", "z"] {
+            assert_eq!(text.parse::<ConnectionId>().unwrap().to_string(), text);
+        }
+    }
+}
