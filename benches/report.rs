@@ -48,7 +48,7 @@ fn fill(path: &Path, runs: u64, connections: usize, is_indexed: bool) -> Result<
     let mut archive = Archive::open(path, 64)?;
     let mut keys = Vec::new();
     for number in 0..connections {
-        let id = format!("connection-{number:03}");
+        let id = format!("connection-{number:03}").parse()?;
         keys.push(archive.write(|archive| archive.upsert_connection(&id, &now))?);
     }
     if !is_indexed {

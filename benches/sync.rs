@@ -89,7 +89,8 @@ fn insert_from_memory(path: &Path, texts: &[std::sync::Arc<str>]) -> Result<Dura
     let now = UtcText::parse_sent("2026-01-01T00:00:00Z").ok_or("a time")?;
     let began = Instant::now();
     let mut archive = Archive::open(path, 64)?;
-    let key = archive.write(|archive| archive.upsert_connection(CONNECTION, &now))?;
+    let connection = CONNECTION.parse()?;
+    let key = archive.write(|archive| archive.upsert_connection(&connection, &now))?;
     for records in received.chunks(10_000) {
         archive.write(|archive| archive.store_records(key, Source::File, records, &now))?;
     }
@@ -177,7 +178,8 @@ fn sync(emulator: &Emulator, path: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_archive"));
     command.env_clear().env("ITP_ACCESS_TOKEN", "token").env("HOME", path.parent().unwrap_or(path));
     command.env("ITP_API_URL", emulator.url()).env("ITP_ISSUER_URL", emulator.url());
-    command.args(["-q", "sync", "--connection", CONNECTION, "--db"]).arg(path);
+    // What is measured is the program, not its waiting for the platform's sake.
+    command.args(["-q", "sync", "--connection", CONNECTION, "--request-limit", "none", "--db"]).arg(path);
     command
 }
 

@@ -21,7 +21,7 @@
 --   last_problem       why the last walk was not complete; NULL where it was
 --   unlisted_at        when the platform first said that the connection does not exist
 WITH chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(display_name, id) AS connection
+    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
         OR id IN (

@@ -25,7 +25,7 @@
 --   p99_ms       99 % are not longer
 --   max_ms       the longest
 WITH RECURSIVE chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(display_name, id) AS connection
+    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
         OR id IN (

@@ -21,7 +21,7 @@
 --   connections_before  connections that had it there
 --   last_seen_before    start of the newest run before :since that had it
 WITH chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(display_name, id) AS connection
+    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
         OR id IN (

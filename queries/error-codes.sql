@@ -24,7 +24,7 @@
 --   first_seen       start of the first run of the period that had it
 --   last_seen        start of the last one
 WITH chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(display_name, id) AS connection
+    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
         OR id IN (

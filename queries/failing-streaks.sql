@@ -24,7 +24,7 @@
 --   mean_time_to_recovery_ms  the mean over these, in milliseconds; NULL where there is none
 --   recovery_ms_in_all        their sum, to take means over several connections
 WITH chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(display_name, id) AS connection
+    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
         OR id IN (

@@ -26,7 +26,7 @@
 --   rated             succeeded + partly succeeded + failed
 --   failure_rate      failed / rated, from 0 to 1; NULL where nothing was rated
 WITH RECURSIVE chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(display_name, id) AS connection
+    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
         OR id IN (

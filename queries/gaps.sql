@@ -15,7 +15,7 @@
 --   until          start of the oldest run listed then
 --   noticed_at     when it was noticed
 WITH chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(display_name, id) AS connection
+    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
         OR id IN (

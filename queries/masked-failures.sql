@@ -20,7 +20,7 @@
 --   error_keys     the keys of these errors, or their codes, comma-separated
 --   masked_in_all  how many runs there are, whatever the limit
 WITH chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(display_name, id) AS connection
+    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
         OR id IN (

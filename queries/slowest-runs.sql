@@ -16,7 +16,7 @@
 --   duration_ms    from start to end, in milliseconds
 --   outcome        how it came out
 WITH chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(display_name, id) AS connection
+    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
         OR id IN (

@@ -22,7 +22,7 @@
 --   stuck_in_all       how many of them are stuck
 --   unlisted_in_all    how many of them are no longer listed
 WITH chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(display_name, id) AS connection
+    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
         OR id IN (

@@ -21,17 +21,20 @@ use url::{Host, Url};
 pub mod auth;
 pub mod error;
 mod id;
+pub mod limit;
 pub mod pace;
 pub mod wire;
 
 pub use auth::Credentials;
 pub use error::{Detail, Doing, Error, Problem, Reason};
 pub use id::{ConnectionId, ConnectionIdError, Kind};
+pub use limit::RequestLimit;
 
 use auth::Tokens;
 use error::{MESSAGE_CHARS, Secrets};
 use id::vanishes_from_path;
 use pace::{Gate, Patience};
+use wire::Cursor;
 
 /// How long one request may take, from connecting to the last byte, unless set.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -48,8 +51,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 64 << 20;
 /// How much is read of an answer that is an error.
 const MAX_ERROR_BODY: usize = 64 << 10;
-/// Chooses version 1 of the Export API.
+/// Chooses version 1 of an API.
 const ACCEPT: &str = "application/vnd.bentley.itwin-platform.v1+json";
+/// Chooses version 2, the only one of the iModels API that knows iTwins.
+const ACCEPT_V2: &str = "application/vnd.bentley.itwin-platform.v2+json";
 
 /// What a client is made from. Debug output shows no secret.
 #[derive(Debug, Clone)]
@@ -70,6 +75,8 @@ pub struct Options {
     pub max_attempts: usize,
     /// The wait before the second attempt.
     pub backoff_start: Duration,
+    /// How many requests may be sent in a time; none: as many as go.
+    pub limits: Vec<RequestLimit>,
 }
 
 impl Options {
@@ -84,6 +91,7 @@ impl Options {
             in_flight: DEFAULT_IN_FLIGHT,
             max_attempts: DEFAULT_MAX_ATTEMPTS,
             backoff_start: DEFAULT_BACKOFF_START,
+            limits: RequestLimit::DEFAULTS.to_vec(),
         }
     }
 }
@@ -132,6 +140,11 @@ fn join<'a>(base: &Url, segments: impl IntoIterator<Item = &'a str>) -> Url {
         path.pop_if_empty().extend(segments);
     }
     url
+}
+
+/// A query's value, percent-encoded.
+fn encode(value: &str) -> String {
+    url::form_urlencoded::byte_serialize(value.as_bytes()).collect()
 }
 
 /// The text of an answer, and its place among the requests in flight. Keep it no longer than the text is
@@ -194,7 +207,7 @@ impl Client {
             transport: Transport {
                 api,
                 issuer,
-                gate: Gate::new(options.in_flight, options.deadline, patience),
+                gate: Gate::new(options.in_flight, options.deadline, patience, &options.limits),
                 secrets,
                 timeout: options.timeout,
                 requests: AtomicU64::new(0),
@@ -214,8 +227,49 @@ impl Client {
         // Written as the platform's own links write it; `query_pairs_mut` would encode the `$`.
         url.set_query(Some(&format!("$skip={skip}&$top={top}")));
         let doing = Doing::ListRuns { connection: connection.clone(), skip };
-        let max_timeouts = if top > 1 { 2 } else { self.0.max_attempts };
-        self.0.ask(doing, url, max_timeouts).await
+        self.0.ask(doing, url, self.0.max_timeouts(top)).await
+    }
+
+    /// One page of the connections of a kind that an iModel has, each with the run that began last.
+    ///
+    /// # Errors
+    /// As [`Client::list_runs`].
+    pub async fn list_connections(
+        &self,
+        kind: Kind,
+        imodel: &str,
+        skip: u64,
+        top: u32,
+    ) -> Result<Answer, Error> {
+        let mut url = join(&self.0.api_url, kind.path());
+        url.set_query(Some(&format!("imodelId={}&$skip={skip}&$top={top}", encode(imodel))));
+        let doing = Doing::ListConnections { kind, imodel: imodel.to_owned(), skip };
+        self.0.ask(doing, url, self.0.max_timeouts(top)).await
+    }
+
+    /// One page of the iModels of an iTwin, with no more than their ids and names.
+    ///
+    /// # Errors
+    /// As [`Client::list_runs`].
+    pub async fn list_imodels(&self, itwin: &str, from: &Cursor, top: u32) -> Result<Answer, Error> {
+        let mut url = join(&self.0.api_url, ["imodels"]);
+        let from = match from {
+            Cursor::Token(token) => format!("$continuationToken={}", encode(token)),
+            Cursor::Skip(skip) => format!("$skip={skip}"),
+        };
+        url.set_query(Some(&format!("iTwinId={}&$top={top}&{from}", encode(itwin))));
+        let doing = Doing::ListImodels { itwin: itwin.to_owned() };
+        self.0.ask(doing, url, self.0.max_timeouts(top)).await
+    }
+
+    /// One page of the iTwins that the credentials are a member of.
+    ///
+    /// # Errors
+    /// As [`Client::list_runs`].
+    pub async fn list_itwins(&self, skip: u64, top: u32) -> Result<Answer, Error> {
+        let mut url = join(&self.0.api_url, ["itwins"]);
+        url.set_query(Some(&format!("$skip={skip}&$top={top}")));
+        self.0.ask(Doing::ListItwins, url, self.0.max_timeouts(top)).await
     }
 
     /// One run by its id, with its jobs and tasks.
@@ -255,9 +309,14 @@ impl Client {
         self.0.transport.requests.load(Ordering::Relaxed)
     }
 
-    /// What is left of the pause that a rate limit (429) imposes on all requests.
+    /// How long no request may be sent: for a rate limit that the platform imposed (429) or for our own.
     pub fn paused_for(&self) -> Option<Duration> {
-        self.0.transport.gate.paused_for()
+        self.0.transport.gate.held_for()
+    }
+
+    /// Counts requests that another process sent, so long ago, against the limits.
+    pub fn remember_requests(&self, requests: u64, ago: Duration) {
+        self.0.transport.gate.remember(requests, ago);
     }
 
     /// Whether the platform accepted the credentials at least once: any answer of it but 401, and but
@@ -273,9 +332,14 @@ impl Client {
 }
 
 impl Shared {
+    /// How often a request for so many entries may time out: fewer can be asked for.
+    fn max_timeouts(&self, top: u32) -> usize {
+        if top > 1 { 2 } else { self.max_attempts }
+    }
+
     fn url<'a>(&self, of: &'a ConnectionId, segments: impl IntoIterator<Item = &'a str>) -> Url {
-        let path = of.kind().path().iter().copied().chain([of.as_str()]);
-        join(&self.api_url, path.chain(segments))
+        let path = of.kind().path().map(|segment| -> &'a str { segment });
+        join(&self.api_url, path.chain([of.as_str()]).chain(segments))
     }
 
     /// Asks until there is an answer, an error that stays, or no time.
@@ -294,7 +358,12 @@ impl Shared {
             let request = || {
                 let request = self.transport.api.get(url.clone());
                 let request = request.header(AUTHORIZATION, token.header.clone());
-                request.header("accept", ACCEPT).header("prefer", "return=representation")
+                // Whole objects, where an API would send their ids alone; of iModels names are enough.
+                let (accept, detail) = match doing {
+                    Doing::ListImodels { .. } => (ACCEPT_V2, "return=minimal"),
+                    _ => (ACCEPT, "return=representation"),
+                };
+                request.header("accept", accept).header("prefer", detail)
             };
             let sent = self.transport.send(doing, request).await;
             let error = match sent {

@@ -29,7 +29,7 @@ const GLOBAL: &str = "Global options";
 const AFTER_HELP: &str = "\
 Examples:
   archive demo                    see what it does; nothing to configure
-  archive sync --connection ID    fetch what is new into the archive
+  archive sync --itwin ID         fetch what is new into the archive
   archive status                  how fresh is the archive?
   archive report                  how did the last seven days go?
 
@@ -43,6 +43,7 @@ Credentials come from the environment, or from files that the configuration name
   ITP_SERVICE_CLIENT_SECRET    its secret
 
 Examples:
+  archive sync --itwin 5e4b8a92-30cd-4f6e-9d0c-1f2a3b4c5d6e --estimate
   archive sync --connection 3fa85f64-5717-4562-b3fc-2c963f66afa6
   archive sync --config /etc/archive.toml --format json
 In a crontab, mail only when something is wrong:
@@ -187,15 +188,31 @@ pub enum Command {
 #[derive(Debug, Default, Args)]
 #[command(after_help = SYNC_AFTER_HELP)]
 pub struct Sync {
-    /// A connection to archive; repeat for more [default: `connections` in the configuration file]
+    /// An iTwin: all connections of its iModels; repeat for more [env: ITP_ITWIN_ID] [default: `itwins`
+    /// in the configuration file]
+    #[arg(long = "itwin", value_name = "ID", help_heading = CONNECTION)]
+    pub itwins: Vec<String>,
+    /// An iModel: all its connections; repeat for more [env: ITP_IMODEL_ID] [default: `imodels` in the
+    /// configuration file]
+    #[arg(long = "imodel", value_name = "ID", help_heading = CONNECTION)]
+    pub imodels: Vec<String>,
+    /// A connection by its id, or by its name once it is archived; repeat for more [default:
+    /// `connections` in the configuration file]
     #[arg(long = "connection", value_name = "ID", allow_hyphen_values = true, help_heading = CONNECTION)]
     pub connections: Vec<String>,
+    /// What connections to look for below iTwins and iModels; repeat for more [default: `kinds` in the
+    /// configuration file, or export]
+    #[arg(long = "kind", value_name = "KIND", help_heading = CONNECTION)]
+    pub kinds: Vec<ConnectionKind>,
     /// Walk the whole listing, not only what is new (done every 7 days anyway: `full_every`)
     #[arg(long, help_heading = CONNECTION)]
     pub full: bool,
     /// Fetch, compare and count, but store nothing
     #[arg(long, help_heading = CONNECTION)]
     pub dry_run: bool,
+    /// Say how many requests and minutes a first sync would take, and store nothing
+    #[arg(long, conflicts_with_all = ["full", "dry_run"], help_heading = CONNECTION)]
+    pub estimate: bool,
     /// Runs to ask for in one page, 1 to 10000; fewer where the platform gives fewer [default: 1000]
     #[arg(long, value_name = "N", help_heading = SPEED,
           value_parser = |text: &str| parse_number(text, &PAGE_SIZES))]
@@ -208,6 +225,10 @@ pub struct Sync {
     #[arg(long, value_name = "N", help_heading = SPEED,
           value_parser = |text: &str| parse_number(text, &AT_A_TIME))]
     pub concurrency: Option<u32>,
+    /// Send no more than so many requests in a time, or `none`; repeat for more [default: 450/1m and
+    /// 4500/1h, a tenth below the platform's lowest tier]
+    #[arg(long = "request-limit", value_name = "N/TIME", help_heading = SPEED)]
+    pub request_limits: Vec<String>,
     /// Stop after this time, keep what came and leave with exit code 3; such as 90s, 20m [default: 1h]
     #[arg(long, value_name = "DURATION", help_heading = SPEED, value_parser = parse_time_budget)]
     pub time_budget: Option<Duration>,
@@ -235,8 +256,8 @@ pub struct Import {
 #[derive(Debug, Default, Args)]
 #[command(after_help = STATUS_AFTER_HELP)]
 pub struct Status {
-    /// Only this connection; repeat for more [default: all that are archived]
-    #[arg(long = "connection", value_name = "ID", allow_hyphen_values = true, help_heading = CONNECTION)]
+    /// Only this connection, by its name or id; repeat for more [default: all that are archived]
+    #[arg(long = "connection", value_name = "NAME", allow_hyphen_values = true, help_heading = CONNECTION)]
     pub connections: Vec<String>,
     /// How it is told
     #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = OUTPUT)]
@@ -270,8 +291,8 @@ pub struct Query {
     /// file, or UTC]
     #[arg(long, value_name = "ZONE", help_heading = PARAMETERS)]
     pub tz: Option<String>,
-    /// Only this connection; repeat for more [default: all that are archived]
-    #[arg(long = "connection", value_name = "ID", allow_hyphen_values = true, help_heading = PARAMETERS)]
+    /// Only this connection, by its name or id; repeat for more [default: all that are archived]
+    #[arg(long = "connection", value_name = "NAME", allow_hyphen_values = true, help_heading = PARAMETERS)]
     pub connections: Vec<String>,
     /// How rows are written
     #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = OUTPUT)]
@@ -304,8 +325,8 @@ pub struct Report {
     /// The instant that is now: the same archive then gives the same bytes [default: the clock]
     #[arg(long, value_name = "TIME", help_heading = PERIOD)]
     pub as_of: Option<String>,
-    /// Only this connection; repeat for more [default: all that are archived]
-    #[arg(long = "connection", value_name = "ID", allow_hyphen_values = true, help_heading = CONNECTION)]
+    /// Only this connection, by its name or id; repeat for more [default: all that are archived]
+    #[arg(long = "connection", value_name = "NAME", allow_hyphen_values = true, help_heading = CONNECTION)]
     pub connections: Vec<String>,
     /// Leave with exit code 6 where a failure rate, in percent, is above this: of all runs, or of one
     /// connection's
@@ -326,6 +347,17 @@ pub struct Report {
 #[derive(Debug, Default, Args)]
 #[command(after_help = DEMO_AFTER_HELP)]
 pub struct Demo {}
+
+/// What a connection does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConnectionKind {
+    /// Exports an iModel
+    Export,
+    /// Synchronizes files of the platform's storage
+    Storage,
+    /// Synchronizes files that a manifest names
+    Manifest,
+}
 
 /// How the result of a sync or an import is told.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -14,47 +14,66 @@ pub use report::report;
 pub use status::status;
 pub use sync::sync;
 
-use std::collections::HashSet;
-use std::io;
+use std::path::Path;
 
 use crate::api::{ConnectionId, SetupError};
 use crate::error::{CommandError, ExitCode};
-use crate::query::{Cell, Database, Error as QueryError, Excerpt, Limits, Sink};
-use crate::{render, store};
+use crate::query::{Error as QueryError, Excerpt};
+use crate::render;
+use crate::store::fleet::{self, Choice, KnownConnection};
+use crate::store::{self, Reader};
+
+/// Connections of one name that an error lists.
+const MOST_NAMED: usize = 5;
 
 /// A JSON value as one line of data.
 fn print_json(value: &serde_json::Value) -> Result<(), CommandError> {
     render::print(&format!("{value}\n"))
 }
 
-/// The ids of these connections, which must all be archived.
-fn known_connections(database: &Database, wanted: &[ConnectionId]) -> Result<Vec<String>, CommandError> {
-    let mut known = Known::default();
-    database.stream("SELECT id FROM connections", &[], Limits::default(), &mut known)?;
-    if let Some(unknown) = wanted.iter().find(|wanted| !known.0.contains(wanted.as_str())) {
-        let error = anyhow::anyhow!("connection {unknown} is not in this archive");
-        return Err(
-            CommandError::new(ExitCode::Usage, error).with_hint("archive status lists those that are")
-        );
+/// The archived connections that these names and ids mean; one that means none, or several, is an error.
+fn known_connections(path: &Path, typed: &[ConnectionId]) -> Result<Vec<ConnectionId>, CommandError> {
+    if typed.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(wanted.iter().map(|wanted| wanted.as_str().to_owned()).collect())
+    let known = Reader::open(path)?.read_connections()?;
+    typed
+        .iter()
+        .map(|typed| choose_connection(&known, typed)?.ok_or_else(|| unknown(&known, typed)))
+        .collect()
 }
 
-/// The texts of a column.
-#[derive(Default)]
-struct Known(HashSet<String>);
-
-impl Sink for Known {
-    fn columns(&mut self, _: &[String]) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
-        if let [Cell::Text(id)] = cells {
-            self.0.insert(id.clone().into_owned());
+/// The archived connection that a name or an id means, if it means one.
+fn choose_connection(
+    known: &[KnownConnection],
+    typed: &ConnectionId,
+) -> Result<Option<ConnectionId>, CommandError> {
+    match fleet::choose(known, &typed.to_string()) {
+        Choice::One(found) => Ok(Some(found.id.clone())),
+        Choice::Unknown => Ok(None),
+        Choice::Several(found) => {
+            let list = found.iter().take(MOST_NAMED).map(|found| format!("{} ({})", found.name, found.id));
+            let list = list.collect::<Vec<_>>().join(", ");
+            let error = anyhow::anyhow!("{} archived connections are called {typed}", found.len());
+            let more = if found.len() > MOST_NAMED { " and others" } else { "" };
+            Err(CommandError::new(ExitCode::Usage, error).with_hint(format!("say which: {list}{more}")))
         }
-        Ok(())
     }
+}
+
+fn unknown(known: &[KnownConnection], typed: &ConnectionId) -> CommandError {
+    let text = typed.to_string();
+    let names = known.iter().flat_map(|known| [Some(known.name.as_str()), known.display_name.as_deref()]);
+    let likeness = |name: &str| strsim::jaro_winkler(&text.to_lowercase(), &name.to_lowercase());
+    let close = names.flatten().map(|name| (likeness(name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let hint = match close {
+        Some((likeness, name)) if likeness > 0.8 => {
+            format!("did you mean {name:?}? archive status lists those that are")
+        }
+        _ => "archive status lists those that are".to_owned(),
+    };
+    let error = anyhow::anyhow!("connection {typed} is not in this archive");
+    CommandError::new(ExitCode::Usage, error).with_hint(hint)
 }
 
 impl From<QueryError> for CommandError {

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use encoding_rs::{Encoding, UTF_8};
 use serde_json::value::RawValue;
 
-use crate::api::ConnectionId;
 use crate::api::wire::{self, Object, Page, Unreadable};
+use crate::api::{ConnectionId, Kind};
 use crate::store::write::{Counts, Received, Source, SyncTotals};
 use crate::store::{self, Archive};
 use crate::sync::{now, read_saved};
@@ -157,8 +157,13 @@ impl Import<'_> {
         }
     }
 
-    fn import_runs(&mut self, name: &str, runs: Vec<&RawValue>, named: Option<String>) -> Result<(), Error> {
-        let flag = || self.connection.map(|id| id.as_str().to_owned());
+    fn import_runs(
+        &mut self,
+        name: &str,
+        runs: Vec<&RawValue>,
+        named: Option<ConnectionId>,
+    ) -> Result<(), Error> {
+        let flag = || self.connection.cloned();
         let Some(connection) = named.or_else(flag).or_else(|| connection_of_runs(&runs)) else {
             return Err(Error::File(Problem::NoConnection(name.to_owned())));
         };
@@ -192,7 +197,7 @@ impl Import<'_> {
             let is_whole = summary.problems.is_empty() && summary.counts.rejected == 0;
             let (outcome, exit_code) = if is_whole { ("done", 0) } else { ("partial", 3) };
             let problem = summary.problems.first().map(ToString::to_string);
-            let totals = SyncTotals { requests: 0, pages: summary.pages, counts: summary.counts };
+            let totals = SyncTotals { pages: summary.pages, counts: summary.counts, ..SyncTotals::default() };
             archive.write(|archive| {
                 archive.end_sync(sync_key, &now(), &totals, (outcome, exit_code, problem.as_deref()))
             })?;
@@ -209,7 +214,7 @@ fn is_answer(value: &RawValue) -> bool {
 }
 
 /// The runs of a page, of the answer for one run, or a bare run; and the connection that it names.
-fn runs_of(value: &RawValue) -> Result<(Vec<&RawValue>, Option<String>), Unreadable> {
+fn runs_of(value: &RawValue) -> Result<(Vec<&RawValue>, Option<ConnectionId>), Unreadable> {
     let object = Object::parse(value.get())?;
     if object.get("runs").is_some() || object.get("_links").is_some() {
         let page = Page::parse(value.get())?;
@@ -229,10 +234,12 @@ fn decode(bytes: &[u8]) -> Option<std::borrow::Cow<'_, str>> {
     encoding.decode_without_bom_handling_and_without_replacement(&bytes[mark..])
 }
 
-/// The connection that the runs themselves name, where they all name the same.
-fn connection_of_runs(runs: &[&RawValue]) -> Option<String> {
+/// The connection that the runs themselves name, where they all name the same. They do not say of which
+/// kind it is.
+fn connection_of_runs(runs: &[&RawValue]) -> Option<ConnectionId> {
     let mut names =
         runs.iter().map(|run| Object::parse(run.get()).ok()?.text("connectionId").map(String::from));
     let first = names.next()??;
-    names.all(|name| name.as_ref() == Some(&first)).then_some(first)
+    let first = names.all(|name| name.as_ref() == Some(&first)).then_some(first)?;
+    ConnectionId::new(Kind::Export, &first).ok()
 }

@@ -12,6 +12,12 @@ use serde_json::value::RawValue;
 use crate::api::wire::{self, Object};
 use crate::time::UtcText;
 
+pub mod digest;
+mod drift;
+
+pub use digest::Digest;
+pub use drift::Drift;
+
 /// Text that a column holds, or nothing.
 pub type Text<'a> = Option<Cow<'a, str>>;
 
@@ -42,10 +48,27 @@ pub struct Run<'a> {
     pub id: Cow<'a, str>,
     /// State, result and times.
     pub execution: Execution<'a>,
+    /// `phase`, of a synchronization's run.
+    pub phase: Text<'a>,
+    /// The run's own error, of a synchronization's run.
+    pub error: Option<RunError<'a>>,
     /// What the columns cannot give back, as a JSON object.
     pub extra: Option<String>,
     /// The jobs in the order sent.
     pub jobs: Vec<Job<'a>>,
+    /// Of all this; `None` where an archived run was stored without one.
+    pub digest: Option<Digest>,
+    /// What this program does not know of what was sent; not read from the archive.
+    pub drift: Vec<Drift>,
+}
+
+/// The error of a run itself; at least one of its texts is there.
+#[derive(Debug, Default, PartialEq)]
+pub struct RunError<'a> {
+    /// `errorKey`.
+    pub error_key: Text<'a>,
+    /// `description`.
+    pub description: Text<'a>,
 }
 
 /// One job of a run; its place in the list is part of its identity.
@@ -74,6 +97,10 @@ pub struct Task<'a> {
     pub retry_attempts: Option<i64>,
     /// `exportOutputFileId`, sent by newer versions of the service.
     pub export_output_file_id: Text<'a>,
+    /// `storageFileId`, of a storage connection's task.
+    pub storage_file_id: Text<'a>,
+    /// `sourceFileId`, of a manifest connection's task: the caller's own text.
+    pub source_file_id: Text<'a>,
     /// What the columns cannot give back.
     pub extra: Option<String>,
     /// The task's error object; boxed, because most tasks have none.
@@ -128,39 +155,57 @@ pub fn normalize(raw: &str) -> Result<Run<'_>, Reject> {
     let object = Object::parse(raw).map_err(|error| Reject::NotAnObject(error.to_string()))?;
     let mut members = Members::new(object)?;
     let id = members.take_text("id").filter(|id| !id.is_empty()).ok_or(Reject::NoId)?;
+    let mut drift = Vec::new();
     let jobs = match members.take_objects("jobs")? {
-        Some(jobs) => jobs.into_iter().map(normalize_job).collect::<Result<_, _>>()?,
+        Some(jobs) => jobs.into_iter().map(|job| normalize_job(job, &mut drift)).collect::<Result<_, _>>()?,
         None => Vec::new(),
     };
-    Ok(Run { id, execution: members.take_execution(), jobs, extra: members.into_extra() })
+    let phase = members.take_text("phase");
+    drift::RUN.note_value("phase", phase.as_deref(), &mut drift);
+    let mut run = Run {
+        id,
+        execution: members.take_execution(&drift::RUN, &mut drift),
+        phase,
+        error: members.take_run_error(),
+        jobs,
+        extra: members.into_extra(&drift::RUN, &mut drift),
+        ..Run::default()
+    };
+    drift.sort();
+    drift.dedup();
+    run.drift = drift;
+    run.digest = Some(digest::digest_of_rows(&run));
+    Ok(run)
 }
 
-fn normalize_job(mut members: Members<'_>) -> Result<Job<'_>, Reject> {
+fn normalize_job<'a>(mut members: Members<'a>, drift: &mut Vec<Drift>) -> Result<Job<'a>, Reject> {
     let tasks = match members.take_objects("tasks")? {
-        Some(tasks) => tasks.into_iter().map(normalize_task).collect::<Result<_, _>>()?,
+        Some(tasks) => tasks.into_iter().map(|task| normalize_task(task, drift)).collect::<Result<_, _>>()?,
         None => Vec::new(),
     };
     Ok(Job {
         id: members.take_text("id"),
-        execution: members.take_execution(),
+        execution: members.take_execution(&drift::JOB, drift),
         connector_type: members.take_text("connectorType"),
         tasks,
-        extra: members.into_extra(),
+        extra: members.into_extra(&drift::JOB, drift),
     })
 }
 
-fn normalize_task(mut members: Members<'_>) -> Result<Task<'_>, Reject> {
+fn normalize_task<'a>(mut members: Members<'a>, drift: &mut Vec<Drift>) -> Result<Task<'a>, Reject> {
     Ok(Task {
-        error: members.take_object("error")?.map(|error| Box::new(normalize_error(error))),
+        error: members.take_object("error")?.map(|error| Box::new(normalize_error(error, drift))),
         id: members.take_text("id"),
-        execution: members.take_execution(),
+        execution: members.take_execution(&drift::TASK, drift),
         retry_attempts: members.take_integer("retryAttempts"),
         export_output_file_id: members.take_text("exportOutputFileId"),
-        extra: members.into_extra(),
+        storage_file_id: members.take_text("storageFileId"),
+        source_file_id: members.take_text("sourceFileId"),
+        extra: members.into_extra(&drift::TASK, drift),
     })
 }
 
-fn normalize_error(mut members: Members<'_>) -> TaskError<'_> {
+fn normalize_error<'a>(mut members: Members<'a>, drift: &mut Vec<Drift>) -> TaskError<'a> {
     TaskError {
         error_code: members.take_text("errorCode"),
         message: members.take_text("message"),
@@ -173,7 +218,7 @@ fn normalize_error(mut members: Members<'_>) -> TaskError<'_> {
         description: members.take_text("description"),
         kb_article_link: members.take_text("kbArticleLink"),
         can_user_fix: members.take_bool("canUserFix"),
-        extra: members.into_extra(),
+        extra: members.into_extra(&drift::ERROR, drift),
     }
 }
 
@@ -183,7 +228,16 @@ pub fn connection_extra(json: &str) -> Option<String> {
     for name in ["id", "displayName", "iModelId", "iTwinId", "authenticationType"] {
         members.take_text(name);
     }
-    members.into_extra()
+    members.into_json()
+}
+
+/// What the columns of an iTwin or iModel cannot give back of its JSON.
+pub fn named_extra(json: &str) -> Option<String> {
+    let mut members = Members::new(Object::parse(json).ok()?).ok()?;
+    for name in ["id", "displayName"] {
+        members.take_text(name);
+    }
+    members.into_json()
 }
 
 /// The members of one object that no column has taken yet.
@@ -223,13 +277,29 @@ impl<'a> Members<'a> {
         self.take(name, |value| value.get().parse().ok())
     }
 
-    fn take_execution(&mut self) -> Execution<'a> {
-        Execution {
+    fn take_execution(&mut self, known: &drift::Known, drift: &mut Vec<Drift>) -> Execution<'a> {
+        let execution = Execution {
             state: self.take_text("state"),
             result: self.take_text("result"),
             started_at: self.take_time("startDateTime"),
             ended_at: self.take_time("endDateTime"),
-        }
+        };
+        known.note_value("state", execution.state.as_deref(), drift);
+        known.note_value("result", execution.result.as_deref(), drift);
+        execution
+    }
+
+    /// The error of a run, where it is an object of one or both of its texts and nothing else.
+    fn take_run_error(&mut self) -> Option<RunError<'a>> {
+        self.take("error", |value| {
+            let mut members = Members::new(Object::parse(value.get()).ok()?).ok()?;
+            let error = RunError {
+                error_key: members.take_text("errorKey"),
+                description: members.take_text("description"),
+            };
+            let is_whole = members.0.is_empty() && (error.error_key.is_some() || error.description.is_some());
+            is_whole.then_some(error)
+        })
     }
 
     /// A time goes into its column; what was sent stays in `extra` too where the column's form differs.
@@ -260,8 +330,16 @@ impl<'a> Members<'a> {
         }
     }
 
+    /// What is left, noting what of it is not known.
+    fn into_extra(self, known: &drift::Known, drift: &mut Vec<Drift>) -> Option<String> {
+        for (name, value) in &self.0 {
+            known.note_member(name, value, drift);
+        }
+        self.into_json()
+    }
+
     /// What is left, as a JSON object with sorted names and without insignificant white space.
-    fn into_extra(mut self) -> Option<String> {
+    fn into_json(mut self) -> Option<String> {
         if self.0.is_empty() {
             return None;
         }
@@ -366,7 +444,16 @@ pub fn rebuild(run: &Run<'_>) -> String {
     let in_extra = json.extra(&run.extra);
     json.text("id", Some(&run.id));
     json.execution(&run.execution, &in_extra);
+    json.text("phase", run.phase.as_deref());
+    json.raw("error", run.error.as_ref().map(rebuild_run_error));
     json.array("jobs", &run.jobs, rebuild_job);
+    json.finish()
+}
+
+fn rebuild_run_error(error: &RunError<'_>) -> String {
+    let mut json = JsonObject::new();
+    json.text("errorKey", error.error_key.as_deref());
+    json.text("description", error.description.as_deref());
     json.finish()
 }
 
@@ -387,6 +474,8 @@ fn rebuild_task(task: &Task<'_>) -> String {
     json.execution(&task.execution, &in_extra);
     json.raw("retryAttempts", task.retry_attempts);
     json.text("exportOutputFileId", task.export_output_file_id.as_deref());
+    json.text("storageFileId", task.storage_file_id.as_deref());
+    json.text("sourceFileId", task.source_file_id.as_deref());
     json.raw("error", task.error.as_deref().map(rebuild_error));
     json.finish()
 }
@@ -544,7 +633,11 @@ mod tests {
             "retryAttempts",
             "connectorType",
             "exportOutputFileId",
+            "storageFileId",
+            "sourceFileId",
+            "phase",
         ];
+        const RUN_ERROR: &[&str] = &["errorKey", "description"];
         const ERROR: &[&str] = &[
             "errorCode",
             "message",
@@ -563,8 +656,12 @@ mod tests {
         let tasks = prop::collection::vec(task, 0..3).prop_map(Value::from).boxed();
         let job = object(COMMON, Some(("tasks", tasks)));
         let jobs = prop::collection::vec(job, 0..3).prop_map(Value::from).boxed();
-        (object(COMMON, Some(("jobs", jobs))), ".+").prop_map(|(mut run, id)| {
+        let run_error = prop::option::of(object(RUN_ERROR, None));
+        (object(COMMON, Some(("jobs", jobs))), ".+", run_error).prop_map(|(mut run, id, error)| {
             run["id"] = Value::from(id);
+            if let Some(error) = error {
+                run["error"] = error;
+            }
             run
         })
     }
@@ -582,7 +679,9 @@ mod tests {
                 let rebuilt = rebuild(&rows);
                 prop_assert_eq!(value(&rebuilt), value(&sent));
                 let again = normalize(&rebuilt).unwrap();
-                prop_assert_eq!(again, rows);
+                prop_assert_eq!(&again, &rows);
+                let raw: &RawValue = serde_json::from_str(&sent).unwrap();
+                prop_assert_eq!(rows.digest, Some(digest::digest_of_json(raw)));
             }
         }
 
@@ -627,6 +726,58 @@ mod tests {
             assert_eq!(normalize(no_id), Err(Reject::NoId), "{no_id}");
         }
         assert!(matches!(normalize("[1]"), Err(Reject::NotAnObject(_))));
+    }
+
+    #[test]
+    fn a_digest_changes_with_every_value_name_and_place_and_with_nothing_else() {
+        let digest = |text: &str| normalize(text).unwrap().digest.unwrap();
+        let sent = r#"{"id":"r","state":"Completed","n":1,"jobs":[{"id":"a","tasks":[{"id":"x"}]},{"id":"b","tasks":[{"id":"y"}]}]}"#;
+        let same = r#"{ "jobs":[{"tasks":[{"id":"x"}],"id":"a"},{"id":"b","tasks":[{"id":"\u0079"}]}],"n":1,"state":"Completed","id":"r"}"#;
+        assert_eq!(digest(sent), digest(same));
+        for (from, to) in [
+            ("\"n\":1", "\"n\":\"1\""),
+            ("\"n\":1", "\"n\":1.0"),
+            ("\"n\":1", "\"m\":1"),
+            ("\"n\":1,", ""),
+            ("Completed", "completed"),
+            ("\"id\":\"x\"", "\"id\":\"y\""),
+            (
+                r#"{"id":"a","tasks":[{"id":"x"}]},{"id":"b","tasks":[{"id":"y"}]}"#,
+                r#"{"id":"b","tasks":[{"id":"y"}]},{"id":"a","tasks":[{"id":"x"}]}"#,
+            ),
+            (r#"[{"id":"y"}]"#, r#"[{"id":"y"},{}]"#),
+            (r#",{"id":"b","tasks":[{"id":"y"}]}"#, ""),
+        ] {
+            assert!(sent.contains(from), "{from}");
+            assert_ne!(digest(sent), digest(&sent.replacen(from, to, 1)), "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn what_is_new_in_an_answer_is_noted_once_and_what_is_only_odd_is_not() {
+        let sent = r#"{"id":"r","state":"Sleeping","result":"Cancelled","startDateTime":"02/15/2022 08:24:45",
+            "endDateTime":null,"connectionId":"c","region":1,"phase":"MasterFile","error":{"errorKey":"k"},
+            "jobs":[{"id":"j","tasks":[{"retryAttempts":"2","cost":1,"error":{"canUserFix":null,"hint":""}},{"cost":2}]}]}"#;
+        let run = normalize(sent).unwrap();
+        assert_eq!(run.error, Some(RunError { error_key: Some("k".into()), description: None }));
+        let notes: Vec<_> = run
+            .drift
+            .iter()
+            .map(|drift| format!("{} {} {} {}", drift.object, drift.what, drift.field, drift.value))
+            .collect();
+        assert_eq!(
+            notes,
+            [
+                "error field hint ",
+                "run field region ",
+                "run value state Sleeping",
+                "task field cost ",
+                "task type retryAttempts text"
+            ]
+        );
+        let sample = include_str!("../tests/fixtures/list-runs-200.json");
+        let page = wire::Page::parse(sample).unwrap();
+        assert_eq!(normalize(page.runs[0].get()).unwrap().drift, []);
     }
 
     #[test]

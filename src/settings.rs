@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
+use std::hash::Hash;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -19,8 +20,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use crate::api::ConnectionId;
 use crate::api::auth::Credentials;
+use crate::api::{ConnectionId, Kind, RequestLimit};
 use crate::cli::{self, AT_A_TIME, Global, PAGE_SIZES, StatusFormat, SummaryFormat};
 pub use crate::cli::{Color, LogFormat};
 use crate::error::{CommandError, ExitCode};
@@ -167,6 +168,9 @@ pub enum Error {
     /// A time, a period or a time zone cannot be read.
     #[error("{0}")]
     Time(String),
+    /// A value of `--request-limit` is no limit.
+    #[error("--request-limit: {0}")]
+    Limit(String),
     /// `-` was given more than once.
     #[error("standard input ('-') can be read only once")]
     StdinTwice,
@@ -185,7 +189,10 @@ impl Error {
         let text = match self {
             Self::NoConnection { file } => {
                 let file = file.display();
-                format!("give --connection ID (repeatable), or list connections = [\"ID\"] in {file}")
+                format!(
+                    "give --itwin ID, --imodel ID or --connection ID (each repeatable), or list itwins = [\"ID\"], \
+                     imodels or connections in {file}"
+                )
             }
             Self::NoCredentials => "set ITP_ACCESS_TOKEN, or both ITP_SERVICE_CLIENT_ID and \
                 ITP_SERVICE_CLIENT_SECRET, or name files under [credentials] in the configuration"
@@ -275,8 +282,21 @@ pub struct Sync {
     pub db: PathBuf,
     /// SQLite's cache, in MiB.
     pub cache_mib: u32,
-    /// At least one, none twice, in the order given.
+    /// Connections that were typed, by their ids or archived names: then nothing else is synced but what
+    /// was typed beside them. None twice, in the order given.
+    pub chosen: Vec<ConnectionId>,
+    /// Connections of the configuration, by their ids. None twice, in the order given.
     pub connections: Vec<ConnectionId>,
+    /// iModels whose connections are synced.
+    pub imodels: Vec<String>,
+    /// iTwins whose iModels' connections are synced.
+    pub itwins: Vec<String>,
+    /// Which connections are looked for below them: at least one kind.
+    pub kinds: Vec<Kind>,
+    /// How many requests may be sent in a time.
+    pub request_limits: Vec<RequestLimit>,
+    /// Only say what a first sync would cost.
+    pub estimate: bool,
     /// Who asks.
     pub credentials: Credentials,
     /// The platform; http or https.
@@ -311,17 +331,47 @@ impl Sync {
     pub fn new(global: &Global, typed: &cli::Sync, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         let chosen = parse_connections(&typed.connections)?;
-        let connections = if chosen.is_empty() { unique(file.connections.clone()) } else { chosen };
-        if connections.is_empty() {
+        let is_typed = !(chosen.is_empty() && typed.itwins.is_empty() && typed.imodels.is_empty());
+        // What was typed is all that is meant; without it the environment goes over the file, list by list.
+        let find = |typed: &[String], variable, file: &[String]| match is_typed {
+            true => Ok(unique(typed.to_vec())),
+            false => Ok(match environment.text(variable)? {
+                Some(id) => vec![id],
+                None => unique(file.to_vec()),
+            }),
+        };
+        let itwins = find(&typed.itwins, "ITP_ITWIN_ID", &file.itwins)?;
+        let imodels = find(&typed.imodels, "ITP_IMODEL_ID", &file.imodels)?;
+        let connections = if is_typed { Vec::new() } else { unique(file.connections.clone()) };
+        if !is_typed && connections.is_empty() && itwins.is_empty() && imodels.is_empty() {
             return Err(Error::NoConnection { file: file.path });
         }
+        let kinds = match typed.kinds.as_slice() {
+            [] => file.kinds.clone(),
+            typed => unique(typed.iter().map(|kind| Kind::from(*kind)).collect()),
+        };
+        let request_limits = match typed.request_limits.as_slice() {
+            [] => file.request_limits.clone().unwrap_or_else(|| RequestLimit::DEFAULTS.to_vec()),
+            [none] if none == "none" => Vec::new(),
+            typed => typed
+                .iter()
+                .map(|text| text.parse())
+                .collect::<std::result::Result<_, _>>()
+                .map_err(Error::Limit)?,
+        };
         let page_size = typed.page_size.or(file.page_size);
         let at_a_time =
             |typed: Option<u32>, file: Option<u32>| typed.or(file).unwrap_or(DEFAULT_AT_A_TIME) as usize;
         Ok(Self {
             db: find_db(global, environment, &file)?,
             cache_mib: file.cache_mib(),
+            chosen,
             connections,
+            imodels,
+            itwins,
+            kinds: if kinds.is_empty() { vec![Kind::Export] } else { kinds },
+            request_limits,
+            estimate: typed.estimate,
             credentials: find_credentials(environment, &file.credentials)?,
             api_url: find_url(environment, "ITP_API_URL", &file.platform.api_url, DEFAULT_API_URL)?,
             issuer_url: find_url(
@@ -462,8 +512,14 @@ struct File {
     path: PathBuf,
     #[serde(deserialize_with = "path")]
     db: Option<PathBuf>,
+    itwins: Vec<String>,
+    imodels: Vec<String>,
     #[serde(deserialize_with = "connections")]
     connections: Vec<ConnectionId>,
+    #[serde(deserialize_with = "kinds")]
+    kinds: Vec<Kind>,
+    #[serde(deserialize_with = "request_limits")]
+    request_limits: Option<Vec<RequestLimit>>,
     #[serde(deserialize_with = "page_size")]
     page_size: Option<u32>,
     #[serde(deserialize_with = "at_a_time")]
@@ -636,6 +692,33 @@ fn connections<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<Co
     texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
 }
 
+fn kinds<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<Kind>, D::Error> {
+    let words = Vec::<String>::deserialize(from)?;
+    let read = |word: &String| {
+        let expected = Kind::ALL.map(Kind::as_str).join(", ");
+        Kind::from_word(word).ok_or_else(|| {
+            D::Error::custom(format_args!("{word:?} is no kind of connection; there are {expected}"))
+        })
+    };
+    words.iter().map(read).collect::<std::result::Result<_, _>>().map(unique)
+}
+
+fn request_limits<'de, D: Deserializer<'de>>(from: D) -> Parsed<Vec<RequestLimit>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    let limits = texts.iter().map(|text| text.parse().map_err(D::Error::custom));
+    limits.collect::<std::result::Result<_, _>>().map(Some)
+}
+
+impl From<cli::ConnectionKind> for Kind {
+    fn from(typed: cli::ConnectionKind) -> Self {
+        match typed {
+            cli::ConnectionKind::Export => Self::Export,
+            cli::ConnectionKind::Storage => Self::Storage,
+            cli::ConnectionKind::Manifest => Self::Manifest,
+        }
+    }
+}
+
 fn parse_connection(text: &str) -> Result<ConnectionId> {
     text.parse().map_err(Error::NotConnection)
 }
@@ -644,10 +727,10 @@ fn parse_connections(texts: &[String]) -> Result<Vec<ConnectionId>> {
     texts.iter().map(|text| parse_connection(text)).collect::<Result<_>>().map(unique)
 }
 
-fn unique(mut connections: Vec<ConnectionId>) -> Vec<ConnectionId> {
+fn unique<T: Clone + Eq + Hash>(mut list: Vec<T>) -> Vec<T> {
     let mut seen = HashSet::new();
-    connections.retain(|connection| seen.insert(connection.clone()));
-    connections
+    list.retain(|item| seen.insert(item.clone()));
+    list
 }
 
 /// The value is not part of the problem: it may hold a password.
@@ -862,7 +945,7 @@ mod tests {
                 &[],
             )
             .unwrap();
-        assert_eq!(ids(&sync.connections), ["c", "-d"]);
+        assert_eq!((ids(&sync.chosen), sync.connections.len()), (vec!["c", "-d"], 0));
         assert_eq!((sync.page_size, sync.pages_in_flight, sync.concurrency), (7, 1, 1));
         assert_eq!(sync.time_budget, Duration::from_secs(5));
         assert_eq!((sync.full, sync.dry_run, sync.format), (true, true, Format::Json));

@@ -4,6 +4,8 @@
 //! the kernel releases at death) or a [`Reader`]. What is written and read stands in `write` and
 //! `read`; no SQL type leaves this module. A file that is no archive is never touched.
 
+mod drift;
+pub mod fleet;
 pub mod read;
 pub mod write;
 mod writer;

@@ -12,7 +12,7 @@ use reqwest::header::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::ConnectionId;
+use super::{ConnectionId, Kind};
 
 /// Characters shown of a message that came from outside.
 pub(super) const MESSAGE_CHARS: usize = 300;
@@ -43,6 +43,11 @@ impl Error {
             ..Problem::default()
         };
         Self { doing, reason, problem: Box::new(problem) }
+    }
+
+    /// Whether a request about something else may succeed where this one did not.
+    pub fn is_about_one(&self) -> bool {
+        !matches!(self.reason, Reason::Refused | Reason::BudgetSpent { .. } | Reason::Stopped)
     }
 
     /// Whether the same request may succeed later without anybody doing anything.
@@ -115,6 +120,22 @@ pub enum Doing {
         /// Its id.
         connection: ConnectionId,
     },
+    /// One page of the connections of an iModel.
+    ListConnections {
+        /// Which connections.
+        kind: Kind,
+        /// Whose.
+        imodel: String,
+        /// Connections skipped before the page.
+        skip: u64,
+    },
+    /// One page of the iModels of an iTwin.
+    ListImodels {
+        /// Whose iModels.
+        itwin: String,
+    },
+    /// One page of iTwins.
+    ListItwins,
     /// A token from the issuer.
     GetToken,
 }
@@ -126,14 +147,16 @@ impl Doing {
             Self::ListRuns { connection, .. }
             | Self::GetRun { connection, .. }
             | Self::GetConnection { connection } => Some(connection),
-            Self::GetToken => None,
+            Self::ListConnections { .. } | Self::ListImodels { .. } | Self::ListItwins | Self::GetToken => {
+                None
+            }
         }
     }
 
     /// The `$skip` of a list call.
     pub fn skip(&self) -> Option<u64> {
         match self {
-            Self::ListRuns { skip, .. } => Some(*skip),
+            Self::ListRuns { skip, .. } | Self::ListConnections { skip, .. } => Some(*skip),
             _ => None,
         }
     }
@@ -165,6 +188,11 @@ impl fmt::Display for Doing {
             Self::GetConnection { connection } => {
                 write!(f, "asking for connection {}", id(&connection.to_string()))
             }
+            Self::ListConnections { kind, imodel, .. } => {
+                write!(f, "listing {} connections of iModel {}", kind.as_str(), id(imodel))
+            }
+            Self::ListImodels { itwin } => write!(f, "listing the iModels of iTwin {}", id(itwin)),
+            Self::ListItwins => f.write_str("listing iTwins"),
             Self::GetToken => f.write_str("asking for a token"),
         }
     }

@@ -36,13 +36,22 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 
-    /// The path under which connections of this kind are found.
-    pub(super) fn path(self) -> &'static [&'static str] {
+    /// The segment of a path that says so.
+    pub(super) fn segment(self) -> &'static str {
         match self {
-            Self::Export => &["export", "connections"],
-            Self::Storage => &["synchronization", "imodels", "storageconnections"],
-            Self::Manifest => &["synchronization", "imodels", "manifestconnections"],
+            Self::Export => "connections",
+            Self::Storage => "storageconnections",
+            Self::Manifest => "manifestconnections",
         }
+    }
+
+    /// The path under which connections of this kind are found.
+    pub(super) fn path(self) -> impl Iterator<Item = &'static str> {
+        let folder: &[_] = match self {
+            Self::Export => &["export"],
+            Self::Storage | Self::Manifest => &["synchronization", "imodels"],
+        };
+        folder.iter().copied().chain([self.segment()])
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::error::{Doing, Error, Reason, header, length};
+use super::limit::{Limiter, Permit, RequestLimit};
 
 /// The longest wait between two attempts that nobody asked for.
 const BACKOFF_CAP: Duration = Duration::from_secs(60);
@@ -40,6 +41,7 @@ pub(super) struct Gate {
     deadline: Option<Instant>,
     slots: Arc<Semaphore>,
     paused_until: watch::Sender<Option<Instant>>,
+    limiter: Limiter,
     stopped: watch::Sender<bool>,
 }
 
@@ -48,12 +50,18 @@ const MAX_UNREADABLE: usize = 3;
 
 impl Gate {
     /// A gate for `in_flight` requests at a time (at least one).
-    pub(super) fn new(in_flight: usize, deadline: Option<Instant>, patience: Patience) -> Self {
+    pub(super) fn new(
+        in_flight: usize,
+        deadline: Option<Instant>,
+        patience: Patience,
+        limits: &[RequestLimit],
+    ) -> Self {
         Self {
             patience,
             deadline,
             slots: Arc::new(Semaphore::new(in_flight.clamp(1, Semaphore::MAX_PERMITS))),
             paused_until: watch::Sender::new(None),
+            limiter: Limiter::new(limits),
             stopped: watch::Sender::new(false),
         }
     }
@@ -63,6 +71,16 @@ impl Gate {
         let until = (*self.paused_until.borrow())?;
         let left = until.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
+    }
+
+    /// How long no request may be sent, for whatever reason.
+    pub(super) fn held_for(&self) -> Option<Duration> {
+        self.paused_for().max(self.limiter.full().and_then(|full| full.wait))
+    }
+
+    /// Counts requests of another process against the limits.
+    pub(super) fn remember(&self, requests: u64, ago: Duration) {
+        self.limiter.remember(requests, ago);
     }
 
     /// Ends every running and later request.
@@ -106,8 +124,10 @@ impl Gate {
         let mut throttled = None;
         let mut times = 0;
         loop {
-            self.turn(doing, throttled.as_ref()).await?;
-            let mut error = match request().await {
+            let permit = self.turn(doing, throttled.as_ref()).await?;
+            let answer = request().await;
+            drop(permit);
+            let mut error = match answer {
                 Err(error) if matches!(error.reason, Reason::Throttled { .. }) => error,
                 done => return done,
             };
@@ -122,9 +142,29 @@ impl Gate {
         }
     }
 
-    /// Waits until no pause is on; gives up at once where it outlasts the time budget. `throttled` is
-    /// the answer that began the wait, if it was one to this request.
-    async fn turn(&self, doing: &Doing, throttled: Option<&Error>) -> Result<(), Error> {
+    /// Waits until no pause is on and the limits let a request pass; gives up at once where that outlasts
+    /// the time budget. `throttled` is the answer that began the wait, if it was one to this request.
+    async fn turn(&self, doing: &Doing, throttled: Option<&Error>) -> Result<Permit<'_>, Error> {
+        loop {
+            self.pass_pause(doing, throttled).await?;
+            let full = match self.limiter.permit() {
+                Ok(permit) => return Ok(permit),
+                Err(full) => full,
+            };
+            if let Some(wait) = full.wait.filter(|wait| !self.has_time_for(*wait)) {
+                let told = format!(
+                    "no more than {} requests are sent in {}, and the next may go in {}",
+                    full.limit.requests,
+                    length(full.limit.length),
+                    length(wait)
+                );
+                return Err(Error::new(doing.clone(), Reason::BudgetSpent { asked: None }, told));
+            }
+            self.limiter.changed(full).await;
+        }
+    }
+
+    async fn pass_pause(&self, doing: &Doing, throttled: Option<&Error>) -> Result<(), Error> {
         while let Some(wait) = self.paused_for() {
             if !self.has_time_for(wait) {
                 let reason = Reason::BudgetSpent { asked: Some(wait) };
@@ -257,7 +297,7 @@ mod tests {
 
     fn gate(deadline: Option<Duration>) -> Gate {
         let patience = Patience { max_attempts: 6, backoff_start: Duration::from_millis(500) };
-        Gate::new(2, deadline.map(|budget| Instant::now() + budget), patience)
+        Gate::new(2, deadline.map(|budget| Instant::now() + budget), patience, &[])
     }
 
     fn error(reason: Reason, retry_after: Option<Duration>) -> Error {

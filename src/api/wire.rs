@@ -11,6 +11,12 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 
+use super::id::{ConnectionId, Kind};
+
+mod fleet;
+
+pub use fleet::{Connection, Cursor, LastRun, List, Named};
+
 /// A JSON object as the list of its members, each value as the text that was sent.
 #[derive(Debug, Default)]
 pub struct Object<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
@@ -116,6 +122,16 @@ pub enum More {
     Unsaid,
 }
 
+impl More {
+    fn of_links(links: Option<&Object<'_>>) -> Self {
+        match links.map(|links| links.get("next")) {
+            None => Self::Unsaid,
+            Some(Some(next)) if !is_null(next) => Self::Next,
+            Some(_) => Self::NoNext,
+        }
+    }
+}
+
 /// One page of a connection's runs.
 #[derive(Debug)]
 pub struct Page<'a> {
@@ -124,7 +140,7 @@ pub struct Page<'a> {
     /// What the page says of a following one.
     pub more: More,
     /// The connection that the page's own links name, if they do.
-    pub connection: Option<String>,
+    pub connection: Option<ConnectionId>,
 }
 
 /// Why an answer could not be read as what was asked for.
@@ -149,28 +165,30 @@ impl<'a> Page<'a> {
             None if links.is_some() => Vec::new(),
             None => return Err(Unreadable::Missing("list of runs")),
         };
-        let more = match &links {
-            None => More::Unsaid,
-            Some(links) => match links.get("next") {
-                Some(next) if !is_null(next) => More::Next,
-                _ => More::NoNext,
-            },
-        };
+        let more = More::of_links(links.as_ref());
         let connection = links.as_ref().and_then(connection_of_links);
         Ok(Self { runs, more, connection })
     }
 }
 
-/// The connection named by a page's links, percent-decoded: the segment after `connections`.
-fn connection_of_links(links: &Object<'_>) -> Option<String> {
+/// The connection named by a page's links, percent-decoded: the segment after the one that says of which
+/// kind it is. Links that hold a placeholder in its place, as some published ones do, name none.
+fn connection_of_links(links: &Object<'_>) -> Option<ConnectionId> {
     ["self", "next", "prev"].iter().find_map(|name| {
         let href = links.object(name)?.text("href")?;
-        let (_, after) = href.split_once("/connections/")?;
-        let segment = after.split(['/', '?', '&']).next().filter(|id| !id.is_empty())?;
+        let mut segments =
+            href.split(['?', '&']).next()?.split('/').skip_while(|segment| kind(segment).is_none());
+        let kind = segments.next().and_then(kind)?;
         // Read the id as a query value, which undoes percent-encoding; `+` stands for itself in a path.
-        let pair = format!("id={}", segment.replace('+', "%2B"));
-        url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, id)| id.into_owned())
+        let pair = format!("id={}", segments.next()?.replace('+', "%2B"));
+        let (_, id) = url::form_urlencoded::parse(pair.as_bytes()).next()?;
+        ConnectionId::new(kind, &id).ok().filter(|id| !id.as_str().starts_with('{'))
     })
+}
+
+/// The kind of connection that a path's segment stands for; the case varies in published paths.
+fn kind(segment: &str) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| kind.segment().eq_ignore_ascii_case(segment))
 }
 
 /// The members of a page that matter, read in one pass over its text.
@@ -242,47 +260,6 @@ pub fn parse_run(text: &str) -> Result<&RawValue, Unreadable> {
     envelope.get("run").filter(|run| !is_null(run)).ok_or(Unreadable::Missing("run"))
 }
 
-/// What the platform says of a connection, as far as the archive keeps it in columns.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Connection {
-    /// The name that people gave it.
-    pub display_name: Option<String>,
-    /// The iModel it exports.
-    pub imodel_id: Option<String>,
-    /// The iTwin (formerly project) that the iModel belongs to.
-    pub itwin_id: Option<String>,
-    /// `User` or `Service`, as sent.
-    pub authentication_type: Option<String>,
-    /// The run that began last: the last segment of the `lastRun` link. `None` before the first run.
-    pub last_run: Option<String>,
-    /// The connection's JSON as it was sent.
-    pub json: String,
-}
-
-impl Connection {
-    /// Reads the answer of the call for one connection.
-    pub fn parse(text: &str) -> Result<Self, Unreadable> {
-        let envelope: Object<'_> = serde_json::from_str(text)?;
-        let raw = envelope.get("connection").ok_or(Unreadable::Missing("connection"))?;
-        let object = Object::parse(raw.get()).map_err(|_| Unreadable::Missing("connection"))?;
-        let owned = |name: &str| object.text(name).map(Cow::into_owned);
-        let last_run = object
-            .object("_links")
-            .and_then(|links| links.object("lastRun"))
-            .and_then(|link| link.text("href").map(Cow::into_owned))
-            .and_then(|href| href.rsplit_once("/runs/").map(|(_, id)| id.to_owned()))
-            .filter(|id| !id.is_empty());
-        Ok(Self {
-            display_name: owned("displayName"),
-            imodel_id: owned("iModelId"),
-            itwin_id: owned("iTwinId").or_else(|| owned("projectId")),
-            authentication_type: owned("authenticationType"),
-            last_run,
-            json: raw.get().to_owned(),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,6 +288,10 @@ mod tests {
     #[test]
     fn the_malformed_links_of_the_published_sample_name_their_connection() {
         let text = r#"{"runs":[],"_links":{"self":{"href":"https://api.bentley.com/export/connections/VRZ%2D0-_/runs&$skip=0&$top=50"}}}"#;
-        assert_eq!(Page::parse(text).unwrap().connection.as_deref(), Some("VRZ-0-_"));
+        let named = |text: &str| Page::parse(text).unwrap().connection.map(|id| id.to_string());
+        assert_eq!(named(text).as_deref(), Some("VRZ-0-_"));
+        let storage = text.replace("export/connections", "Synchronization/imodels/storageConnections");
+        assert_eq!(named(&storage).as_deref(), Some("storage:VRZ-0-_"));
+        assert_eq!(named(&storage.replace("VRZ%2D0-_", "{connectionId}")), None);
     }
 }

@@ -16,7 +16,7 @@ use crate::render::{self, Screen, render_count, render_duration};
 use crate::report::{self, Asked};
 use crate::settings;
 use crate::store::Archive;
-use crate::sync::{self, Options, Summary, now};
+use crate::sync::{self, Options, Scope, Summary, now};
 
 /// Any number gives another history; this one is told in the README.
 const SEED: u64 = 2;
@@ -69,8 +69,9 @@ fn new_file() -> anyhow::Result<PathBuf> {
 fn sync_demo(emulator: &Emulator, path: &Path, cache_mib: u32) -> Result<Summary, CommandError> {
     let url: url::Url = emulator.url().parse().context("the emulator's address")?;
     let connections = emulator.platform().connections.keys().map(|id| id.parse()).collect::<Result<_, _>>();
+    let connections = connections.context("the emulator's connections")?;
     let options = Options {
-        connections: connections.context("the emulator's connections")?,
+        scope: Scope { connections, ..Scope::default() },
         full: false,
         page_size: 1_000,
         is_page_size_given: false,

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
+use crate::api::ConnectionId;
 use crate::error::{CommandError, ExitCode};
 use crate::query::{self, Database, Error, Limits, Sink, Value};
 use crate::render::{Csv, JsonRows, MarkdownRows, Output, Screen, TableRows};
@@ -159,7 +160,8 @@ fn fill(
         }
     }
     if !settings.connections.is_empty() {
-        let known = super::known_connections(database, &settings.connections)?;
+        let known = super::known_connections(&settings.db, &settings.connections)?;
+        let known: Vec<&str> = known.iter().map(ConnectionId::as_str).collect();
         let list = serde_json::to_string(&known).context("writing the list of connections")?;
         fill("connection", "connection", list.into())?;
     }

@@ -17,7 +17,10 @@ pub fn report(settings: settings::Report) -> Result<ExitCode, CommandError> {
         compared_with: settings.compared_with,
         zone: settings.zone,
         as_of: settings.as_of,
-        connections: super::known_connections(&databases[0], &settings.connections)?,
+        connections: super::known_connections(&settings.db, &settings.connections)?
+            .iter()
+            .map(|id| id.as_str().to_owned())
+            .collect(),
         min_runs: settings.min_runs,
         fail_over: settings.fail_over,
     };

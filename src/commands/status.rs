@@ -14,15 +14,12 @@ use crate::time::{UtcText, ago};
 pub fn status(settings: settings::Status) -> Result<ExitCode, CommandError> {
     let reader = Reader::open(&settings.db)?;
     let mut connections = reader.read_status()?;
-    for wanted in &settings.connections {
-        if !connections.iter().any(|connection| connection.id == wanted.as_str()) {
-            let error = anyhow::anyhow!("connection {wanted} is not in this archive");
-            return Err(CommandError::new(ExitCode::Usage, error));
-        }
-    }
-    if !settings.connections.is_empty() {
-        connections
-            .retain(|connection| settings.connections.iter().any(|wanted| wanted.as_str() == connection.id));
+    let chosen = super::known_connections(&settings.db, &settings.connections)?;
+    if !chosen.is_empty() {
+        let is_chosen = |status: &ConnectionStatus| {
+            chosen.iter().any(|id| id.as_str() == status.id && id.kind().as_str() == status.kind)
+        };
+        connections.retain(is_chosen);
     }
     let last_sync = reader.read_last_sync()?;
     match settings.format {
@@ -39,7 +36,13 @@ fn to_json(connections: &[ConnectionStatus], last_sync: Option<&LastSync>) -> Va
     let connections = connections.iter().map(|connection| {
         json!({
             "id": connection.id,
+            "kind": connection.kind,
+            "name": connection.name,
             "display_name": connection.display_name,
+            "imodel_id": connection.imodel_id,
+            "imodel": connection.imodel,
+            "itwin_id": connection.itwin_id,
+            "itwin": connection.itwin,
             "runs": connection.runs,
             "unlisted_runs": connection.unlisted_runs,
             "unfinished": connection.unfinished,
@@ -77,7 +80,7 @@ pub(super) fn to_text(
     };
     let rows = connections.iter().map(|connection| {
         vec![
-            clean(connection.display_name.as_deref().unwrap_or(&connection.id)).into_owned(),
+            clean(&connection.name).into_owned(),
             render_count(connection.runs),
             render_count(connection.unfinished),
             since(&connection.newest_started_at),
@@ -100,7 +103,7 @@ pub(super) fn to_text(
         table.render(screen)
     };
     for connection in connections {
-        let name = clean(connection.display_name.as_deref().unwrap_or(&connection.id));
+        let name = clean(&connection.name);
         let mut note = |sentence: String| text.push_str(&format!("{name}: {sentence}\n"));
         if let Some(problem) = &connection.last_problem {
             note(format!("last walk not complete: {}", clean(problem)));

@@ -9,17 +9,24 @@ use std::time::Duration;
 use anyhow::Context as _;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::api::{self, Client, Reason};
+use crate::api::{self, Client, Reason, RequestLimit};
 use crate::error::{CommandError, ExitCode};
 use crate::render;
 use crate::settings::{self, Format};
+use crate::store::fleet::KnownConnection;
 use crate::store::{self, Archive, Reader};
-use crate::sync::{self, Options, Outcome, Progress, Summary};
+use crate::sync::{self, Estimate, Options, Outcome, Progress, Scope, Summary};
+
+/// Problems told one by one; the table `walks` and `--format json` have them all.
+const MOST_TOLD: usize = 20;
 
 /// Brings the archive up to date with the platform.
 pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, CommandError> {
     let is_dry_run = settings.dry_run;
     let (format, path, cache_mib) = (settings.format, settings.db.clone(), settings.cache_mib);
+    if settings.estimate {
+        return estimate(settings, bars);
+    }
     let summary = run_async(async move {
         // What is wrong with the settings leaves no archive behind, and who cannot have the archive asks
         // the platform nothing.
@@ -28,8 +35,16 @@ pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
             true => Store::ToCompare(open_to_compare(&path)?),
             false => Store::ToWrite(Archive::open(&path, cache_mib)?),
         };
+        let known = match &store {
+            Store::ToWrite(archive) => {
+                remember_requests(&client, archive, &settings.request_limits)?;
+                archive.read_connections()?
+            }
+            Store::ToCompare(Some(reader)) => reader.read_connections()?,
+            Store::ToCompare(None) => Vec::new(),
+        };
         let progress = Arc::<Progress>::default();
-        let options = options(settings);
+        let options = options(settings, &known)?;
         match store {
             Store::ToWrite(archive) => {
                 let sync = sync::sync(client.clone(), archive, options, progress.clone());
@@ -46,6 +61,73 @@ pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
         super::print_json(&summary.to_json(is_dry_run))?;
     }
     Ok(summary.exit_code)
+}
+
+/// Says what a first sync would cost.
+fn estimate(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, CommandError> {
+    let (format, limits) = (settings.format, settings.request_limits.clone());
+    let (estimate, was_accepted) = run_async(async move {
+        let client = client(&settings)?;
+        let known = open_to_compare(&settings.db)?.map(|reader| reader.read_connections()).transpose()?;
+        let options = options(settings, &known.unwrap_or_default())?;
+        let progress = Progress::default();
+        let estimate = sync::estimate(&client, &options, &limits);
+        let estimate = watch(estimate, &client, &progress, bars).await;
+        Ok::<_, CommandError>((estimate, client.was_accepted()))
+    })??;
+    for problem in estimate.problems.iter().take(MOST_TOLD) {
+        tracing::error!("{}", problem.message);
+    }
+    match format {
+        Format::Json => super::print_json(&estimate.to_json())?,
+        Format::Text => render::print(&told_estimate(&estimate))?,
+    }
+    let is_refused = estimate.problems.iter().any(|problem| problem.reason == Some(Reason::Refused));
+    Ok(match estimate.problems.is_empty() {
+        true if estimate.connections == 0 => ExitCode::Partial,
+        true => ExitCode::Done,
+        false if is_refused && !was_accepted => ExitCode::Refused,
+        false if estimate.connections == 0 => ExitCode::Failed,
+        false => ExitCode::Partial,
+    })
+}
+
+fn told_estimate(estimate: &Estimate) -> String {
+    let between = |least: String, most: String| match least == most {
+        true => format!("about {least}"),
+        false => format!("{least} to {most}"),
+    };
+    let duration = |duration: Duration| render::render_duration(duration);
+    let (requests, time) = (estimate.requests, estimate.duration);
+    format!(
+        "{} and {} found, {} of them with runs; the listings of {} measured.\n\
+         A first sync takes {} requests and {}.\n\
+         {} of these find the connections; finding this out took {}.\n",
+        super::counted(estimate.imodels, "iModel"),
+        super::counted(estimate.connections, "connection"),
+        render::render_count(estimate.with_runs),
+        render::render_count(estimate.measured),
+        between(render::render_count(requests.0), render::render_count(requests.1)),
+        between(duration(time.0), duration(time.1)),
+        render::render_count(estimate.requests_to_find),
+        super::counted(estimate.asked, "request"),
+    )
+}
+
+/// Requests of the last syncs count against the limits: the platform counts them too.
+fn remember_requests(
+    client: &Client,
+    archive: &Archive,
+    limits: &[RequestLimit],
+) -> Result<(), store::Error> {
+    let Some(longest) = limits.iter().map(|limit| limit.length).max() else { return Ok(()) };
+    let now = sync::now();
+    let Some(since) = now.before(longest) else { return Ok(()) };
+    for (ended_at, requests) in archive.read_requests_since(&since)? {
+        let ago = ended_at.milliseconds_until(&now).unwrap_or_default();
+        client.remember_requests(requests, Duration::from_millis(ago.unsigned_abs()));
+    }
+    Ok(())
 }
 
 enum Store {
@@ -66,19 +148,31 @@ fn client(settings: &settings::Sync) -> Result<Client, CommandError> {
     options.deadline = tokio::time::Instant::now().checked_add(settings.time_budget);
     // One more than a listing reads ahead, for each connection: memory is bounded by pages in flight.
     options.in_flight = settings.pages_in_flight + settings.concurrency;
+    options.limits = settings.request_limits.clone();
     Client::new(options).map_err(CommandError::from)
 }
 
-fn options(settings: settings::Sync) -> Options {
-    Options {
-        connections: settings.connections,
+fn options(settings: settings::Sync, known: &[KnownConnection]) -> Result<Options, CommandError> {
+    let mut connections = settings.connections;
+    for typed in settings.chosen {
+        // What is not archived yet can only be an id: the platform tells whether there is one.
+        let chosen = super::choose_connection(known, &typed)?;
+        if chosen.is_none() && typed.as_str().contains(char::is_whitespace) {
+            return Err(super::unknown(known, &typed));
+        }
+        connections.push(chosen.unwrap_or(typed));
+    }
+    let scope =
+        Scope { connections, imodels: settings.imodels, itwins: settings.itwins, kinds: settings.kinds };
+    Ok(Options {
+        scope,
         full: settings.full,
         page_size: settings.page_size,
         is_page_size_given: settings.is_page_size_given,
         pages_in_flight: settings.pages_in_flight,
         concurrency: settings.concurrency,
         full_every: settings.full_every,
-    }
+    })
 }
 
 /// Runs a future to its end on this thread.
@@ -126,13 +220,24 @@ async fn watch<T>(
 fn progress_line(client: &Client, progress: &Progress) -> String {
     let count =
         |counter: &std::sync::atomic::AtomicU64| render::render_count(counter.load(Ordering::Relaxed));
-    let mut line = format!(
+    let mut line = String::new();
+    let imodels_left = progress.imodels_left.load(Ordering::Relaxed);
+    if imodels_left > 0 {
+        let asked = progress.imodels.load(Ordering::Relaxed);
+        line = format!("{asked} of {} iModels, ", render::render_count(asked + imodels_left));
+    }
+    let connections_left = progress.connections_left.load(Ordering::Relaxed);
+    let done = progress.connections.load(Ordering::Relaxed);
+    if done + connections_left > 1 {
+        line.push_str(&format!("{done} of {} connections, ", render::render_count(done + connections_left)));
+    }
+    line.push_str(&format!(
         "{} pages, {} runs, {} new, {} changed",
         count(&progress.pages),
         count(&progress.received),
         count(&progress.new),
         count(&progress.changed)
-    );
+    ));
     if let Some(pause) = client.paused_for() {
         line.push_str(&format!("; waiting {} s for the rate limit", pause.as_secs() + 1));
     }
@@ -159,25 +264,30 @@ async fn asked_to_stop() {
 /// Everything that an administrator must know, and one line in any case.
 fn tell(summary: &Summary, is_dry_run: bool) {
     let hint = hint(summary);
-    let mut problems = summary.problems().peekable();
+    let count = summary.problems().count();
+    let untold = count.saturating_sub(MOST_TOLD);
+    let mut problems = summary.problems().take(MOST_TOLD).peekable();
     while let Some(problem) = problems.next() {
         // The hint is for all of them, so it follows the last.
-        let hint = hint.filter(|_| problems.peek().is_none());
+        let hint = hint.filter(|_| problems.peek().is_none() && untold == 0);
         tracing::error!(hint, "{}", problem.message);
+    }
+    if untold > 0 {
+        tracing::error!(hint, "{} more; --format json tells all", super::counted(untold as u64, "problem"));
     }
     for connection in &summary.connections {
         let rejected = connection.counts.rejected;
         if rejected > 0 {
             tracing::error!(
                 "connection {}: {} could not be read and set aside in the table rejects, the runs beside are stored",
-                connection.id,
+                connection.name(),
                 super::counted(rejected, "record")
             );
         }
         for (after, until) in &connection.gaps {
             tracing::warn!(
                 "connection {}: runs that began between {after} and {until} may have come and gone unseen; sync more often",
-                connection.id
+                connection.name()
             );
         }
     }
@@ -196,6 +306,9 @@ fn tell(summary: &Summary, is_dry_run: bool) {
     if summary.unlisted() > 0 {
         line.push_str(&format!(", {} no longer listed", render::render_count(summary.unlisted())));
     }
+    if summary.quiet() > 0 {
+        line.push_str(&format!("; {} quiet", super::counted(summary.quiet(), "connection")));
+    }
     line.push_str(&format!(
         "; {} in {}",
         super::counted(summary.requests, "request"),
@@ -210,6 +323,10 @@ fn hint(summary: &Summary) -> Option<&'static str> {
     };
     if summary.outcome == Outcome::Done {
         None
+    } else if summary.found.is_nothing {
+        Some(
+            "give the service application a role on the iTwin, or check the ids; archive init lists the iTwins that it sees",
+        )
     } else if has(|reason| matches!(reason, Reason::Refused)) {
         Some(
             "set ITP_ACCESS_TOKEN to a token that is still valid, or both ITP_SERVICE_CLIENT_ID and ITP_SERVICE_CLIENT_SECRET",

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::{Archive, Reader, Result};
-use crate::normalize::{Execution, Job, Run, Task, TaskError, Text};
+use crate::api::ConnectionId;
+use crate::normalize::{Execution, Job, Run, RunError, Task, TaskError, Text};
 use crate::time::UtcText;
 
 /// A run that is archived, as far as a page of the listing needs to know it.
@@ -26,6 +27,8 @@ pub struct Known {
 pub struct ConnectionState {
     /// Its key.
     pub connection_key: i64,
+    /// What reports call it.
+    pub name: Option<String>,
     /// Whether any run of it is archived.
     pub has_runs: bool,
     /// The stored word for the order of its listing.
@@ -42,7 +45,7 @@ pub struct ConnectionState {
     pub listed: u64,
     /// JSON: where the listing ended.
     pub listing_end: Option<String>,
-    /// `lastRun` as it was before the last full walk.
+    /// `lastRun` as it was before the last complete walk; empty where it said that no run had begun.
     pub last_run_id: Option<String>,
     /// A full walk that was interrupted: its key and checkpoint.
     pub open_walk: Option<(i64, String)>,
@@ -55,10 +58,22 @@ pub struct ConnectionState {
 /// One line of `archive status`.
 #[derive(Debug, Clone)]
 pub struct ConnectionStatus {
+    /// `export`, `storage` or `manifest`.
+    pub kind: String,
     /// The platform's id.
     pub id: String,
-    /// Its name, where known.
+    /// What reports call it.
+    pub name: String,
+    /// The name that people gave it.
     pub display_name: Option<String>,
+    /// The iModel's id, where known.
+    pub imodel_id: Option<String>,
+    /// The iModel's name, where known.
+    pub imodel: Option<String>,
+    /// The iTwin's id, where known.
+    pub itwin_id: Option<String>,
+    /// The iTwin's name, where known.
+    pub itwin: Option<String>,
     /// Archived runs.
     pub runs: u64,
     /// Archived runs that the platform no longer lists.
@@ -117,9 +132,13 @@ impl Reader {
     }
 
     /// What is known of a connection; `None` for one never met.
-    pub fn read_state(&self, id: &str) -> Result<Option<ConnectionState>> {
-        let sql = "SELECT connection_key FROM connections WHERE id = ?1";
-        let key = self.sqlite(self.connection.query_row(sql, [id], |row| row.get(0)).optional())?;
+    pub fn read_state(&self, id: &ConnectionId) -> Result<Option<ConnectionState>> {
+        let sql = "SELECT connection_key FROM connections WHERE kind = ?1 AND id = ?2";
+        let read = || {
+            let id = [id.kind().as_str(), id.as_str()];
+            self.connection.prepare_cached(sql)?.query_row(id, |row| row.get(0)).optional()
+        };
+        let key = self.sqlite(read())?;
         key.map(|key| self.sqlite(state(&self.connection, key))).transpose()
     }
 
@@ -129,8 +148,14 @@ impl Reader {
             let mut statement = self.connection.prepare(include_str!("read_status.sql"))?;
             let rows = statement.query_map([], |row| {
                 Ok(ConnectionStatus {
+                    kind: row.get("kind")?,
                     id: row.get("id")?,
+                    name: row.get("name")?,
                     display_name: row.get("display_name")?,
+                    imodel_id: row.get("imodel_id")?,
+                    imodel: row.get("imodel")?,
+                    itwin_id: row.get("itwin_id")?,
+                    itwin: row.get("itwin")?,
                     runs: row.get::<_, i64>("runs")?.cast_unsigned(),
                     unlisted_runs: row.get::<_, i64>("unlisted_runs")?.cast_unsigned(),
                     unfinished: row.get::<_, i64>("unfinished")?.cast_unsigned(),
@@ -169,6 +194,20 @@ impl Reader {
 }
 
 impl Archive {
+    /// The requests of syncs that ended at this time or later, and when they ended, the latest first.
+    pub fn read_requests_since(&self, since: &UtcText) -> Result<Vec<(UtcText, u64)>> {
+        let sql = "SELECT ended_at, requests FROM syncs WHERE ended_at >= ?1 AND requests > 0 ORDER BY sync_key DESC";
+        let read = || {
+            let mut statement = self.connection.prepare(sql)?;
+            let rows = statement.query_map([since.as_str()], |row| {
+                Ok((time(row, "ended_at")?, row.get::<_, i64>("requests")?.cast_unsigned()))
+            })?;
+            rows.map(|row| row.map(|(at, requests)| at.map(|at| (at, requests)))).collect()
+        };
+        let rows: Vec<Option<(UtcText, u64)>> = self.sqlite(read())?;
+        Ok(rows.into_iter().flatten().collect())
+    }
+
     /// What is known of a connection.
     pub fn read_state(&self, connection_key: i64) -> Result<ConnectionState> {
         self.sqlite(state(&self.connection, connection_key))
@@ -213,11 +252,13 @@ pub(super) fn known(
 
 fn state(connection: &Connection, connection_key: i64) -> rusqlite::Result<ConnectionState> {
     let sql = include_str!("read_state.sql");
-    connection.query_row(sql, named_params! { ":connection_key": connection_key }, |row| {
+    let key = named_params! { ":connection_key": connection_key };
+    connection.prepare_cached(sql)?.query_row(key, |row| {
         let open_walk: Option<i64> = row.get("open_walk_key")?;
         let checkpoint: Option<String> = row.get("open_walk_checkpoint")?;
         Ok(ConnectionState {
             connection_key,
+            name: row.get("name")?,
             has_runs: row.get("has_runs")?,
             listing_order: row.get("listing_order")?,
             page_size: row.get("page_size")?,
@@ -253,8 +294,12 @@ pub(super) fn run(connection: &Connection, run_key: i64) -> rusqlite::Result<Run
             Ok(Run {
                 id: Cow::Owned(row.get("id")?),
                 execution: execution(row)?,
+                phase: text(row, "phase")?,
+                error: run_error(row)?,
                 extra: row.get("extra")?,
                 jobs: Vec::new(),
+                digest: row.get("digest")?,
+                drift: Vec::new(),
             })
         })?;
     let mut jobs = connection.prepare_cached("SELECT * FROM jobs WHERE run_key = ?1 ORDER BY job_index")?;
@@ -276,6 +321,8 @@ pub(super) fn run(connection: &Connection, run_key: i64) -> rusqlite::Result<Run
             execution: execution(row)?,
             retry_attempts: row.get("retry_attempts")?,
             export_output_file_id: text(row, "export_output_file_id")?,
+            storage_file_id: text(row, "storage_file_id")?,
+            source_file_id: text(row, "source_file_id")?,
             extra: row.get("extra")?,
             error: error(row)?,
         };
@@ -285,6 +332,11 @@ pub(super) fn run(connection: &Connection, run_key: i64) -> rusqlite::Result<Run
         }
     }
     Ok(run)
+}
+
+fn run_error(row: &Row<'_>) -> rusqlite::Result<Option<RunError<'static>>> {
+    let error = RunError { error_key: text(row, "error_key")?, description: text(row, "error_description")? };
+    Ok(Some(error).filter(|error| *error != RunError::default()))
 }
 
 fn error(row: &Row<'_>) -> rusqlite::Result<Option<Box<TaskError<'static>>>> {

@@ -6,6 +6,7 @@ SELECT EXISTS (SELECT 1 FROM runs WHERE runs.connection_key = :connection_key) A
        coalesce((SELECT kind = 'incremental' AND NOT complete AND pages >= 8 FROM walks
                  WHERE walks.connection_key = :connection_key
                  ORDER BY walk_key DESC LIMIT 1), 0)                            AS was_cut_short,
+       (SELECT name FROM connections WHERE connections.connection_key = :connection_key) AS name,
        listing_order, page_size, settled_run_key, watermark, full_walk_at, checkpoints.listed, listing_end, last_run_id,
        open_walk.walk_key   AS open_walk_key,
        open_walk.checkpoint AS open_walk_checkpoint

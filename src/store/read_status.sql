@@ -18,8 +18,14 @@ last_walk AS (
     FROM walks
     GROUP BY connection_key
 )
-SELECT connections.id,
-       display_name,
+SELECT connections.kind,
+       connections.id,
+       coalesce(connections.name, connections.display_name, connections.id) AS name,
+       connections.display_name,
+       connections.imodel_id,
+       imodels.display_name                                   AS imodel,
+       coalesce(connections.itwin_id, imodels.itwin_id)       AS itwin_id,
+       itwins.display_name                                    AS itwin,
        coalesce(counted.runs, 0)                              AS runs,
        coalesce(counted.runs - checkpoints.listed, 0)         AS unlisted_runs,
        coalesce(unfinished.runs, 0)                           AS unfinished,
@@ -28,11 +34,13 @@ SELECT connections.id,
        newest_started_at,
        last_walk.complete_as_of,
        walks.reason                                           AS last_problem,
-       unlisted_at
+       connections.unlisted_at
 FROM connections
+LEFT JOIN imodels     ON imodels.id = connections.imodel_id
+LEFT JOIN itwins      ON itwins.id = coalesce(connections.itwin_id, imodels.itwin_id)
 LEFT JOIN checkpoints USING (connection_key)
 LEFT JOIN counted     USING (connection_key)
 LEFT JOIN unfinished  USING (connection_key)
 LEFT JOIN last_walk   USING (connection_key)
 LEFT JOIN walks       ON walks.walk_key = last_walk.walk_key AND NOT walks.complete
-ORDER BY coalesce(display_name, connections.id), connections.id
+ORDER BY name, connections.kind, connections.id

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Archive, Result, read};
-use crate::api::wire;
+use super::{Archive, Result, drift, read};
+use crate::normalize::digest::digest_of_rows;
 use crate::normalize::{self, Execution, Job, Run};
 use crate::time::UtcText;
 
@@ -136,7 +136,7 @@ pub struct WalkEnd {
     pub oldest_started_at: Option<UtcText>,
     /// The page size to start with next time, if a larger one was refused.
     pub page_size: Option<u32>,
-    /// `lastRun` as it was before the walk, if asked for.
+    /// `lastRun` as it was before the walk, where it was told; empty for no run.
     pub last_run_id: Option<String>,
 }
 
@@ -164,6 +164,12 @@ pub struct SyncTotals {
     pub pages: u64,
     /// What became of the records.
     pub counts: Counts,
+    /// iModels asked for their connections.
+    pub imodels: u64,
+    /// Connections that it was for.
+    pub connections: u64,
+    /// Of these, those that nothing was asked about, because nothing had begun.
+    pub quiet: u64,
 }
 
 impl Archive {
@@ -231,57 +237,17 @@ impl Archive {
             counts.new.cast_signed(),
             counts.changed.cast_signed(),
             counts.rejected.cast_signed(),
+            totals.imodels.cast_signed(),
+            totals.connections.cast_signed(),
+            totals.quiet.cast_signed(),
         ];
         let sql = "UPDATE syncs
                    SET ended_at = ?2, outcome = ?3, exit_code = ?4, problem = ?5, requests = ?6, pages = ?7,
-                       listed = ?8, new = ?9, changed = ?10, rejected = ?11
+                       listed = ?8, new = ?9, changed = ?10, rejected = ?11, imodels = ?12,
+                       connections = ?13, quiet = ?14
                    WHERE sync_key = ?1";
-        self.sqlite(self.connection.execute(sql, values)).map(drop)
-    }
-
-    /// The key of a connection, which is stored if it was never met.
-    pub fn upsert_connection(&mut self, id: &str, now: &UtcText) -> Result<i64> {
-        let write = || {
-            let insert = "INSERT INTO connections (id, first_seen_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-            self.connection.execute(insert, params![id, now.as_str()])?;
-            let key: i64 = self.connection.query_row(
-                "SELECT connection_key FROM connections WHERE id = ?1",
-                [id],
-                |row| row.get(0),
-            )?;
-            self.connection.execute(
-                "INSERT INTO checkpoints (connection_key) VALUES (?1) ON CONFLICT DO NOTHING",
-                [key],
-            )?;
-            Ok(key)
-        };
-        self.sqlite(write())
-    }
-
-    /// Stores what the platform says of a connection, where it differs.
-    pub fn store_connection(&mut self, connection_key: i64, connection: &wire::Connection) -> Result<()> {
-        let extra = normalize::connection_extra(&connection.json);
-        let sql = "UPDATE connections
-                   SET display_name = ?2, imodel_id = ?3, itwin_id = ?4, authentication_type = ?5, extra = ?6
-                   WHERE connection_key = ?1
-                     AND (display_name, imodel_id, itwin_id, authentication_type, extra) IS NOT (?2, ?3, ?4, ?5, ?6)";
-        let values = params![
-            connection_key,
-            connection.display_name,
-            connection.imodel_id,
-            connection.itwin_id,
-            connection.authentication_type,
-            extra
-        ];
-        self.sqlite(self.connection.execute(sql, values)).map(drop)
-    }
-
-    /// Notes that the platform says the connection does not exist, or that it does again.
-    pub fn mark_connection(&mut self, connection_key: i64, unlisted_at: Option<&UtcText>) -> Result<()> {
-        let sql = "UPDATE connections SET unlisted_at = ?2
-                   WHERE connection_key = ?1 AND (unlisted_at IS NULL) = (?2 IS NOT NULL)";
-        let values = params![connection_key, unlisted_at.map(UtcText::as_str)];
-        self.sqlite(self.connection.execute(sql, values)).map(drop)
+        self.sqlite(self.connection.execute(sql, values))?;
+        self.refresh_names()
     }
 
     /// Notes that a listing is being walked; gives the walk's key.
@@ -561,8 +527,9 @@ fn store_run(
     let execution = &run.execution;
     let insert =
         "INSERT INTO runs (connection_key, id, state, result, started_at, ended_at, duration_ms, extra,
-                                    fingerprint, first_seen_at, walk_key, queue_ms, has_failure)
-                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                                    fingerprint, first_seen_at, walk_key, queue_ms, has_failure, phase,
+                                    error_key, error_description, digest)
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
                   ON CONFLICT (connection_key, id) DO NOTHING";
     let inserted = connection.prepare_cached(insert)?.execute(params![
         connection_key,
@@ -578,10 +545,15 @@ fn store_run(
         walk_key,
         queue_ms(run),
         has_failure(run),
+        run.phase,
+        run.error.as_ref().map(|error| &error.error_key),
+        run.error.as_ref().map(|error| &error.description),
+        run.digest,
     ])?;
     if inserted == 1 {
         let run_key = connection.last_insert_rowid();
         insert_children(connection, connection_key, run_key, run)?;
+        drift::note(connection, run_key, &run.drift, &[], now)?;
         return Ok(Stored { run_key, kind: StoredKind::New, is_own: true, is_back: false });
     }
     let select = "SELECT run_key, fingerprint, state, ended_at, walk_key,
@@ -640,7 +612,8 @@ fn change_run(
     // A merge of two runs is a run; if it were not, what was received stands by itself.
     let merged = normalize::normalize(&merged).ok();
     let run = merged.as_ref().unwrap_or(received);
-    if normalize::rebuild(run) == archived {
+    // Computed, not as stored: what was altered in the archive since is no longer what came.
+    if run.digest == Some(digest_of_rows(&before)) {
         return Ok(false);
     }
     let revision = "INSERT INTO revisions (run_key, number, replaced_at, content)
@@ -653,7 +626,8 @@ fn change_run(
     let execution = &run.execution;
     let update = "UPDATE runs
                   SET state = ?2, result = ?3, started_at = ?4, ended_at = ?5, duration_ms = ?6, extra = ?7,
-                      fingerprint = ?8, queue_ms = ?9, has_failure = ?10
+                      fingerprint = ?8, queue_ms = ?9, has_failure = ?10, phase = ?11, error_key = ?12,
+                      error_description = ?13, digest = ?14
                   WHERE run_key = ?1";
     connection.prepare_cached(update)?.execute(params![
         run_key,
@@ -666,8 +640,16 @@ fn change_run(
         fingerprint,
         queue_ms(run),
         has_failure(run),
+        run.phase,
+        run.error.as_ref().map(|error| &error.error_key),
+        run.error.as_ref().map(|error| &error.description),
+        run.digest,
     ])?;
     insert_children(connection, connection_key, run_key, run)?;
+    if !run.drift.is_empty() {
+        let before = normalize::normalize(&archived).map(|run| run.drift).unwrap_or_default();
+        drift::note(connection, run_key, &run.drift, &before, now)?;
+    }
     Ok(true)
 }
 
@@ -743,8 +725,9 @@ fn delete_error_runs(
     let Some(started_at) = &before.execution.started_at else { return Ok(()) };
     for (error_code, description_key, can_user_fix) in error_kinds(before).into_keys() {
         let kind = params![error_code, description_key, can_user_fix];
-        let error_kind_key: i64 =
-            connection.prepare_cached(FIND_ERROR_KIND)?.query_row(kind, |row| row.get(0))?;
+        let found: Option<i64> =
+            connection.prepare_cached(FIND_ERROR_KIND)?.query_row(kind, |row| row.get(0)).optional()?;
+        let Some(error_kind_key) = found else { continue };
         let sql = "DELETE FROM error_runs
                    WHERE error_kind_key = ?1 AND connection_key = ?2 AND started_at = ?3 AND run_key = ?4";
         connection.prepare_cached(sql)?.execute(params![
@@ -767,8 +750,9 @@ fn insert_children(
                                          duration_ms, connector_type, extra)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     const TASK: &str = "INSERT INTO tasks (run_key, job_index, task_index, id, state, result, started_at,
-                                           ended_at, duration_ms, retry_attempts, export_output_file_id, extra)
-                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+                                           ended_at, duration_ms, retry_attempts, export_output_file_id,
+                                           storage_file_id, source_file_id, extra)
+                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
     const ERROR: &str = "INSERT INTO errors (run_key, job_index, task_index, error_code, message, details,
                                              bridge_exit_code, system, phase, category, description_key,
                                              description, kb_article_link, can_user_fix, extra)
@@ -801,6 +785,8 @@ fn insert_children(
                 execution.duration_ms(),
                 task.retry_attempts,
                 task.export_output_file_id,
+                task.storage_file_id,
+                task.source_file_id,
                 task.extra,
             ])?;
             if let Some(error) = &task.error {
@@ -858,7 +844,7 @@ fn end_walk(
                        watermark = max(coalesce(watermark, ?2), coalesce(?2, watermark)),
                        listing_end = coalesce(?3, listing_end),
                        full_walk_at = iif(?4, ?5, full_walk_at),
-                       last_run_id = iif(?4, ?6, last_run_id)
+                       last_run_id = coalesce(?6, last_run_id)
                    WHERE connection_key = ?1";
         connection.execute(
             sql,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-use crate::api::{self, Client, Reason};
+use crate::api::{self, Client, ConnectionId, Reason};
 use crate::error::ExitCode;
 use crate::store::write::{Counts, WalkOutcome};
 use crate::time::UtcText;
@@ -57,11 +57,34 @@ impl SharedCounts {
     }
 }
 
+/// What was found below iTwins and iModels.
+#[derive(Debug, Default, Clone)]
+pub struct Found {
+    /// iTwins asked for their iModels.
+    pub itwins: u64,
+    /// iModels asked for their connections.
+    pub imodels: u64,
+    /// iModels that were to be asked and were not.
+    pub unasked: u64,
+    /// Connections listed by iModels.
+    pub connections: u64,
+    /// Of these, those that were never met before.
+    pub new_connections: u64,
+    /// What went wrong while looking.
+    pub problems: Vec<Problem>,
+    /// Whether nothing was found, and nothing said why.
+    pub is_nothing: bool,
+}
+
 /// One connection's part.
 #[derive(Debug)]
 pub struct ConnectionSummary {
     /// The platform's id.
-    pub id: String,
+    pub id: ConnectionId,
+    /// What it is called, where that is known.
+    pub name: Option<String>,
+    /// Whether nothing was asked about it, because nothing had begun.
+    pub is_quiet: bool,
     /// What became of the records.
     pub counts: Counts,
     /// Pages received.
@@ -78,9 +101,11 @@ pub struct ConnectionSummary {
 }
 
 impl ConnectionSummary {
-    pub(super) fn new(id: &str) -> Self {
+    pub(super) fn new(id: &ConnectionId) -> Self {
         Self {
-            id: id.to_owned(),
+            id: id.clone(),
+            name: None,
+            is_quiet: false,
             counts: Counts::default(),
             pages: 0,
             unlisted: 0,
@@ -93,11 +118,24 @@ impl ConnectionSummary {
     }
 
     pub(super) fn note_error(&mut self, error: &api::Error) {
-        self.problems.push(Problem { message: error.to_string(), reason: Some(error.reason) });
+        self.note(&error.to_string(), Some(error.reason));
     }
 
-    pub(super) fn note_failure(&mut self, message: String) {
-        self.problems.push(Problem { message, reason: None });
+    pub(super) fn note_failure(&mut self, message: &str) {
+        self.note(message, None);
+    }
+
+    fn note(&mut self, message: &str, reason: Option<Reason>) {
+        let message = match &self.name {
+            Some(name) => format!("{name}: {message}"),
+            None => message.to_owned(),
+        };
+        self.problems.push(Problem { message, reason });
+    }
+
+    /// What it is called, or its id.
+    pub fn name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.id.to_string())
     }
 
     /// A walk that an error stopped is told by that error.
@@ -106,9 +144,8 @@ impl ConnectionSummary {
         self.unlisted += outcome.unlisted;
         self.gaps.extend(outcome.gap);
         if let (false, false, Some(reason)) = (outcome.is_complete, is_stopped, &outcome.reason) {
-            let message =
-                format!("walking the runs of connection {}: not proved complete: {reason}", self.id);
-            self.problems.push(Problem { message, reason: None });
+            let told = format!("walking the runs of connection {}: not proved complete: {reason}", self.id);
+            self.note(&told, None);
         }
     }
 
@@ -141,7 +178,9 @@ pub struct Summary {
     pub outcome: Outcome,
     /// What the process ends with.
     pub exit_code: ExitCode,
-    /// One for each connection, in the order given.
+    /// What was found below iTwins and iModels.
+    pub found: Found,
+    /// One for each connection: those that were named, in the order given, then those that were found.
     pub connections: Vec<ConnectionSummary>,
 }
 
@@ -150,6 +189,7 @@ impl Summary {
         started_at: UtcText,
         ended_at: UtcText,
         client: &Client,
+        found: Found,
         mut connections: Vec<ConnectionSummary>,
     ) -> Self {
         let mut counts = Counts::default();
@@ -157,7 +197,7 @@ impl Summary {
             connection.counts.add(connection.stored.get());
             counts.add(connection.counts);
         }
-        let outcome = outcome_of_all(&connections);
+        let outcome = outcome_of_all(&found, &connections);
         Self {
             started_at,
             duration_ms: started_at.milliseconds_until(&ended_at).unwrap_or(0),
@@ -165,14 +205,20 @@ impl Summary {
             pages: connections.iter().map(|connection| connection.pages).sum(),
             counts,
             outcome,
-            exit_code: exit_code(outcome, &connections, client.was_accepted()),
+            exit_code: exit_code(outcome, &found, &connections, client.was_accepted()),
+            found,
             connections,
         }
     }
 
-    /// Everything that went wrong, connection by connection.
+    /// Everything that went wrong: while looking for connections, then connection by connection.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.connections.iter().flat_map(|connection| &connection.problems)
+        self.found.problems.iter().chain(self.connections.iter().flat_map(|connection| &connection.problems))
+    }
+
+    /// Connections that nothing was asked about, because nothing had begun.
+    pub fn quiet(&self) -> u64 {
+        self.connections.iter().filter(|connection| connection.is_quiet).count() as u64
     }
 
     /// Times in which runs may have come and gone unseen, noticed now.
@@ -193,8 +239,11 @@ impl Summary {
                 .iter()
                 .map(|(after, until)| serde_json::json!({"after": after, "until": until}));
             serde_json::json!({
-                "id": connection.id,
+                "id": connection.id.as_str(),
+                "kind": connection.id.kind().as_str(),
+                "name": connection.name,
                 "outcome": connection.outcome(),
+                "quiet": connection.is_quiet,
                 "pages": connection.pages,
                 "listed": connection.counts.listed,
                 "new": connection.counts.new,
@@ -219,15 +268,26 @@ impl Summary {
             "changed": self.counts.changed,
             "unchanged": self.counts.unchanged,
             "rejected": self.counts.rejected,
+            "quiet": self.quiet(),
+            "found": {
+                "itwins": self.found.itwins,
+                "imodels": self.found.imodels,
+                "imodels_not_asked": self.found.unasked,
+                "connections": self.found.connections,
+                "new_connections": self.found.new_connections,
+                "problems": self.found.problems.iter().map(|problem| &problem.message).collect::<Vec<_>>(),
+            },
             "connections": connections.collect::<Vec<_>>(),
         })
     }
 }
 
-fn outcome_of_all(connections: &[ConnectionSummary]) -> Outcome {
+fn outcome_of_all(found: &Found, connections: &[ConnectionSummary]) -> Outcome {
     let all = |outcome| connections.iter().all(|connection| connection.outcome() == outcome);
     match () {
-        () if all(Outcome::Done) => Outcome::Done,
+        () if found.problems.is_empty() && all(Outcome::Done) => Outcome::Done,
+        // Lists that were answered and held nothing are not a failure to ask.
+        () if found.is_nothing || found.imodels > 0 => Outcome::Partial,
         () if all(Outcome::Failed) => Outcome::Failed,
         () => Outcome::Partial,
     }
@@ -235,9 +295,14 @@ fn outcome_of_all(connections: &[ConnectionSummary]) -> Outcome {
 
 /// Told by the worst that is true of the whole. Running out of time, and being asked to stop, is done in
 /// part whatever was stored: what is there is whole, and the next sync goes on.
-fn exit_code(outcome: Outcome, connections: &[ConnectionSummary], was_accepted: bool) -> ExitCode {
-    let mut reasons =
-        connections.iter().flat_map(|connection| &connection.problems).map(|problem| problem.reason);
+fn exit_code(
+    outcome: Outcome,
+    found: &Found,
+    connections: &[ConnectionSummary],
+    was_accepted: bool,
+) -> ExitCode {
+    let problems = connections.iter().flat_map(|connection| &connection.problems);
+    let mut reasons = found.problems.iter().chain(problems).map(|problem| problem.reason);
     match outcome {
         Outcome::Done => ExitCode::Done,
         Outcome::Partial => ExitCode::Partial,

@@ -212,6 +212,11 @@ fn too_early() -> String {
 }
 
 impl UtcText {
+    /// So long before.
+    pub fn before(&self, length: std::time::Duration) -> Option<Self> {
+        self.minus(i64::try_from(length.as_nanos() / 100).ok()?)
+    }
+
     fn minus(&self, ticks: i64) -> Option<Self> {
         let ticks = self.ticks().checked_sub(ticks)?;
         let nanoseconds = ticks.rem_euclid(super::TICKS_PER_SECOND) * 100;

@@ -107,7 +107,7 @@ fn sync_here(archive: &Archive, emulator: &Emulator, pages_in_flight: usize) -> 
     let mut options = Options::new(url.clone(), url, Credentials::Token("emulated-token".to_owned().into()));
     options.in_flight = pages_in_flight + 2;
     let sync = sync::Options {
-        connections: vec![CONNECTION.parse().unwrap()],
+        scope: sync::Scope { connections: vec![CONNECTION.parse().unwrap()], ..sync::Scope::default() },
         full: false,
         page_size: 1_000,
         is_page_size_given: false,

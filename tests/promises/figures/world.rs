@@ -182,7 +182,9 @@ pub fn store(path: &Path, history: &History, mut check: impl FnMut(&World)) -> W
     let mut world = World::default();
     let mut keys = Vec::new();
     for connection in &history.connections {
-        let key = archive.write(|archive| archive.upsert_connection(connection.id, &now)).unwrap();
+        let key = archive
+            .write(|archive| archive.upsert_connection(&connection.id.parse().unwrap(), &now))
+            .unwrap();
         if let Some(name) = connection.name {
             let json = json!({ "connection": { "id": connection.id, "displayName": name } }).to_string();
             let named = wire::Connection::parse(&json).unwrap();

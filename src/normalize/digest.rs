@@ -1,0 +1,198 @@
+//! A digest over the names and values of a run's JSON, whatever order, spacing or escapes it was sent in.
+//!
+//! In: JSON text. Out: a [`Digest`]: the sum of one XXH3-128 hash for every value, seeded by the way that
+//! leads to it. A sum, so that the order of an object's members means nothing; the way, so that nothing
+//! may change places. Rows give the same digest as the text they came from, because both tell the same
+//! names and values: an archived run proves by it that it is what was received.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
+
+use super::{Execution, Run, Task};
+use crate::api::wire::{Object, array, string};
+
+/// What a run's content adds up to.
+pub type Digest = [u8; 16];
+
+/// A sum under way, and the way from the run to where values are added.
+#[derive(Debug, Clone, Copy, Default)]
+struct Way(u64);
+
+#[derive(Debug, Default)]
+struct Sum(u128);
+
+impl Way {
+    /// One step on: into a member of this name.
+    fn member(self, name: &str) -> Self {
+        Self(xxh3_64_with_seed(name.as_bytes(), self.0 ^ 1))
+    }
+
+    /// One step on: to the element at this place of a list.
+    fn element(self, place: usize) -> Self {
+        Self(xxh3_64_with_seed(&(place as u64).to_le_bytes(), self.0 ^ 2))
+    }
+}
+
+impl Sum {
+    fn add(&mut self, way: Way, kind: u64, bytes: &[u8]) {
+        // The kind of value is part of the seed: the text "1" is not the number 1.
+        let seed = way.0 ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = self.0.wrapping_add(xxh3_128_with_seed(bytes, seed));
+    }
+
+    /// A text.
+    fn text(&mut self, way: Way, text: &str) {
+        self.add(way, 3, text.as_bytes());
+    }
+
+    /// A number, true, false or null, to the letter.
+    fn token(&mut self, way: Way, token: &str) {
+        self.add(way, 4, token.as_bytes());
+    }
+
+    /// That there is an object here.
+    fn object(&mut self, way: Way) {
+        self.add(way, 5, &[]);
+    }
+
+    /// That there is a list here, and how long it is.
+    fn list(&mut self, way: Way, length: usize) {
+        self.add(way, 6, &(length as u64).to_le_bytes());
+    }
+
+    /// Any value, with all below it.
+    fn value(&mut self, way: Way, value: &RawValue) {
+        let raw = value.get();
+        if let Some(text) = string(value) {
+            self.text(way, &text);
+        } else if let Ok(object) = Object::parse(raw) {
+            self.object(way);
+            for (name, value) in &object.0 {
+                self.value(way.member(name), value);
+            }
+        } else if let Some(elements) = array(value) {
+            self.list(way, elements.len());
+            for (place, element) in elements.into_iter().enumerate() {
+                self.value(way.element(place), element);
+            }
+        } else {
+            // A number or a word, or a text that is not Unicode.
+            self.token(way, raw);
+        }
+    }
+
+    fn digest(&self) -> Digest {
+        self.0.to_be_bytes()
+    }
+}
+
+/// The digest of a run's JSON.
+pub fn digest_of_json(run: &RawValue) -> Digest {
+    let mut sum = Sum::default();
+    sum.value(Way::default(), run);
+    sum.digest()
+}
+
+/// The digest of a run's rows: that of the JSON that they give back.
+pub fn digest_of_rows(run: &Run<'_>) -> Digest {
+    let mut sum = Sum::default();
+    let way = Way::default();
+    sum.object(way);
+    let extra = extra(&mut sum, way, &run.extra);
+    text(&mut sum, way, "id", Some(&run.id));
+    execution(&mut sum, way, &run.execution, &extra);
+    text(&mut sum, way, "phase", run.phase.as_deref());
+    if let Some(error) = &run.error {
+        let way = way.member("error");
+        sum.object(way);
+        text(&mut sum, way, "errorKey", error.error_key.as_deref());
+        text(&mut sum, way, "description", error.description.as_deref());
+    }
+    list(&mut sum, way.member("jobs"), &run.jobs, |sum, way, job| {
+        let extra = self::extra(sum, way, &job.extra);
+        text(sum, way, "id", job.id.as_deref());
+        execution(sum, way, &job.execution, &extra);
+        text(sum, way, "connectorType", job.connector_type.as_deref());
+        list(sum, way.member("tasks"), &job.tasks, task);
+    });
+    sum.digest()
+}
+
+fn task(sum: &mut Sum, way: Way, task: &Task<'_>) {
+    let extra = extra(sum, way, &task.extra);
+    text(sum, way, "id", task.id.as_deref());
+    execution(sum, way, &task.execution, &extra);
+    token(sum, way, "retryAttempts", task.retry_attempts);
+    text(sum, way, "exportOutputFileId", task.export_output_file_id.as_deref());
+    text(sum, way, "storageFileId", task.storage_file_id.as_deref());
+    text(sum, way, "sourceFileId", task.source_file_id.as_deref());
+    if let Some(error) = task.error.as_deref() {
+        let way = way.member("error");
+        sum.object(way);
+        self::extra(sum, way, &error.extra);
+        for (name, value) in [
+            ("errorCode", &error.error_code),
+            ("message", &error.message),
+            ("details", &error.details),
+            ("system", &error.system),
+            ("phase", &error.phase),
+            ("category", &error.category),
+            ("descriptionKey", &error.description_key),
+            ("description", &error.description),
+            ("kbArticleLink", &error.kb_article_link),
+        ] {
+            text(sum, way, name, value.as_deref());
+        }
+        token(sum, way, "bridgeExitCode", error.bridge_exit_code);
+        token(sum, way, "canUserFix", error.can_user_fix);
+    }
+}
+
+fn text(sum: &mut Sum, way: Way, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        sum.text(way.member(name), value);
+    }
+}
+
+fn token(sum: &mut Sum, way: Way, name: &str, value: Option<impl ToString>) {
+    if let Some(value) = value {
+        sum.token(way.member(name), &value.to_string());
+    }
+}
+
+/// Adds the members of `extra` and gives their names.
+fn extra<'a>(sum: &mut Sum, way: Way, extra: &'a Option<String>) -> Vec<Cow<'a, str>> {
+    let Some(object) = extra.as_deref().and_then(|extra| Object::parse(extra).ok()) else {
+        return Vec::new();
+    };
+    for (name, value) in &object.0 {
+        sum.value(way.member(name), value);
+    }
+    object.0.into_iter().map(|(name, _)| name).collect()
+}
+
+fn execution(sum: &mut Sum, way: Way, execution: &Execution<'_>, in_extra: &[Cow<'_, str>]) {
+    text(sum, way, "state", execution.state.as_deref());
+    text(sum, way, "result", execution.result.as_deref());
+    for (name, time) in [("startDateTime", execution.started_at), ("endDateTime", execution.ended_at)] {
+        // Where the form that was sent is in `extra`, the column only says what it means.
+        if !in_extra.iter().any(|other| other == name) {
+            text(sum, way, name, time.map(|time| time.as_sent()).as_deref());
+        }
+    }
+}
+
+/// An empty list is none: what stood in its place is in `extra`.
+fn list<T>(sum: &mut Sum, way: Way, items: &[T], add: impl Fn(&mut Sum, Way, &T)) {
+    if items.is_empty() {
+        return;
+    }
+    sum.list(way, items.len());
+    for (place, item) in items.iter().enumerate() {
+        let way = way.element(place);
+        sum.object(way);
+        add(sum, way, item);
+    }
+}

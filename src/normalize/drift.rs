@@ -1,0 +1,174 @@
+//! What the platform sends and this program does not know: nobody announces a new field or a new value.
+//!
+//! In: the members of an object that no column took, and the values of its enumerations. Out: notes of
+//! what is new. Nothing is refused for it, and all of it is kept.
+
+use serde_json::value::RawValue;
+
+use crate::api::wire;
+
+/// Characters kept of a value or a field's name.
+const MAX_CHARS: usize = 100;
+
+/// One thing that is not known, wherever in the run it stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Drift {
+    /// `run`, `job`, `task` or `error`.
+    pub object: &'static str,
+    /// The field's name.
+    pub field: String,
+    /// `field`, `value` or `type`.
+    pub what: &'static str,
+    /// The new value, or its type; empty for a new field.
+    pub value: String,
+}
+
+/// What is known of one kind of object: its name, and its fields with the types they have been sent with.
+pub(super) struct Known {
+    pub(super) object: &'static str,
+    fields: &'static [(&'static str, Type)],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Text,
+    Number,
+    Boolean,
+    Object,
+    List,
+    Null,
+}
+
+use Type::{Boolean, List, Number, Object, Text};
+
+pub(super) const RUN: Known = Known {
+    object: "run",
+    fields: &[
+        ("id", Text),
+        ("connectionId", Text),
+        ("state", Text),
+        ("result", Text),
+        ("startDateTime", Text),
+        ("endDateTime", Text),
+        ("phase", Text),
+        ("error", Object),
+        ("jobs", List),
+    ],
+};
+
+pub(super) const JOB: Known = Known {
+    object: "job",
+    fields: &[
+        ("id", Text),
+        ("state", Text),
+        ("result", Text),
+        ("startDateTime", Text),
+        ("endDateTime", Text),
+        ("connectorType", Text),
+        ("tasks", List),
+    ],
+};
+
+pub(super) const TASK: Known = Known {
+    object: "task",
+    fields: &[
+        ("id", Text),
+        ("state", Text),
+        ("result", Text),
+        ("startDateTime", Text),
+        ("endDateTime", Text),
+        ("retryAttempts", Number),
+        ("exportOutputFileId", Text),
+        ("storageFileId", Text),
+        ("sourceFileId", Text),
+        ("error", Object),
+    ],
+};
+
+pub(super) const ERROR: Known = Known {
+    object: "error",
+    fields: &[
+        ("errorCode", Text),
+        ("message", Text),
+        ("details", Text),
+        ("bridgeExitCode", Number),
+        ("system", Text),
+        ("phase", Text),
+        ("category", Text),
+        ("descriptionKey", Text),
+        ("description", Text),
+        ("kbArticleLink", Text),
+        ("canUserFix", Boolean),
+    ],
+};
+
+/// The documented states; see the API notes, section 1.2.
+const STATES: &[&str] = &[
+    "NotStarted",
+    "Idle",
+    "WaitingToExecute",
+    "WaitingToRetry",
+    "Executing",
+    "Finalizing",
+    "Completed",
+    "Queued",
+];
+/// The documented results, in both spellings.
+const RESULTS: &[&str] =
+    &["Undetermined", "Success", "Error", "PartialSuccess", "Skipped", "Canceled", "Cancelled", "TimedOut"];
+/// The documented phases of a synchronization's run.
+const PHASES: &[&str] = &["Preprocessor", "MasterFile", "ReferenceFile"];
+
+impl Known {
+    /// Notes a member that no column took.
+    pub(super) fn note_member(&self, name: &str, value: &RawValue, notes: &mut Vec<Drift>) {
+        let found = Type::of(value);
+        match self.fields.iter().find(|(known, _)| *known == name) {
+            None => notes.push(self.note(name, "field", "")),
+            // An explicit null, a time in another form, an empty list: known ways of saying little.
+            Some((_, expected)) if found == Type::Null || found == *expected && found != Number => {}
+            Some(_) => notes.push(self.note(name, "type", found.as_str())),
+        }
+    }
+
+    /// Notes the value of an enumeration.
+    pub(super) fn note_value(&self, name: &str, value: Option<&str>, notes: &mut Vec<Drift>) {
+        let known = match name {
+            "state" => STATES,
+            "result" => RESULTS,
+            _ => PHASES,
+        };
+        if let Some(value) = value.filter(|value| !known.contains(value)) {
+            notes.push(self.note(name, "value", value));
+        }
+    }
+
+    fn note(&self, field: &str, what: &'static str, value: &str) -> Drift {
+        let cut = |text: &str| text.chars().take(MAX_CHARS).collect();
+        Drift { object: self.object, field: cut(field), what, value: cut(value) }
+    }
+}
+
+impl Type {
+    fn of(value: &RawValue) -> Self {
+        match value.get().as_bytes().first() {
+            Some(b'"') => Text,
+            Some(b'{') => Object,
+            Some(b'[') => List,
+            Some(b't' | b'f') => Boolean,
+            _ if wire::is_null(value) => Self::Null,
+            _ => Number,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Text => "text",
+            Number => "number",
+            Boolean => "boolean",
+            Object => "object",
+            List => "list",
+            Self::Null => "null",
+        }
+    }
+}

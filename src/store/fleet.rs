@@ -1,0 +1,295 @@
+//! What lies above runs: iTwins, iModels and connections, their names, and what is no longer listed.
+//!
+//! In: what the platform said of them. Out: rows that follow renames and are never deleted. What is no
+//! longer listed is marked only where a whole list did not name it.
+
+use std::collections::HashSet;
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::{Archive, Reader, Result};
+use crate::api::wire::{self, Named};
+use crate::api::{ConnectionId, Kind};
+use crate::normalize;
+use crate::time::UtcText;
+
+/// Makes the names of connections tell them apart.
+const REFRESH_NAMES: &str = include_str!("refresh_names.sql");
+
+/// An archived connection, as far as choosing one needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownConnection {
+    /// Its kind and id.
+    pub id: ConnectionId,
+    /// What reports call it.
+    pub name: String,
+    /// The name that people gave it.
+    pub display_name: Option<String>,
+}
+
+/// An archived iModel below an iTwin, or asked about by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownImodel {
+    /// Its id.
+    pub id: String,
+    /// Its name, where known.
+    pub display_name: Option<String>,
+    /// When its connections were last listed.
+    pub asked_at: Option<String>,
+    /// Whether it was listed, or answered, when last asked for.
+    pub is_listed: bool,
+}
+
+impl Archive {
+    /// The key of a connection, which is stored if it was never met.
+    pub fn upsert_connection(&mut self, id: &ConnectionId, now: &UtcText) -> Result<i64> {
+        let write = || {
+            let values = params![id.kind().as_str(), id.as_str(), now.as_str()];
+            let insert = "INSERT INTO connections (kind, id, name, first_seen_at) VALUES (?1, ?2, ?2, ?3)
+                          ON CONFLICT DO NOTHING";
+            self.connection.prepare_cached(insert)?.execute(values)?;
+            let select = "SELECT connection_key FROM connections WHERE kind = ?1 AND id = ?2";
+            let key: i64 = self
+                .connection
+                .prepare_cached(select)?
+                .query_row([id.kind().as_str(), id.as_str()], |row| row.get(0))?;
+            let insert = "INSERT INTO checkpoints (connection_key) VALUES (?1) ON CONFLICT DO NOTHING";
+            self.connection.prepare_cached(insert)?.execute([key])?;
+            Ok(key)
+        };
+        self.sqlite(write())
+    }
+
+    /// Stores what the platform says of a connection, where it differs.
+    pub fn store_connection(&mut self, connection_key: i64, connection: &wire::Connection) -> Result<()> {
+        let extra = normalize::connection_extra(&connection.json);
+        let sql = "UPDATE connections
+                   SET display_name = ?2, imodel_id = ?3, itwin_id = ?4, authentication_type = ?5, extra = ?6,
+                       name = coalesce(nullif(?2, ''), id)
+                   WHERE connection_key = ?1
+                     AND (display_name, imodel_id, itwin_id, authentication_type, extra) IS NOT (?2, ?3, ?4, ?5, ?6)";
+        let write = || {
+            self.connection.prepare_cached(sql)?.execute(params![
+                connection_key,
+                connection.display_name,
+                connection.imodel_id,
+                connection.itwin_id,
+                connection.authentication_type,
+                extra
+            ])
+        };
+        self.sqlite(write()).map(drop)
+    }
+
+    /// Notes that the platform says the connection does not exist, or that it does again.
+    pub fn mark_connection(&mut self, connection_key: i64, unlisted_at: Option<&UtcText>) -> Result<()> {
+        let sql = "UPDATE connections SET unlisted_at = ?2
+                   WHERE connection_key = ?1 AND (unlisted_at IS NULL) = (?2 IS NOT NULL)";
+        let write = || {
+            let values = params![connection_key, unlisted_at.map(UtcText::as_str)];
+            self.connection.prepare_cached(sql)?.execute(values)
+        };
+        self.sqlite(write()).map(drop)
+    }
+
+    /// Stores an iTwin, with its name where that was told.
+    pub fn store_itwin(&mut self, id: &str, named: Option<&Named>, now: &UtcText) -> Result<()> {
+        let sql = "INSERT INTO itwins (id, display_name, extra, first_seen_at) VALUES (?1, ?2, ?3, ?4)
+                   ON CONFLICT (id) DO UPDATE
+                   SET display_name = coalesce(excluded.display_name, display_name),
+                       extra = coalesce(excluded.extra, extra)";
+        let name = named.and_then(|named| named.name.as_deref());
+        let extra = named.and_then(|named| normalize::named_extra(&named.json));
+        self.sqlite(self.connection.execute(sql, params![id, name, extra, now.as_str()])).map(drop)
+    }
+
+    /// Notes that the platform says the iTwin does not exist, or that it does again.
+    pub fn mark_itwin(&mut self, id: &str, unlisted_at: Option<&UtcText>) -> Result<()> {
+        let sql = "UPDATE itwins SET unlisted_at = ?2
+                   WHERE id = ?1 AND (unlisted_at IS NULL) = (?2 IS NOT NULL)";
+        let values = params![id, unlisted_at.map(UtcText::as_str)];
+        self.sqlite(self.connection.execute(sql, values)).map(drop)
+    }
+
+    /// Stores iModels that an iTwin lists. Names follow; one that was gone is back.
+    pub fn store_imodels(&mut self, itwin: &str, imodels: &[Named], now: &UtcText) -> Result<()> {
+        let sql = "INSERT INTO imodels (id, itwin_id, display_name, extra, first_seen_at)
+                   VALUES (?1, ?2, ?3, ?4, ?5)
+                   ON CONFLICT (id) DO UPDATE
+                   SET itwin_id = excluded.itwin_id, display_name = excluded.display_name,
+                       extra = excluded.extra, unlisted_at = NULL
+                   WHERE (itwin_id, display_name, extra) IS NOT (excluded.itwin_id, excluded.display_name, excluded.extra)
+                      OR unlisted_at IS NOT NULL";
+        let write = || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            for imodel in imodels {
+                let extra = normalize::named_extra(&imodel.json);
+                statement.execute(params![imodel.id, itwin, imodel.name, extra, now.as_str()])?;
+            }
+            Ok(())
+        };
+        self.sqlite(write())
+    }
+
+    /// Stores an iModel that was asked for by its id.
+    pub fn upsert_imodel(&mut self, id: &str, now: &UtcText) -> Result<()> {
+        let sql = "INSERT INTO imodels (id, first_seen_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+        self.sqlite(self.connection.execute(sql, params![id, now.as_str()])).map(drop)
+    }
+
+    /// The iModels that an iTwin lists or once listed.
+    pub fn read_imodels(&self, itwin: &str) -> Result<Vec<KnownImodel>> {
+        let sql = "SELECT id, display_name, asked_at, unlisted_at IS NULL FROM imodels WHERE itwin_id = ?1";
+        let read = || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            statement.query_map([itwin], known_imodel)?.collect()
+        };
+        self.sqlite(read())
+    }
+
+    /// What is known of one iModel.
+    pub fn read_imodel(&self, id: &str) -> Result<Option<KnownImodel>> {
+        let sql = "SELECT id, display_name, asked_at, unlisted_at IS NULL FROM imodels WHERE id = ?1";
+        self.sqlite(self.connection.query_row(sql, [id], known_imodel).optional())
+    }
+
+    /// The connections of this kind that an iModel listed when it was last asked.
+    pub fn read_listed_connections(&self, imodel: &str, kind: Kind) -> Result<Vec<ConnectionId>> {
+        let sql = "SELECT id FROM connections WHERE imodel_id = ?1 AND kind = ?2 AND unlisted_at IS NULL";
+        let read = || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let ids = statement.query_map([imodel, kind.as_str()], |row| row.get::<_, String>(0))?;
+            // What is archived was an id once.
+            Ok(ids.collect::<rusqlite::Result<Vec<_>>>()?)
+        };
+        let ids = self.sqlite(read())?;
+        Ok(ids.iter().filter_map(|id| ConnectionId::new(kind, id).ok()).collect())
+    }
+
+    /// Stores the connections of one kind that an iModel lists; where the list is whole, those that it no
+    /// longer names are marked. Gives how many were never met before.
+    pub fn store_connections(
+        &mut self,
+        imodel: &str,
+        kind: Kind,
+        listed: &[(ConnectionId, wire::Connection)],
+        is_whole: bool,
+        now: &UtcText,
+    ) -> Result<u64> {
+        let before = self.count_connections()?;
+        for (id, connection) in listed {
+            let key = self.upsert_connection(id, now)?;
+            // A list below an iModel says whose it is, whatever its entries leave out.
+            let mut connection = connection.clone();
+            connection.imodel_id.get_or_insert_with(|| imodel.to_owned());
+            self.store_connection(key, &connection)?;
+            self.mark_connection(key, None)?;
+        }
+        let new = self.count_connections()? - before;
+        if is_whole {
+            let named: HashSet<&str> = listed.iter().map(|(id, _)| id.as_str()).collect();
+            for gone in self.read_listed_connections(imodel, kind)? {
+                if !named.contains(gone.as_str()) {
+                    let key = self.upsert_connection(&gone, now)?;
+                    self.mark_connection(key, Some(now))?;
+                }
+            }
+            let asked = "UPDATE imodels SET asked_at = ?2, unlisted_at = NULL WHERE id = ?1";
+            self.sqlite(self.connection.execute(asked, params![imodel, now.as_str()]))?;
+        }
+        Ok(new.max(0).cast_unsigned())
+    }
+
+    fn count_connections(&self) -> Result<i64> {
+        self.sqlite(self.connection.query_row("SELECT count(*) FROM connections", [], |row| row.get(0)))
+    }
+
+    /// Notes that an iModel is no longer there for these credentials, and with it its connections.
+    pub fn mark_imodel_unlisted(&mut self, imodel: &str, now: &UtcText) -> Result<()> {
+        for table in [
+            "UPDATE imodels SET unlisted_at = ?2 WHERE id",
+            "UPDATE connections SET unlisted_at = ?2 WHERE imodel_id",
+        ] {
+            let sql = format!("{table} = ?1 AND unlisted_at IS NULL");
+            self.sqlite(self.connection.execute(&sql, params![imodel, now.as_str()]))?;
+        }
+        Ok(())
+    }
+
+    /// Makes every connection's name tell it from the others.
+    pub fn refresh_names(&mut self) -> Result<()> {
+        self.sqlite(self.connection.execute_batch(REFRESH_NAMES))
+    }
+
+    /// Every archived connection.
+    pub fn read_connections(&self) -> Result<Vec<KnownConnection>> {
+        self.sqlite(connections(&self.connection))
+    }
+}
+
+impl Reader {
+    /// Every archived connection.
+    pub fn read_connections(&self) -> Result<Vec<KnownConnection>> {
+        self.sqlite(connections(&self.connection))
+    }
+}
+
+fn known_imodel(row: &rusqlite::Row<'_>) -> rusqlite::Result<KnownImodel> {
+    Ok(KnownImodel {
+        id: row.get(0)?,
+        display_name: row.get(1)?,
+        asked_at: row.get(2)?,
+        is_listed: row.get(3)?,
+    })
+}
+
+fn connections(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<KnownConnection>> {
+    let sql = "SELECT kind, id, coalesce(name, display_name, id) AS name, display_name FROM connections
+               ORDER BY name, kind, id";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    let mut known = Vec::new();
+    while let Some(row) = rows.next()? {
+        let kind = Kind::from_word(&row.get::<_, String>("kind")?).unwrap_or_default();
+        // An id that fits no path was never asked for; none is stored.
+        if let Ok(id) = ConnectionId::new(kind, &row.get::<_, String>("id")?) {
+            known.push(KnownConnection {
+                id,
+                name: row.get("name")?,
+                display_name: row.get("display_name")?,
+            });
+        }
+    }
+    Ok(known)
+}
+
+/// What a person typed for a connection, told apart from the archived ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice<'a> {
+    /// One connection of this id or name.
+    One(&'a KnownConnection),
+    /// Several of one display name: their names tell them apart.
+    Several(Vec<&'a KnownConnection>),
+    /// None.
+    Unknown,
+}
+
+/// The archived connection that a person means: by its id (`storage:ID` tells kinds apart), else by its
+/// name, else by its display name.
+pub fn choose<'a>(known: &'a [KnownConnection], typed: &str) -> Choice<'a> {
+    let by = |is_meant: &dyn Fn(&KnownConnection) -> bool| -> Vec<&'a KnownConnection> {
+        known.iter().filter(|connection| is_meant(connection)).collect()
+    };
+    let exact = by(&|connection| connection.id.to_string() == typed);
+    let found = [
+        exact,
+        by(&|connection| connection.id.as_str() == typed),
+        by(&|connection| connection.name == typed),
+        by(&|connection| connection.display_name.as_deref() == Some(typed)),
+    ];
+    match found.into_iter().find(|found| !found.is_empty()) {
+        None => Choice::Unknown,
+        Some(found) if found.len() == 1 => Choice::One(found[0]),
+        Some(found) => Choice::Several(found),
+    }
+}

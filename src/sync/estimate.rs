@@ -1,0 +1,212 @@
+//! What a first sync will cost, before it begins: requests and minutes.
+//!
+//! In: a client and a scope. Out: an [`Estimate`]. All lists above runs are read, as a sync would; how many
+//! runs the connections have is told by a few of them, whose listings are measured by doubling `$skip`.
+//! Nothing is stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::discovery::{self, Sizes};
+use super::{Options, Problem};
+use crate::api::wire::{LastRun, Page};
+use crate::api::{self, Client, ConnectionId, RequestLimit};
+
+/// Connections whose listings are measured.
+const SAMPLE: usize = 12;
+
+/// What a first sync is expected to cost.
+#[derive(Debug, Clone)]
+pub struct Estimate {
+    /// iModels asked for their connections.
+    pub imodels: u64,
+    /// Connections, found and named.
+    pub connections: u64,
+    /// Of these, those whose runs a sync would list: all but those that never ran.
+    pub with_runs: u64,
+    /// Connections whose listings were measured, and the runs that these have at least and at most.
+    pub measured: u64,
+    /// See `measured`.
+    pub runs_measured: (u64, u64),
+    /// Requests of a first sync, at least and at most, as far as the measured ones tell.
+    pub requests: (u64, u64),
+    /// Of these, those that are sent before the first run is asked for.
+    pub requests_to_find: u64,
+    /// How long that takes within the limits, at the speed that the platform answered with.
+    pub duration: (Duration, Duration),
+    /// Requests sent to find out.
+    pub asked: u64,
+    /// What went wrong, so that the estimate may be too low.
+    pub problems: Vec<Problem>,
+}
+
+/// Looks for connections and measures some of their listings.
+pub async fn estimate(client: &Client, options: &Options, limits: &[RequestLimit]) -> Estimate {
+    let began = Instant::now();
+    let mut looking = Looking { client, options, sizes: Arc::default(), problems: Vec::new() };
+    let (imodels, found) = looking.find().await;
+    let requests_to_find = client.requests();
+    let with_runs: Vec<ConnectionId> =
+        found.iter().filter(|(_, last_run)| *last_run != LastRun::Never).map(|(id, _)| id.clone()).collect();
+    // Evenly over the fleet: neighbours are of one iModel and alike.
+    let step = with_runs.len().div_ceil(SAMPLE).max(1);
+    let (mut measured, mut runs, mut pages) = (0, (0, 0), (0, 0));
+    for id in with_runs.iter().step_by(step) {
+        match looking.measure(id).await {
+            Ok(listing) => {
+                measured += 1;
+                runs = (runs.0 + listing.runs.0, runs.1 + listing.runs.1);
+                pages = (pages.0 + listing.pages.0, pages.1 + listing.pages.1);
+            }
+            Err(error) => looking.note(&error),
+        }
+    }
+    let asked = client.requests();
+    let all = |pages: u64| match measured {
+        0 => with_runs.len() as u64,
+        measured => (pages * with_runs.len() as u64).div_ceil(measured),
+    };
+    let never = (found.len() - with_runs.len()) as u64;
+    let requests = (
+        requests_to_find + never + all(pages.0).max(with_runs.len() as u64),
+        requests_to_find + never + all(pages.1).max(with_runs.len() as u64),
+    );
+    let per_request =
+        began.elapsed().checked_div(u32::try_from(asked).unwrap_or(u32::MAX)).unwrap_or_default();
+    let at_a_time = options.concurrency.max(1) as u64;
+    let duration = |requests: u64| {
+        let unlimited = per_request.saturating_mul(u32::try_from(requests / at_a_time).unwrap_or(u32::MAX));
+        limits.iter().map(|limit| within(limit, requests)).fold(unlimited, Duration::max)
+    };
+    Estimate {
+        imodels,
+        connections: found.len() as u64,
+        with_runs: with_runs.len() as u64,
+        measured,
+        runs_measured: runs,
+        requests,
+        requests_to_find,
+        duration: (duration(requests.0), duration(requests.1)),
+        asked,
+        problems: looking.problems,
+    }
+}
+
+/// The least time in which so many requests can be sent within a limit.
+fn within(limit: &RequestLimit, requests: u64) -> Duration {
+    let full = requests.saturating_sub(1) / u64::from(limit.requests);
+    limit.length.saturating_mul(u32::try_from(full).unwrap_or(u32::MAX))
+}
+
+struct Looking<'a> {
+    client: &'a Client,
+    options: &'a Options,
+    sizes: Arc<Sizes>,
+    problems: Vec<Problem>,
+}
+
+/// How long one listing is, at least and at most.
+struct Length {
+    runs: (u64, u64),
+    pages: (u64, u64),
+}
+
+impl Looking<'_> {
+    fn note(&mut self, error: &api::Error) {
+        self.problems.push(Problem { message: error.to_string(), reason: Some(error.reason) });
+    }
+
+    async fn find(&mut self) -> (u64, Vec<(ConnectionId, LastRun)>) {
+        let scope = &self.options.scope;
+        let mut found: Vec<_> = scope.connections.iter().map(|id| (id.clone(), LastRun::Unsaid)).collect();
+        let mut imodels = scope.imodels.clone();
+        for itwin in &scope.itwins {
+            match discovery::list_imodels(self.client, &self.sizes, itwin).await {
+                Ok(listed) => imodels.extend(listed.items.into_iter().map(|named| named.id)),
+                Err(error) => self.note(&error),
+            }
+        }
+        imodels.sort();
+        imodels.dedup();
+        let mut asks =
+            imodels.iter().flat_map(|imodel| scope.kinds.iter().map(move |kind| (imodel.clone(), *kind)));
+        let mut tasks = JoinSet::new();
+        loop {
+            while tasks.len() < self.options.concurrency.max(1)
+                && let Some((imodel, kind)) = asks.next()
+            {
+                let (client, sizes) = (self.client.clone(), self.sizes.clone());
+                tasks.spawn(async move { discovery::list_connections(&client, &sizes, kind, &imodel).await });
+            }
+            match tasks.join_next().await {
+                None => break,
+                Some(Ok(Ok(listed))) => {
+                    let items = listed.items.into_iter();
+                    found.extend(items.map(|(id, connection)| (id, connection.last_run)));
+                }
+                Some(Ok(Err(error))) => {
+                    self.problems.push(Problem { message: error.to_string(), reason: Some(error.reason) });
+                    if !error.is_about_one() {
+                        // Nothing further will be answered either.
+                        break;
+                    }
+                }
+                Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        found.dedup_by(|(a, _), (b, _)| a == b);
+        (imodels.len() as u64, found)
+    }
+
+    /// The length of a listing to within a factor of two, in a handful of requests.
+    async fn measure(&self, id: &ConnectionId) -> Result<Length, api::Error> {
+        let count = async |skip: u64, top: u32| {
+            let answer = self.client.list_runs(id, skip, top).await?;
+            let page = Page::parse(&answer.text).map_err(|problem| {
+                self.client.unreadable(api::Doing::ListRuns { connection: id.clone(), skip }, &problem)
+            })?;
+            Ok::<u64, api::Error>(page.runs.len() as u64)
+        };
+        let first = count(0, self.options.page_size).await?;
+        // The platform may give fewer than asked for: what it gives is a page.
+        let page = first.max(2);
+        let (mut least, mut most) = (first, first);
+        if first > 0 {
+            let mut skip = page;
+            while count(skip, 2).await? > 0 {
+                least = skip + 1;
+                skip *= 2;
+                most = skip;
+            }
+        }
+        // Pages overlap by one run, and a full last page is followed by one more request.
+        let pages = |runs: u64| runs.div_ceil(page - 1).max(1);
+        Ok(Length { runs: (least, most.max(least)), pages: (pages(least), pages(most.max(least))) })
+    }
+}
+
+impl Estimate {
+    /// The estimate as one JSON object; its fields are a contract.
+    pub fn to_json(&self) -> serde_json::Value {
+        json!({
+            "imodels": self.imodels,
+            "connections": self.connections,
+            "connections_with_runs": self.with_runs,
+            "measured_connections": self.measured,
+            "measured_runs_least": self.runs_measured.0,
+            "measured_runs_most": self.runs_measured.1,
+            "requests_least": self.requests.0,
+            "requests_most": self.requests.1,
+            "requests_to_find_connections": self.requests_to_find,
+            "seconds_least": self.duration.0.as_secs(),
+            "seconds_most": self.duration.1.as_secs(),
+            "requests_asked": self.asked,
+            "problems": self.problems.iter().map(|problem| &problem.message).collect::<Vec<_>>(),
+        })
+    }
+}
