@@ -1,5 +1,5 @@
-//! The iTwin Platform's Export API on a loopback port, with its unkindness as settings: for the `demo`
-//! command, the tests and the benchmarks.
+//! The iTwin Platform on a loopback port, from iTwins to the runs of Export and Synchronization connections,
+//! with its unkindness as settings: for the `demo` command, the tests and the benchmarks.
 //!
 //! In: a [`Platform`], which may be looked at and changed while it runs. Out: answers as documented and as
 //! seen, and a log of every request. This file is the server: connections, the quota, scripted answers and
@@ -24,16 +24,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 mod answer;
+mod asked;
+mod discovery;
 mod faults;
 pub mod history;
 mod listing;
 mod platform;
 
 use self::answer::Reply;
+use self::asked::{Asked, Headers, Query};
+pub use self::discovery::{Imodel, Itwin};
 pub use self::faults::{Answer, Faults, Links, On, RetryAfter, Scripted, Shift};
 pub use self::listing::{Listing, Order, Run};
 pub use self::platform::{Access, Connection, Given, Platform};
-use self::platform::{Asked, Query};
 
 /// A running server on a thread and runtime of its own; stops when dropped.
 #[derive(Debug)]
@@ -194,7 +197,11 @@ async fn respond(
     let asked = Asked::of(head.method.as_str(), head.uri.path());
     let query = Query::of(raw_query.unwrap_or_default());
     let header = |name: &HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let authorization = header(&AUTHORIZATION);
+    let headers = Headers {
+        authorization: header(&AUTHORIZATION),
+        accept: header(&ACCEPT),
+        prefer: header(&HeaderName::from_static("prefer")),
+    };
     let in_flight = InFlight::begin(
         shared,
         Request {
@@ -205,8 +212,8 @@ async fn respond(
             top: query.top.value(),
             status: 0,
             authorization: head.headers.contains_key(AUTHORIZATION),
-            accept: header(&ACCEPT).map(str::to_owned),
-            prefer: header(&HeaderName::from_static("prefer")).map(str::to_owned),
+            accept: headers.accept.map(str::to_owned),
+            prefer: headers.prefer.map(str::to_owned),
             at: Instant::now(),
             in_flight: 0,
         },
@@ -226,14 +233,16 @@ async fn respond(
 
     let right_answer = || match &throttled {
         Some(seconds) => answer::documented_429(&seconds.to_string()),
-        None => lock(&shared.platform).answer(&asked, &query, authorization, base, &body),
+        None => lock(&shared.platform).answer(&asked, &query, &headers, base, &body),
     };
     let outcome = match scripted {
         None | Some(Answer::Slow(_)) => Outcome::Send { reply: right_answer(), cut: false },
         Some(Answer::CutBody) => Outcome::Send { reply: right_answer(), cut: true },
         Some(Answer::Reset) => Outcome::Drop,
         Some(Answer::Hang) => Outcome::Hang,
-        Some(other) => Outcome::Send { reply: scripted_reply(other, &asked, authorization), cut: false },
+        Some(other) => {
+            Outcome::Send { reply: scripted_reply(other, &asked, headers.authorization), cut: false }
+        }
     };
     let (reply, cut) = match outcome {
         Outcome::Send { reply, cut } => (reply, cut),

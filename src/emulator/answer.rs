@@ -10,8 +10,10 @@ use serde::Deserializer as _;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::asked::Asked;
 use super::faults::Links;
-use super::platform::{Asked, Connection};
+use super::platform::Connection;
+use crate::api::Kind;
 
 /// An answer before it is sent.
 #[derive(Clone, Debug)]
@@ -125,7 +127,10 @@ pub(super) fn connection(base: &str, id: &str, connection: &Connection) -> Strin
     let href = |path: String| format!("{{\"href\":{}}}", json_text(&format!("{base}{path}")));
     let last_run = connection.listing.newest().map_or_else(
         || "null".to_owned(),
-        |run| href(format!("/export/connections/{}/runs/{}", percent_encode(id), percent_encode(&run.id))),
+        |run| {
+            let list = connections_path(connection.kind);
+            href(format!("{list}/{}/runs/{}", percent_encode(id), percent_encode(&run.id)))
+        },
     );
     format!(
         "{{\"id\":{},\"iModelId\":{},\"iTwinId\":{},\"displayName\":{},\"authenticationType\":{},\
@@ -138,6 +143,33 @@ pub(super) fn connection(base: &str, id: &str, connection: &Connection) -> Strin
         href(format!("/imodels/{}", percent_encode(&connection.imodel_id))),
         href(format!("/itwins/{}", percent_encode(&connection.itwin_id))),
     )
+}
+
+/// A connection as a list describes it, with its id and its name only where that is to be `minimal`.
+pub(super) fn listed_connection(base: &str, id: &str, connection: &Connection, minimal: bool) -> String {
+    if !minimal {
+        return self::connection(base, id, connection);
+    }
+    format!("{{\"id\":{},\"displayName\":{}}}", json_text(id), json_text(&connection.display_name))
+}
+
+/// The path of the list of this kind's connections.
+pub(super) fn connections_path(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Export => "/export/connections",
+        Kind::Storage => "/synchronization/imodels/storageconnections",
+        Kind::Manifest => "/synchronization/imodels/manifestconnections",
+    }
+}
+
+/// The code of a 422 for a list of this kind's connections. Only the Export API's is published, and that for
+/// other requests; the others are made like it.
+pub(super) fn connections_refused(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Export => "InvalidExportConnectionRequest",
+        Kind::Storage => "InvalidStorageConnectionRequest",
+        Kind::Manifest => "InvalidManifestConnectionRequest",
+    }
 }
 
 /// A run's text with fields left out or `connectionId` added; what is no JSON object stays as it is.
@@ -199,24 +231,40 @@ fn fields(json: &str) -> Option<Vec<(String, &RawValue)>> {
 /// The documented body of a status, with the header that goes with it.
 pub(super) fn documented(status: u16, asked: &Asked) -> Reply {
     const FORBIDDEN: &str = "The user has insufficient permissions for the requested operation.";
+    const PAGE_SIZE: (&str, &str, &str) = ("InvalidValue", "Page size is out of limits.", "$top");
+    const IMODEL_MISSING: (&str, &str, &str) =
+        ("MissingRequiredParameter", "imodelId was not provided.", "imodelId");
     match status {
         401 => header_not_found(),
         403 => error(403, "InsufficientPermissions", FORBIDDEN),
         404 => match asked {
             Asked::GetRun { .. } => error(404, "RunNotFound", "Requested Run is not available."),
-            Asked::GetConnection { .. } | Asked::ListRuns { .. } | Asked::ListConnections => {
-                error(404, "ConnectionNotFound", "Requested Connection is not available.")
+            Asked::GetConnection { .. } | Asked::ListRuns { .. } | Asked::ListConnections { .. } => {
+                connection_not_found()
             }
-            Asked::Token | Asked::Unknown => error(404, "ResourceNotFound", "Resource not found."),
+            Asked::ListImodels => error(404, "iTwinNotFound", "Requested iTwin is not available."),
+            Asked::Token | Asked::ListItwins | Asked::Unknown => {
+                error(404, "ResourceNotFound", "Resource not found.")
+            }
         },
-        422 => unprocessable(
-            "InvalidConnectionRunsRequest",
-            &[
-                ("MissingRequiredParameter", "imodelId was not provided.", "imodelId"),
-                ("InvalidValue", "Page size is out of limits.", "$top"),
-                ("InvalidValue", "Provided imodelId value is not valid.", "imodelId"),
-            ],
-        ),
+        422 => match asked {
+            Asked::ListItwins => unprocessable("InvalidiTwinsRequest", &[PAGE_SIZE]),
+            Asked::ListImodels => unprocessable(
+                "InvalidiModelsRequest",
+                &[("MissingRequiredParameter", "iTwinId was not provided.", "iTwinId"), PAGE_SIZE],
+            ),
+            Asked::ListConnections { kind } => {
+                unprocessable(connections_refused(*kind), &[IMODEL_MISSING, PAGE_SIZE])
+            }
+            _ => unprocessable(
+                "InvalidConnectionRunsRequest",
+                &[
+                    IMODEL_MISSING,
+                    PAGE_SIZE,
+                    ("InvalidValue", "Provided imodelId value is not valid.", "imodelId"),
+                ],
+            ),
+        },
         429 => documented_429("1"),
         408 => error(408, "RequestTimeout", "The request took too long."),
         500 => error(500, "InternalServerError", "An unexpected error occurred."),
@@ -225,6 +273,11 @@ pub(super) fn documented(status: u16, asked: &Asked) -> Reply {
         504 => error(504, "GatewayTimeout", "The service behind the gateway did not answer in time."),
         other => error(other, "UnknownError", "The request failed."),
     }
+}
+
+/// 404 for a connection that is not there, or not of the kind it is asked for as.
+pub(super) fn connection_not_found() -> Reply {
+    error(404, "ConnectionNotFound", "Requested Connection is not available.")
 }
 
 /// 429 that says when to come back.
@@ -299,6 +352,37 @@ pub(super) fn percent_encode(text: &str) -> String {
         }
     }
     encoded
+}
+
+const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// `bytes` as base64url, not filled up.
+pub(super) fn base64url(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 4 / 3 + 1);
+    for chunk in bytes.chunks(3) {
+        let bits =
+            chunk.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
+        for place in 0..=chunk.len() {
+            text.push(char::from(BASE64URL[(bits >> (18 - 6 * place) & 63) as usize]));
+        }
+    }
+    text
+}
+
+/// The bytes that [`base64url`] wrote; None for other characters. Bits left over at the end are not looked at.
+pub(super) fn base64url_decode(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
+    let (mut bits, mut held) = (0_u32, 0);
+    for character in text.bytes() {
+        let digit = BASE64URL.iter().position(|&known| known == character)?;
+        bits = (bits << 6 | digit as u32) & 0xffff;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held & 0xff) as u8);
+        }
+    }
+    Some(bytes)
 }
 
 #[cfg(test)]

@@ -7,11 +7,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::listing::Run;
+use crate::api::Kind;
 
 /// The lasting habits and the scripted events of a platform.
 #[derive(Clone, Debug)]
 pub struct Faults {
-    /// The most runs the server puts on a page, whatever is asked.
+    /// The most runs, connections or iTwins the server puts on a page, whatever is asked.
     pub page_cap: Option<u64>,
     /// Runs on a page when no `$top` is sent.
     pub default_page: u64,
@@ -19,7 +20,8 @@ pub struct Faults {
     pub top_limit: Option<u64>,
     /// A larger `$skip` is refused with 422.
     pub skip_limit: Option<u64>,
-    /// What `_links` says.
+    /// What `_links` says. Lists of iModels, which page by tokens, know `NextNever`, `Absent`, `Null` and
+    /// `Hostile`; to the others they are well formed.
     pub links: Links,
     /// Every page is the first one.
     pub ignore_skip: bool,
@@ -33,10 +35,20 @@ pub struct Faults {
     pub connection_id_on_runs: bool,
     /// Listed runs carry `connectionId` too, as in the oldest published list.
     pub connection_id_in_listing: bool,
-    /// Listed runs have `id`, `state` and `result` only. A run asked for by id is whole.
+    /// Listed runs have `id`, `state` and `result` only, whatever `Prefer` says. A run asked for by id is whole.
     pub minimal: bool,
     /// Runs have no `jobs`, listed or by id.
     pub without_jobs: bool,
+    /// The most iModels the server puts on a page, whatever is asked.
+    pub imodel_page_cap: Option<u64>,
+    /// `next` of a list of iModels carries where to go on and drops all else that was asked, `iTwinId` too,
+    /// as published links do.
+    pub bare_links: bool,
+    /// `next` of a list of iModels carries `$skip` instead of `$continuationToken`, as it did before 2025.
+    /// Without this the list does not look at `$skip`.
+    pub skip_paging: bool,
+    /// A list of iModels hands out the first page's token again and again: it never ends.
+    pub repeat_token: bool,
     /// Bodies are compressed for those who accept it.
     pub gzip: bool,
     /// Added to each answer.
@@ -67,6 +79,10 @@ impl Default for Faults {
             connection_id_in_listing: false,
             minimal: false,
             without_jobs: false,
+            imodel_page_cap: None,
+            bare_links: false,
+            skip_paging: false,
+            repeat_token: false,
             gzip: false,
             delay: Duration::ZERO,
             per_minute: None,
@@ -106,6 +122,12 @@ pub enum On {
     Any,
     /// Requests for a token.
     Token,
+    /// Lists of iTwins.
+    ListItwins,
+    /// Lists of iModels.
+    ListImodels,
+    /// Lists of connections of any kind.
+    ListConnections,
     /// Lists of runs.
     ListRuns,
     /// One run by its id.
@@ -114,6 +136,8 @@ pub enum On {
     GetConnection,
     /// Any request about the connection with this id.
     Connection(String),
+    /// Any request for connections of this kind or for their runs.
+    Kind(Kind),
     /// Lists of runs with this `$skip`; without one it is 0.
     ListRunsAt {
         /// The `$skip` asked for.

@@ -3,29 +3,39 @@
 //! A run is planned whole and then written as the platform would show it at a moment: queued, executing,
 //! or completed. So [`advance`] can tell how the runs that [`platform`] left unfinished went on.
 
-use std::fmt::Write as _;
-
 use chrono::{DateTime, Datelike as _, TimeDelta, Timelike as _, Utc, Weekday};
 use fastrand::Rng;
 
-use super::answer::json_text;
+use super::answer::base64url;
+use super::discovery::{Imodel, Itwin};
 use super::listing::{Listing, Run, hash};
 use super::platform::{Connection, Platform};
 
 mod failure;
+mod fleet;
 mod plan;
+mod simple;
 
+pub use self::fleet::fleet;
 use self::plan::{Habit, Plan};
+pub use self::simple::{manifest_run, simple_run, synchronization_run};
 
 /// How far back the demo's history goes.
 const DAYS: i64 = 122;
 
 /// What tells the demo's connections apart.
 struct Site {
+    /// The connection's name: its iModel's, a dash, and what is made of it.
     name: &'static str,
     habit: Habit,
     /// The most runs on a working day, and the most at the weekend.
     runs_a_day: (u32, u32),
+}
+
+impl Site {
+    fn imodel_name(&self) -> &'static str {
+        self.name.split_once(" – ").map_or(self.name, |(imodel, _)| imodel)
+    }
 }
 
 const SITES: [Site; 5] = [
@@ -47,25 +57,32 @@ const HYPHENATED: usize = 3;
 const FORGETTING: usize = 1;
 const FORGOTTEN: usize = 3;
 
-/// The demo's platform as it stands at `now`: five connections with four months of runs, some unfinished.
+/// The iTwin that all of them are in.
+const ITWIN: &str = "Northern District programme";
+
+/// The demo's platform as it stands at `now`: one iTwin of five iModels, each with one connection with four
+/// months of runs, some unfinished.
 #[must_use]
 pub fn platform(now: DateTime<Utc>, seed: u64) -> Platform {
     let broken_since = now + BREAKS_AFTER;
     let itwin_id = uuid(Rng::with_seed(hash("itwin", seed)).u128(..));
-    let connections = SITES.iter().enumerate().map(|(index, site)| {
+    let mut platform = Platform::default();
+    for (index, site) in SITES.iter().enumerate() {
         let (id, imodel_id) = connection_ids(index, seed);
         let mut plans = plan_between(index, now - TimeDelta::days(DAYS), now, broken_since, seed);
         plans.extend(plan_live(index, now, broken_since, seed));
         plans.sort_by_key(|plan| plan.start);
         let connection = Connection {
-            imodel_id,
+            imodel_id: imodel_id.clone(),
             itwin_id: itwin_id.clone(),
             listing: plans.iter().map(|plan| plan.as_seen_at(now)).collect(),
             ..Connection::new(site.name, Listing::new())
         };
-        (id, connection)
-    });
-    Platform { connections: connections.collect(), ..Platform::default() }
+        platform.connections.insert(id, connection);
+        platform.imodels.insert(imodel_id, Imodel::new(&itwin_id, site.imodel_name()));
+    }
+    platform.itwins.insert(itwin_id, Itwin::new(ITWIN));
+    platform
 }
 
 /// Time goes on from `from` to `to` on a platform made by [`platform`] (or left by this) at `from` with the
@@ -120,29 +137,6 @@ pub fn listing(count: u64, until: DateTime<Utc>, seed: u64) -> Listing {
             run(number, started, &mut rng)
         })
         .collect()
-}
-
-/// A run of one job with one task, all three in this state with this result and without an error. With
-/// `Completed` and a readable start it ends seven minutes later. An empty `started` is not sent.
-#[must_use]
-pub fn simple_run(id: &str, started: &str, state: &str, result: &str) -> Run {
-    let mut times = String::new();
-    if !started.is_empty() {
-        let _ = write!(times, "\"startDateTime\":{},", json_text(started));
-    }
-    if let (true, Ok(start)) = (state == "Completed", DateTime::parse_from_rfc3339(started)) {
-        let _ = write!(times, "\"endDateTime\":\"{}\",", stamp(start.to_utc() + TimeDelta::minutes(7)));
-    }
-    let (state, result) = (json_text(state), json_text(result));
-    let outcome = format!("\"state\":{state},\"result\":{result}");
-    let json = format!(
-        "{{\"id\":{run},{outcome},{times}\"jobs\":[{{\"id\":{job},{times}{outcome},\
-         \"tasks\":[{{\"id\":{task},{times}\"retryAttempts\":0,{outcome}}}]}}]}}",
-        run = json_text(id),
-        job = json_text(&format!("{id}-job")),
-        task = json_text(&format!("{id}-task")),
-    );
-    Run { id: id.to_owned(), started: started.to_owned(), json: json.into() }
 }
 
 /// A moment as the platform writes it: UTC, up to seven fraction digits, trailing zeros trimmed.
@@ -206,8 +200,7 @@ fn push_uuid(text: &mut String, bits: u128) {
     }
 }
 
-/// A connection's id and its iModel's: the id is base64url of the iModel's GUID and another, each in
-/// .NET's byte order, as the published samples decode.
+/// A connection's id and its iModel's.
 fn connection_ids(index: usize, seed: u64) -> (String, String) {
     let mut rng = rng_of(&SITES[index], "ids", 0, seed);
     let mut imodel = rng.u128(..);
@@ -216,9 +209,15 @@ fn connection_ids(index: usize, seed: u64) -> (String, String) {
         imodel = imodel & !(0xff << 96) | 0xf8 << 96;
     }
     let imodel_id = uuid(imodel);
-    let mut bytes = dotnet_bytes(&imodel_id);
-    bytes.extend(dotnet_bytes(&uuid(rng.u128(..))));
-    (base64url(&bytes), imodel_id)
+    (connection_id(&imodel_id, &uuid(rng.u128(..))), imodel_id)
+}
+
+/// A connection's id: base64url of its iModel's GUID and another, each in .NET's byte order, as the published
+/// samples decode.
+fn connection_id(imodel_id: &str, inner: &str) -> String {
+    let mut bytes = dotnet_bytes(imodel_id);
+    bytes.extend(dotnet_bytes(inner));
+    base64url(&bytes)
 }
 
 /// A GUID's bytes as .NET stores them: the first three groups little-endian.
@@ -231,19 +230,6 @@ fn dotnet_bytes(guid: &str) -> Vec<u8> {
     bytes[4..6].reverse();
     bytes[6..8].reverse();
     bytes
-}
-
-fn base64url(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::with_capacity(bytes.len() * 4 / 3 + 1);
-    for chunk in bytes.chunks(3) {
-        let bits =
-            chunk.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
-        for place in 0..=chunk.len() {
-            text.push(char::from(DIGITS[(bits >> (18 - 6 * place) & 63) as usize]));
-        }
-    }
-    text
 }
 
 /// Hashed twice, so that one seed's days are not another's in another order.
@@ -374,6 +360,30 @@ mod tests {
     }
 
     #[test]
+    fn the_whole_demo_is_found_from_its_itwin() {
+        let platform = platform(at("2024-05-15T10:30:00Z"), 42);
+        let itwins: Vec<_> = platform.itwins.iter().collect();
+        let [(itwin_id, itwin)] = itwins.as_slice() else { panic!("{itwins:?}") };
+        assert_eq!(itwin.display_name, "Northern District programme");
+        let mut names = BTreeSet::new();
+        for connection in platform.connections.values() {
+            let imodel = &platform.imodels[&connection.imodel_id];
+            assert_eq!((&connection.itwin_id, &imodel.itwin_id), (*itwin_id, *itwin_id));
+            assert!(connection.display_name.starts_with(&imodel.display_name));
+            names.insert(imodel.display_name.as_str());
+        }
+        let expected = [
+            "Airport Terminal C",
+            "Greenfield Water Works",
+            "Harbour Bridge",
+            "Metro Line 4 depot",
+            "Riverside Hospital",
+        ];
+        assert_eq!(names, BTreeSet::from(expected));
+        assert_eq!(platform.imodels.len(), expected.len());
+    }
+
+    #[test]
     fn the_demo_shows_every_kind_of_trouble() {
         let now = at("2024-05-15T10:30:00Z");
         let platform = platform(now, 42);
@@ -491,16 +501,6 @@ mod tests {
         assert!((4.7..5.3).contains(&mean(tasks)), "{} tasks", mean(tasks));
         assert!((0.7..0.9).contains(&mean(errors)), "{} errors", mean(errors));
         assert!((1_800.0..2_000.0).contains(&mean(bytes)), "{} bytes", mean(bytes));
-    }
-
-    #[test]
-    fn a_simple_run_says_what_it_was_given() {
-        let run = simple_run("a\"b", "2024-01-01T00:00:00Z", "Completed", "Error");
-        let value = read(&run);
-        assert_eq!(value["endDateTime"], "2024-01-01T00:07:00Z");
-        assert_eq!(value["jobs"][0]["tasks"][0]["result"], "Error");
-        assert!(simple_run("a", "", "Executing", "Undetermined").json.find("DateTime").is_none());
-        assert!(!simple_run("a", "02/15/2022 08:24:45", "Completed", "Success").json.contains("endDateTime"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the emulated platform holds, and its right answer to each request.
 //!
-//! In: a request already read apart, and its Authorization header. Out: a reply. No sockets and no waiting:
-//! those belong to the server, texts to `answer`, unkindness to `faults`.
+//! In: a request already read apart by `asked`. Out: a reply. No sockets and no waiting: those belong to the
+//! server, texts to `answer`, unkindness to `faults`, the way from an iTwin to its iModels to `discovery`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,24 +10,33 @@ use std::time::{Duration, Instant};
 use url::form_urlencoded;
 
 use super::answer::{self, Reply, Span};
-use super::faults::{Answer, Faults, On, Shift};
+use super::asked::{Asked, Headers, Query};
+use super::discovery::{Imodel, Itwin};
+use super::faults::{Answer, Faults, Shift};
 use super::listing::{Listing, Order, Run, hash};
+use crate::api::Kind;
 
 /// The whole state of an emulated platform; clone one to start another from it.
 #[derive(Clone, Debug, Default)]
 pub struct Platform {
-    /// The connections by their ids.
+    /// The connections of every kind by their ids.
     pub connections: BTreeMap<String, Connection>,
+    /// The iTwins by their ids.
+    pub itwins: BTreeMap<String, Itwin>,
+    /// The iModels of all iTwins by their ids.
+    pub imodels: BTreeMap<String, Imodel>,
     /// What it does wrong.
     pub faults: Faults,
     /// Whom it lets in.
     pub access: Access,
 }
 
-/// One Export connection and its runs.
+/// One connection and its runs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Connection {
-    /// The iModel it exports.
+    /// What it does. It and its runs are found under the path of its kind only.
+    pub kind: Kind,
+    /// The iModel it exports or synchronizes.
     pub imodel_id: String,
     /// The iTwin of that iModel.
     pub itwin_id: String,
@@ -48,7 +57,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection of authentication type `User` with this name and these runs, newest first.
+    /// An Export connection of authentication type `User` with this name and these runs, newest first.
     #[must_use]
     pub fn new(display_name: &str, listing: Listing) -> Connection {
         Connection {
@@ -104,125 +113,6 @@ impl Default for Access {
     }
 }
 
-/// What a request asks for, read apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    Token,
-    ListConnections,
-    GetConnection { connection: String },
-    ListRuns { connection: String },
-    GetRun { connection: String, run: String },
-    Unknown,
-}
-
-/// A number in a query.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Number {
-    #[default]
-    Absent,
-    Given(u64),
-    Unreadable,
-}
-
-impl Number {
-    pub(super) fn value(self) -> Option<u64> {
-        match self {
-            Number::Given(value) => Some(value),
-            Number::Absent | Number::Unreadable => None,
-        }
-    }
-}
-
-/// The parts of a query that are known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Query {
-    pub(super) skip: Number,
-    pub(super) top: Number,
-    pub(super) imodel: Option<String>,
-}
-
-impl Asked {
-    /// `path` as received: segments are split before they are decoded, so that an id may hold a slash.
-    pub(super) fn of(method: &str, path: &str) -> Asked {
-        let segments: Option<Vec<String>> = path.split('/').skip(1).map(percent_decode).collect();
-        let segments = segments.unwrap_or_default();
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        match (method, segments.as_slice()) {
-            ("POST", ["connect", "token"]) => Asked::Token,
-            ("GET", ["export", "connections"] | ["export", "connections", ""]) => Asked::ListConnections,
-            ("GET", ["export", "connections", id]) => Asked::GetConnection { connection: (*id).to_owned() },
-            ("GET", ["export", "connections", id, "runs"]) => {
-                Asked::ListRuns { connection: (*id).to_owned() }
-            }
-            ("GET", ["export", "connections", id, "runs", run]) => {
-                Asked::GetRun { connection: (*id).to_owned(), run: (*run).to_owned() }
-            }
-            _ => Asked::Unknown,
-        }
-    }
-
-    fn connection(&self) -> Option<&str> {
-        match self {
-            Asked::GetConnection { connection }
-            | Asked::ListRuns { connection }
-            | Asked::GetRun { connection, .. } => Some(connection),
-            Asked::Token | Asked::ListConnections | Asked::Unknown => None,
-        }
-    }
-
-    fn is_for(&self, on: &On, query: &Query, default_page: u64) -> bool {
-        let lists_runs = matches!(self, Asked::ListRuns { .. });
-        match on {
-            On::Any => true,
-            On::Token => *self == Asked::Token,
-            On::ListRuns => lists_runs,
-            On::GetRun => matches!(self, Asked::GetRun { .. }),
-            On::GetConnection => matches!(self, Asked::GetConnection { .. }),
-            On::Connection(id) => self.connection() == Some(id),
-            On::ListRunsAt { skip } => lists_runs && query.skip.value().unwrap_or(0) == *skip,
-            On::TopAtLeast(top) => lists_runs && query.top.value().unwrap_or(default_page) >= *top,
-        }
-    }
-}
-
-impl Query {
-    /// Reads `%24top` and `$top` alike; of a key sent twice the last counts.
-    pub(super) fn of(query: &str) -> Query {
-        let mut known = Query::default();
-        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
-            let number = || value.parse().map_or(Number::Unreadable, Number::Given);
-            match key.as_ref() {
-                "$skip" => known.skip = number(),
-                "$top" => known.top = number(),
-                key if key.eq_ignore_ascii_case("imodelId") => known.imodel = Some(value.into_owned()),
-                _ => {}
-            }
-        }
-        known
-    }
-}
-
-/// None where the bytes are no UTF-8: no id here is.
-fn percent_decode(segment: &str) -> Option<String> {
-    let bytes = segment.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let hex = if byte == b'%' { segment.get(at + 1..at + 3) } else { None };
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(escaped) => {
-                decoded.push(escaped);
-                at += 3;
-            }
-            None => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8(decoded).ok()
-}
-
 impl Platform {
     /// Changes a listing.
     pub fn apply(&mut self, shift: Shift) {
@@ -253,36 +143,39 @@ impl Platform {
         &mut self,
         asked: &Asked,
         query: &Query,
-        authorization: Option<&str>,
+        headers: &Headers<'_>,
         base: &str,
         body: &[u8],
     ) -> Reply {
         if *asked == Asked::Token {
             return self.access.issue(body);
         }
-        if let Err(refusal) = self.access.check(authorization) {
+        if let Err(refusal) = self.access.check(headers.authorization) {
             return refusal;
         }
-        if let Some(id) = asked.connection() {
-            match self.connections.get(id).map(|connection| connection.status) {
-                None => return answer::documented(404, asked),
+        if let Some((kind, id)) = asked.connection() {
+            let held = self.connections.get(id).filter(|connection| connection.kind == kind);
+            match held.map(|connection| connection.status) {
+                None => return answer::connection_not_found(),
                 Some(Some(status)) => return answer::documented(status, asked),
                 Some(None) => {}
             }
         }
         match asked {
-            Asked::ListRuns { connection } => self.list_runs(connection, query, base),
-            Asked::GetRun { connection, run } => self.get_run(asked, connection, run),
-            Asked::GetConnection { connection } => match self.connections.get(connection) {
+            Asked::ListItwins => self.list_itwins(query, base),
+            Asked::ListImodels => self.list_imodels(query, headers, base),
+            Asked::ListConnections { kind } => self.list_connections(*kind, query, headers, base),
+            Asked::GetConnection { connection, .. } => match self.connections.get(connection) {
                 Some(held) => Reply::json(200, answer::one_connection(base, connection, held)),
-                None => answer::documented(404, asked),
+                None => answer::connection_not_found(),
             },
-            Asked::ListConnections => self.list_connections(query, base),
+            Asked::ListRuns { kind, connection } => self.list_runs(*kind, connection, query, headers, base),
+            Asked::GetRun { connection, run, .. } => self.get_run(asked, connection, run),
             Asked::Token | Asked::Unknown => answer::documented(404, asked),
         }
     }
 
-    fn list_runs(&mut self, id: &str, query: &Query, base: &str) -> Reply {
+    fn list_runs(&mut self, kind: Kind, id: &str, query: &Query, headers: &Headers<'_>, base: &str) -> Reply {
         let (skip, top) = match self.faults.span(query, "InvalidConnectionRunsRequest") {
             Ok(span) => span,
             Err(refusal) => return refusal,
@@ -292,7 +185,7 @@ impl Platform {
         }
         let faults = &self.faults;
         let Some(connection) = self.connections.get(id) else {
-            return answer::documented(404, &Asked::ListRuns { connection: id.to_owned() });
+            return answer::connection_not_found();
         };
         let listing = &connection.listing;
         let listed = if connection.unlisted.is_empty() {
@@ -310,9 +203,10 @@ impl Platform {
         };
         let returned = page.len() as u64;
         let more = faults.wrap_skip || from.saturating_add(returned) < listed;
-        let path = format!("/export/connections/{}/runs", answer::percent_encode(id));
+        let path = format!("{}/{}/runs", answer::connections_path(kind), answer::percent_encode(id));
         let span = Span { base, path: &path, filter: None, skip, top, returned, more };
-        let texts: Vec<Cow<'_, str>> = page.iter().map(|run| faults.listed(run, id)).collect();
+        let minimal = faults.minimal || is_minimal(kind, headers);
+        let texts: Vec<Cow<'_, str>> = page.iter().map(|run| faults.listed(run, id, minimal)).collect();
         Reply::json(200, answer::page("runs", &texts, &answer::links(&faults.links, &span)))
     }
 
@@ -333,34 +227,39 @@ impl Platform {
         }
     }
 
-    fn list_connections(&self, query: &Query, base: &str) -> Reply {
-        const CODE: &str = "InvalidExportConnectionRequest";
+    fn list_connections(&self, kind: Kind, query: &Query, headers: &Headers<'_>, base: &str) -> Reply {
+        let code = answer::connections_refused(kind);
         let Some(imodel) = &query.imodel else {
             return answer::unprocessable(
-                CODE,
+                code,
                 &[("MissingRequiredParameter", "imodelId was not provided.", "imodelId")],
             );
         };
-        let (skip, top) = match self.faults.span(query, CODE) {
+        if let Some(status) = self.imodels.get(imodel).and_then(|imodel| imodel.status) {
+            return answer::documented(status, &Asked::ListConnections { kind });
+        }
+        let (skip, top) = match self.faults.span(query, code) {
             Ok(span) => span,
             Err(refusal) => return refusal,
         };
+        let minimal = is_minimal(kind, headers);
         let matching: Vec<_> = self
             .connections
             .iter()
-            .filter(|(_, connection)| connection.imodel_id == *imodel && connection.status.is_none())
+            .filter(|(_, connection)| connection.kind == kind && connection.imodel_id == *imodel)
+            .filter(|(_, connection)| connection.status.is_none())
             .collect();
         let limit = self.faults.page_cap.map_or(top, |cap| cap.min(top));
         let texts: Vec<Cow<'_, str>> = matching
             .iter()
             .skip(usize::try_from(skip).unwrap_or(usize::MAX))
             .take(usize::try_from(limit).unwrap_or(usize::MAX))
-            .map(|(id, connection)| Cow::Owned(answer::connection(base, id, connection)))
+            .map(|(id, connection)| Cow::Owned(answer::listed_connection(base, id, connection, minimal)))
             .collect();
         let returned = texts.len() as u64;
         let span = Span {
             base,
-            path: "/export/connections",
+            path: answer::connections_path(kind),
             filter: Some(imodel),
             skip,
             top,
@@ -371,29 +270,15 @@ impl Platform {
     }
 }
 
+/// Whether a list holds no more than what tells its items apart: the Synchronization API's do unless whole
+/// ones are preferred; the Export API's never do.
+fn is_minimal(kind: Kind, headers: &Headers<'_>) -> bool {
+    kind != Kind::Export && !headers.prefer_representation()
+}
+
 impl Faults {
-    /// `$skip` and `$top` of a list, or why they are refused.
     fn span(&self, query: &Query, code: &str) -> Result<(u64, u64), Reply> {
-        const TOP: (&str, &str, &str) = ("InvalidValue", "Page size is out of limits.", "$top");
-        const SKIP: (&str, &str, &str) = ("InvalidValue", "Skip value is out of limits.", "$skip");
-        let top = match query.top {
-            Number::Absent => Some(self.default_page),
-            Number::Given(0) | Number::Unreadable => None,
-            Number::Given(top) => Some(top).filter(|top| self.top_limit.is_none_or(|limit| *top <= limit)),
-        };
-        let skip = match query.skip {
-            Number::Absent => Some(0),
-            Number::Unreadable => None,
-            Number::Given(skip) => {
-                Some(skip).filter(|skip| self.skip_limit.is_none_or(|limit| *skip <= limit))
-            }
-        };
-        match (skip, top) {
-            (Some(skip), Some(top)) => Ok((skip, top)),
-            (Some(_), None) => Err(answer::unprocessable(code, &[TOP])),
-            (None, Some(_)) => Err(answer::unprocessable(code, &[SKIP])),
-            (None, None) => Err(answer::unprocessable(code, &[TOP, SKIP])),
-        }
+        query.span(self.default_page, self.top_limit, self.skip_limit, code)
     }
 
     fn effective_skip(&self, skip: u64, listed: u64) -> u64 {
@@ -412,9 +297,9 @@ impl Faults {
         if full <= 2 || draw.is_multiple_of(2) { top } else { 2 + (draw >> 8) % (full - 2) }
     }
 
-    fn listed<'a>(&self, run: &'a Run, connection: &str) -> Cow<'a, str> {
+    fn listed<'a>(&self, run: &'a Run, connection: &str, minimal: bool) -> Cow<'a, str> {
         let owner = self.connection_id_in_listing.then_some(connection);
-        answer::reshape(&run.json, self.minimal, self.without_jobs, owner)
+        answer::reshape(&run.json, minimal, self.without_jobs, owner)
     }
 }
 

@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use super::*;
 
+mod discovery;
+
 const TOKEN: &str = "Authorization: Bearer t\r\n";
 
 struct Seen {
@@ -28,9 +30,27 @@ impl Seen {
     }
 
     fn ids(&self) -> Vec<String> {
+        self.ids_of("runs")
+    }
+
+    fn ids_of(&self, list: &str) -> Vec<String> {
         let page = self.json();
-        let runs = page["runs"].as_array().unwrap();
-        runs.iter().map(|run| run["id"].as_str().unwrap().to_owned()).collect()
+        let items = page[list].as_array().unwrap();
+        items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Path and query of `next`, where there is one.
+    fn next(&self, emulator: &Emulator) -> Option<String> {
+        let page = self.json();
+        let href = page["_links"]["next"]["href"].as_str()?;
+        Some(href.strip_prefix(&emulator.url()).unwrap().to_owned())
+    }
+
+    /// Code and target of a refusal's first detail.
+    fn detail(&self) -> (String, String) {
+        let body = self.json();
+        let text = |name: &str| body["error"]["details"][0][name].as_str().unwrap().to_owned();
+        (text("code"), text("target"))
     }
 
     fn code(&self) -> (u16, String) {
