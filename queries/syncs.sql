@@ -14,6 +14,9 @@
 --   outcome     running, done, partial, failed or interrupted
 --   exit_code   as the shell saw it
 --   problem     the worst thing that went wrong
+--   imodels     iModels asked for their connections
+--   connections  connections that it was for
+--   quiet       of these, those that nothing was asked about, because nothing had begun
 --   requests    sent, retries included
 --   pages       pages of runs received
 --   listed      runs met
@@ -27,6 +30,9 @@ SELECT
     outcome,
     exit_code,
     problem,
+    imodels,
+    connections,
+    quiet,
     requests,
     pages,
     listed,

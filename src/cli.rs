@@ -109,6 +109,32 @@ Exit codes:
   2  wrong usage or configuration
   6  a failure rate is above --fail-over";
 
+const VERIFY_AFTER_HELP: &str = "\
+Examples:
+  archive verify                  the file, and all that the platform lists
+  archive verify --offline        the file alone; asks the platform nothing
+  archive verify --repair --connection 'Bridge nightly'
+
+Exit codes:
+  0  nothing is off, or all that was is repaired
+  1  failed
+  2  wrong usage or configuration
+  3  something is off, or could not be compared
+  4  the platform refused the credentials
+  5  another 'archive sync' holds this database (only with --repair)";
+
+const BACKUP_AFTER_HELP: &str = "\
+Examples:
+  archive backup /backup/archive-2026-11-25.db
+In a crontab, over the copy of the day before:
+  30 2 * * *  archive -q backup --replace /backup/archive.db";
+
+const REJECTS_AFTER_HELP: &str = "\
+Examples:
+  archive rejects                 what was set aside, and why
+  archive rejects --retry         read it once more with this version
+  archive rejects --format ndjson > rejects.ndjson";
+
 const DEMO_AFTER_HELP: &str = "\
 Examples:
   archive demo                    into a new file, and says where it is
@@ -177,6 +203,21 @@ pub enum Command {
     /// The weekly summary: what failed how often, whether that is new, who can act, and how far the
     /// numbers can be trusted. Asks the platform nothing.
     Report(Report),
+    /// Prove the archive: the file's own rules, and all that the platform lists
+    ///
+    /// Checks the database, its rules and every run against its digest; then walks every listing whole and
+    /// compares id by id and field by field. Changes nothing without --repair.
+    Verify(Verify),
+    /// Make a consistent, verified copy, also while a sync is running
+    ///
+    /// The copy is written beside its place, checked like 'archive verify --offline' does, and only then
+    /// given its name. Asks the platform nothing.
+    Backup(Backup),
+    /// List the records that were set aside, or read them once more
+    ///
+    /// What the platform sent as a run and could not be read as one is kept to the letter. A sync of a
+    /// later version tries it again by itself. Asks the platform nothing.
+    Rejects(Rejects),
     /// See it work against an emulated platform; nothing to configure
     ///
     /// Starts an emulated platform on this machine, syncs it as the real one, lets a week pass, syncs
@@ -341,6 +382,64 @@ pub struct Report {
     /// Write into this file, whole or not at all
     #[arg(long, short, value_name = "FILE", help_heading = OUTPUT)]
     pub output: Option<PathBuf>,
+}
+
+/// What was typed after `archive verify`.
+#[derive(Debug, Default, Args)]
+#[command(after_help = VERIFY_AFTER_HELP)]
+pub struct Verify {
+    /// Only the file: ask the platform nothing
+    #[arg(long)]
+    pub offline: bool,
+    /// Store what is missing or different as the platform lists it, mark what it no longer lists, and
+    /// make anew what can be told from the rows
+    #[arg(long)]
+    pub repair: bool,
+    /// Only this connection, by its name or id; repeat for more [default: all that are archived and
+    /// listed]
+    #[arg(long = "connection", value_name = "NAME", allow_hyphen_values = true, help_heading = CONNECTION)]
+    pub connections: Vec<String>,
+    /// Send no more than so many requests in a time, or `none`; repeat for more [default: as
+    /// 'archive sync']
+    #[arg(long = "request-limit", value_name = "N/TIME", help_heading = SPEED)]
+    pub request_limits: Vec<String>,
+    /// Stop after this time; such as 90s, 20m [default: 1h]
+    #[arg(long, value_name = "DURATION", help_heading = SPEED, value_parser = parse_time_budget)]
+    pub time_budget: Option<Duration>,
+    /// How it is told
+    #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = OUTPUT)]
+    pub format: StatusFormat,
+}
+
+/// What was typed after `archive backup`.
+#[derive(Debug, Args)]
+#[command(after_help = BACKUP_AFTER_HELP)]
+pub struct Backup {
+    /// Where the copy goes
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Replace a file of this name, once the new copy is verified
+    #[arg(long)]
+    pub replace: bool,
+    /// How the summary is told
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
+    pub format: SummaryFormat,
+}
+
+/// What was typed after `archive rejects`.
+#[derive(Debug, Default, Args)]
+#[command(after_help = REJECTS_AFTER_HELP)]
+pub struct Rejects {
+    /// Read the records once more: what is a run now is stored, what is not is listed
+    #[arg(long)]
+    pub retry: bool,
+    /// Only those of this connection, by its name or id; repeat for more [default: all]
+    #[arg(long = "connection", value_name = "NAME", allow_hyphen_values = true,
+          conflicts_with = "retry", help_heading = CONNECTION)]
+    pub connections: Vec<String>,
+    /// How rows are written
+    #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = OUTPUT)]
+    pub format: QueryFormat,
 }
 
 /// What was typed after `archive demo`: nothing but global options.

@@ -1,18 +1,24 @@
 //! One function per subcommand: settings in, exit code out.
 
+mod backup;
 mod demo;
 mod import;
 mod query;
+mod rejects;
 mod report;
 mod status;
 mod sync;
+mod verify;
 
+pub use backup::backup;
 pub use demo::demo;
 pub use import::import;
 pub use query::query;
+pub use rejects::rejects;
 pub use report::report;
 pub use status::status;
 pub use sync::sync;
+pub use verify::verify;
 
 use std::path::Path;
 
@@ -130,6 +136,7 @@ impl From<store::Error> for CommandError {
                 Some("keep the file, and restore a copy; sqlite3's .recover reads what is left"),
             ),
             E::Full(_) => (ExitCode::Failed, Some("make room; the next sync goes on where this one stopped")),
+            E::Exists(_) => (ExitCode::Usage, Some("choose another name, or give --replace")),
             E::ReadOnly { .. } | E::Io { .. } | E::Sqlite { .. } => (ExitCode::Failed, None),
         };
         let error = Self::new(exit, error);

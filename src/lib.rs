@@ -24,4 +24,5 @@ pub mod settings;
 pub mod store;
 pub mod sync;
 pub mod time;
+pub mod verify;
 pub mod walk;

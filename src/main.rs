@@ -39,6 +39,9 @@ fn run(
         Command::Status(typed) => commands::status(settings::Status::new(global, &typed, environment)?),
         Command::Query(typed) => commands::query(settings::Query::new(global, &typed, environment)?),
         Command::Report(typed) => commands::report(settings::Report::new(global, &typed, environment)?),
+        Command::Verify(typed) => commands::verify(settings::Verify::new(global, &typed, environment)?),
+        Command::Backup(typed) => commands::backup(settings::Backup::new(global, &typed, environment)?),
+        Command::Rejects(typed) => commands::rejects(settings::Rejects::new(global, &typed, environment)?),
         Command::Demo(_) => commands::demo(settings::Demo::new(global, environment)?),
     }
 }

@@ -28,9 +28,11 @@ use crate::error::{CommandError, ExitCode};
 use crate::time::UtcText;
 use crate::time::zone::Zone;
 
+mod keep;
 mod query;
 mod report;
 
+pub use keep::{Backup, Platform, Rejects, Verify};
 pub use query::{Query, QueryFormat, Statement};
 pub use report::{Report, ReportFormat};
 
@@ -293,28 +295,16 @@ pub struct Sync {
     pub itwins: Vec<String>,
     /// Which connections are looked for below them: at least one kind.
     pub kinds: Vec<Kind>,
-    /// How many requests may be sent in a time.
-    pub request_limits: Vec<RequestLimit>,
+    /// How the platform is asked.
+    pub platform: Platform,
     /// Only say what a first sync would cost.
     pub estimate: bool,
-    /// Who asks.
-    pub credentials: Credentials,
-    /// The platform; http or https.
-    pub api_url: Url,
-    /// The token issuer; http or https.
-    pub issuer_url: Url,
     /// Walk everything.
     pub full: bool,
-    /// Runs to ask for in one page, within [`PAGE_SIZES`].
-    pub page_size: u32,
     /// Whether somebody chose the page size: what a connection allowed before then counts for less.
     pub is_page_size_given: bool,
-    /// Pages of one connection at a time, at least 1.
-    pub pages_in_flight: usize,
     /// Connections at a time, at least 1.
     pub concurrency: usize,
-    /// How long the whole sync may take, more than nothing.
-    pub time_budget: Duration,
     /// After how long a walk is a full one; zero: always.
     pub full_every: Duration,
     /// Store nothing.
@@ -350,18 +340,14 @@ impl Sync {
             [] => file.kinds.clone(),
             typed => unique(typed.iter().map(|kind| Kind::from(*kind)).collect()),
         };
-        let request_limits = match typed.request_limits.as_slice() {
-            [] => file.request_limits.clone().unwrap_or_else(|| RequestLimit::DEFAULTS.to_vec()),
-            [none] if none == "none" => Vec::new(),
-            typed => typed
-                .iter()
-                .map(|text| text.parse())
-                .collect::<std::result::Result<_, _>>()
-                .map_err(Error::Limit)?,
-        };
         let page_size = typed.page_size.or(file.page_size);
         let at_a_time =
             |typed: Option<u32>, file: Option<u32>| typed.or(file).unwrap_or(DEFAULT_AT_A_TIME) as usize;
+        let platform = Platform {
+            page_size: page_size.unwrap_or(DEFAULT_PAGE_SIZE),
+            pages_in_flight: at_a_time(typed.pages_in_flight, file.pages_in_flight),
+            ..Platform::find(environment, &file, &typed.request_limits, typed.time_budget)?
+        };
         Ok(Self {
             db: find_db(global, environment, &file)?,
             cache_mib: file.cache_mib(),
@@ -370,22 +356,11 @@ impl Sync {
             imodels,
             itwins,
             kinds: if kinds.is_empty() { vec![Kind::Export] } else { kinds },
-            request_limits,
             estimate: typed.estimate,
-            credentials: find_credentials(environment, &file.credentials)?,
-            api_url: find_url(environment, "ITP_API_URL", &file.platform.api_url, DEFAULT_API_URL)?,
-            issuer_url: find_url(
-                environment,
-                "ITP_ISSUER_URL",
-                &file.platform.issuer_url,
-                DEFAULT_ISSUER_URL,
-            )?,
+            platform,
             full: typed.full,
-            page_size: page_size.unwrap_or(DEFAULT_PAGE_SIZE),
             is_page_size_given: page_size.is_some(),
-            pages_in_flight: at_a_time(typed.pages_in_flight, file.pages_in_flight),
             concurrency: at_a_time(typed.concurrency, file.concurrency),
-            time_budget: typed.time_budget.or(file.time_budget).unwrap_or(DEFAULT_TIME_BUDGET),
             full_every: file.full_every.unwrap_or(DEFAULT_FULL_EVERY),
             dry_run: typed.dry_run,
             format: typed.format.into(),
@@ -751,6 +726,18 @@ fn find_url(environment: &Environment, name: &'static str, file: &Option<Url>, d
     }
 }
 
+/// `--request-limit`, or the file's, or what keeps below the platform's lowest tier.
+fn find_request_limits(typed: &[String], file: &File) -> Result<Vec<RequestLimit>> {
+    match typed {
+        [] => Ok(file.request_limits.clone().unwrap_or_else(|| RequestLimit::DEFAULTS.to_vec())),
+        [none] if none == "none" => Ok(Vec::new()),
+        typed => {
+            let limits = typed.iter().map(|text| text.parse());
+            limits.collect::<std::result::Result<_, _>>().map_err(Error::Limit)
+        }
+    }
+}
+
 fn find_db(global: &Global, environment: &Environment, file: &File) -> Result<PathBuf> {
     let named = global.db.clone().or_else(|| environment.path("ARCHIVE_DB"));
     match (named, &file.db, &environment.folders) {
@@ -893,12 +880,12 @@ mod tests {
         let home = Home::new("");
         let sync = home.sync("--connection a", &[]).unwrap();
         assert_eq!(sync.db, home.at("data/archive/archive.db"));
-        assert_eq!((sync.page_size, sync.is_page_size_given), (1000, false));
-        assert_eq!((sync.pages_in_flight, sync.concurrency, sync.cache_mib), (4, 4, 64));
-        assert_eq!(sync.time_budget, Duration::from_secs(3600));
+        assert_eq!((sync.platform.page_size, sync.is_page_size_given), (1000, false));
+        assert_eq!((sync.platform.pages_in_flight, sync.concurrency, sync.cache_mib), (4, 4, 64));
+        assert_eq!(sync.platform.time_budget, Duration::from_secs(3600));
         assert_eq!(sync.full_every, Duration::from_secs(7 * 86_400));
-        assert_eq!(sync.api_url.as_str(), "https://api.bentley.com/");
-        assert_eq!(sync.issuer_url.as_str(), "https://ims.bentley.com/");
+        assert_eq!(sync.platform.api_url.as_str(), "https://api.bentley.com/");
+        assert_eq!(sync.platform.issuer_url.as_str(), "https://ims.bentley.com/");
         assert_eq!((sync.full, sync.dry_run, sync.format), (false, false, Format::Text));
     }
 
@@ -913,7 +900,8 @@ mod tests {
             db("--connection a --db /flag.db", &[token, ("ARCHIVE_DB", "/env.db")]),
             Path::new("/flag.db")
         );
-        let url = |variables: &[_]| home.sync("--connection a", variables).unwrap().api_url.to_string();
+        let url =
+            |variables: &[_]| home.sync("--connection a", variables).unwrap().platform.api_url.to_string();
         assert_eq!(url(&[]), "https://file.example/");
         assert_eq!(url(&[token, ("ITP_API_URL", "http://127.0.0.1:9/x")]), "http://127.0.0.1:9/x");
     }
@@ -929,12 +917,12 @@ mod tests {
         fs::write(home.at("config/archive/secret"), "hush\r\n").unwrap();
         let sync = home.sync("", &[("ITP_API_URL", "")]).unwrap();
         assert_eq!(ids(&sync.connections), ["a", "-b"]);
-        assert_eq!((sync.page_size, sync.is_page_size_given), (50, true));
-        assert_eq!((sync.pages_in_flight, sync.concurrency, sync.cache_mib), (2, 3, 8));
-        assert_eq!(sync.time_budget, Duration::from_secs(1200));
+        assert_eq!((sync.platform.page_size, sync.is_page_size_given), (50, true));
+        assert_eq!((sync.platform.pages_in_flight, sync.concurrency, sync.cache_mib), (2, 3, 8));
+        assert_eq!(sync.platform.time_budget, Duration::from_secs(1200));
         assert_eq!(sync.full_every, Duration::from_secs(86_400));
-        assert_eq!(sync.issuer_url.as_str(), "https://issuer.example/");
-        let Credentials::Client { id, secret } = &sync.credentials else { panic!("{sync:?}") };
+        assert_eq!(sync.platform.issuer_url.as_str(), "https://issuer.example/");
+        let Credentials::Client { id, secret } = &sync.platform.credentials else { panic!("{sync:?}") };
         assert_eq!((id.as_str(), secret.expose_secret()), ("me", "hush"));
         assert!(!format!("{sync:?}").contains("hush"));
 
@@ -946,8 +934,8 @@ mod tests {
             )
             .unwrap();
         assert_eq!((ids(&sync.chosen), sync.connections.len()), (vec!["c", "-d"], 0));
-        assert_eq!((sync.page_size, sync.pages_in_flight, sync.concurrency), (7, 1, 1));
-        assert_eq!(sync.time_budget, Duration::from_secs(5));
+        assert_eq!((sync.platform.page_size, sync.platform.pages_in_flight, sync.concurrency), (7, 1, 1));
+        assert_eq!(sync.platform.time_budget, Duration::from_secs(5));
         assert_eq!((sync.full, sync.dry_run, sync.format), (true, true, Format::Json));
     }
 
@@ -1049,7 +1037,7 @@ mod tests {
         let find = |variables: &[_]| {
             let sync = home.sync("--connection a", variables).unwrap();
             assert!(!format!("{sync:?}").contains(CANARY));
-            sync.credentials
+            sync.platform.credentials
         };
         let found = find(&[client[0], client[1], token]);
         assert!(matches!(found, Credentials::Token(token) if token.expose_secret() == CANARY));

@@ -4,6 +4,8 @@
 //! the kernel releases at death) or a [`Reader`]. What is written and read stands in `write` and
 //! `read`; no SQL type leaves this module. A file that is no archive is never touched.
 
+pub mod backup;
+pub mod check;
 mod drift;
 pub mod fleet;
 pub mod read;
@@ -90,6 +92,9 @@ pub enum Error {
     /// No room.
     #[error("the disk is full while writing {}; nothing that was stored before is lost", .0.display())]
     Full(PathBuf),
+    /// A copy was to be given a name that is taken.
+    #[error("{} exists; it was left as it is", .0.display())]
+    Exists(PathBuf),
     /// Anything else from the file system.
     #[error("{doing} {}: {source}", .path.display())]
     Io {

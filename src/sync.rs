@@ -10,6 +10,7 @@ mod discovery;
 mod estimate;
 mod fleet;
 mod records;
+mod retry;
 mod summary;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::time::UtcText;
 pub use estimate::{Estimate, estimate};
 use fleet::Fleet;
 pub(crate) use records::read_saved;
+pub use retry::{Retried, retry_rejects};
 pub use summary::{ConnectionSummary, Found, Outcome, Problem, Summary};
 
 /// Connections that may all be walked whole in one sync.
@@ -158,6 +160,10 @@ pub async fn sync(
     let started_at = now();
     // Written before the first request, so that a sync that dies leaves a trace.
     let sync_key = archive.write(|archive| archive.begin_sync("sync", &started_at))?;
+    let retried = retry_rejects(&mut archive, false)?;
+    if retried.read > 0 {
+        tracing::info!("{} of {} records that were set aside are archived now", retried.read, retried.tried);
+    }
     let archived_connections = archive.read_connections()?.len();
     let reader = Reader::open(&path)?;
     let writer =

@@ -50,6 +50,12 @@ impl Error {
         !matches!(self.reason, Reason::Refused | Reason::BudgetSpent { .. } | Reason::Stopped)
     }
 
+    /// Whether a smaller page may be answered where this one was not.
+    pub fn asks_for_less(&self) -> bool {
+        matches!(self.reason, Reason::PageTooLarge | Reason::TimedOut { .. })
+            || self.problem.status == Some(504)
+    }
+
     /// Whether the same request may succeed later without anybody doing anything.
     pub fn is_retriable(&self) -> bool {
         use Reason::{Throttled, TimedOut, Unavailable, Unreadable};

@@ -178,7 +178,7 @@ fn not_taken(option: &str, takes: &[String]) -> CommandError {
     CommandError::new(ExitCode::Usage, anyhow!("--{option} means nothing to this query: {takes}"))
 }
 
-fn sink<'a>(format: QueryFormat, screen: Screen, out: impl Write + 'a) -> Box<dyn Sink + 'a> {
+pub(super) fn sink<'a>(format: QueryFormat, screen: Screen, out: impl Write + 'a) -> Box<dyn Sink + 'a> {
     match format {
         QueryFormat::Table => Box::new(TableRows::new(out, screen)),
         QueryFormat::Json => Box::new(JsonRows::array(out)),

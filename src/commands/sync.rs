@@ -30,14 +30,14 @@ pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
     let summary = run_async(async move {
         // What is wrong with the settings leaves no archive behind, and who cannot have the archive asks
         // the platform nothing.
-        let client = client(&settings)?;
+        let client = client(&settings.platform, settings.platform.pages_in_flight + settings.concurrency)?;
         let store = match is_dry_run {
             true => Store::ToCompare(open_to_compare(&path)?),
             false => Store::ToWrite(Archive::open(&path, cache_mib)?),
         };
         let known = match &store {
             Store::ToWrite(archive) => {
-                remember_requests(&client, archive, &settings.request_limits)?;
+                remember_requests(&client, &Reader::open(&path)?, &settings.platform.request_limits)?;
                 archive.read_connections()?
             }
             Store::ToCompare(Some(reader)) => reader.read_connections()?,
@@ -65,9 +65,9 @@ pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
 
 /// Says what a first sync would cost.
 fn estimate(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, CommandError> {
-    let (format, limits) = (settings.format, settings.request_limits.clone());
+    let (format, limits) = (settings.format, settings.platform.request_limits.clone());
     let (estimate, was_accepted) = run_async(async move {
-        let client = client(&settings)?;
+        let client = client(&settings.platform, settings.platform.pages_in_flight + settings.concurrency)?;
         let known = open_to_compare(&settings.db)?.map(|reader| reader.read_connections()).transpose()?;
         let options = options(settings, &known.unwrap_or_default())?;
         let progress = Progress::default();
@@ -115,15 +115,15 @@ fn told_estimate(estimate: &Estimate) -> String {
 }
 
 /// Requests of the last syncs count against the limits: the platform counts them too.
-fn remember_requests(
+pub(super) fn remember_requests(
     client: &Client,
-    archive: &Archive,
+    reader: &Reader,
     limits: &[RequestLimit],
 ) -> Result<(), store::Error> {
     let Some(longest) = limits.iter().map(|limit| limit.length).max() else { return Ok(()) };
     let now = sync::now();
     let Some(since) = now.before(longest) else { return Ok(()) };
-    for (ended_at, requests) in archive.read_requests_since(&since)? {
+    for (ended_at, requests) in reader.read_requests_since(&since)? {
         let ago = ended_at.milliseconds_until(&now).unwrap_or_default();
         client.remember_requests(requests, Duration::from_millis(ago.unsigned_abs()));
     }
@@ -142,13 +142,14 @@ fn open_to_compare(path: &std::path::Path) -> Result<Option<Reader>, store::Erro
     }
 }
 
-fn client(settings: &settings::Sync) -> Result<Client, CommandError> {
-    let (api_url, issuer_url) = (settings.api_url.clone(), settings.issuer_url.clone());
-    let mut options = api::Options::new(api_url, issuer_url, settings.credentials.clone());
-    options.deadline = tokio::time::Instant::now().checked_add(settings.time_budget);
-    // One more than a listing reads ahead, for each connection: memory is bounded by pages in flight.
-    options.in_flight = settings.pages_in_flight + settings.concurrency;
-    options.limits = settings.request_limits.clone();
+/// A client with so many requests, or answers not yet used, at a time: one more than a listing reads ahead,
+/// for each connection, so that memory is bounded by pages in flight.
+pub(super) fn client(platform: &settings::Platform, in_flight: usize) -> Result<Client, CommandError> {
+    let (api_url, issuer_url) = (platform.api_url.clone(), platform.issuer_url.clone());
+    let mut options = api::Options::new(api_url, issuer_url, platform.credentials.clone());
+    options.deadline = tokio::time::Instant::now().checked_add(platform.time_budget);
+    options.in_flight = in_flight;
+    options.limits = platform.request_limits.clone();
     Client::new(options).map_err(CommandError::from)
 }
 
@@ -167,9 +168,9 @@ fn options(settings: settings::Sync, known: &[KnownConnection]) -> Result<Option
     Ok(Options {
         scope,
         full: settings.full,
-        page_size: settings.page_size,
+        page_size: settings.platform.page_size,
         is_page_size_given: settings.is_page_size_given,
-        pages_in_flight: settings.pages_in_flight,
+        pages_in_flight: settings.platform.pages_in_flight,
         concurrency: settings.concurrency,
         full_every: settings.full_every,
     })

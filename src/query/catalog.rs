@@ -18,6 +18,7 @@ macro_rules! embed {
 const BUILT_IN: &[(&str, &str)] = embed![
     "activity",
     "coverage",
+    "drift",
     "durations",
     "durations-by-week",
     "error-changes",
@@ -31,7 +32,9 @@ const BUILT_IN: &[(&str, &str)] = embed![
     "job-durations",
     "masked-failures",
     "queue-times",
+    "rejects",
     "retries",
+    "rules",
     "slowest-runs",
     "syncs",
     "task-durations",

@@ -172,6 +172,20 @@ impl Reader {
         self.sqlite(read())
     }
 
+    /// The requests of syncs that ended at this time or later, and when they ended, the latest first.
+    pub fn read_requests_since(&self, since: &UtcText) -> Result<Vec<(UtcText, u64)>> {
+        let sql = "SELECT ended_at, requests FROM syncs WHERE ended_at >= ?1 AND requests > 0 ORDER BY sync_key DESC";
+        let read = || {
+            let mut statement = self.connection.prepare(sql)?;
+            let rows = statement.query_map([since.as_str()], |row| {
+                Ok((time(row, "ended_at")?, row.get::<_, i64>("requests")?.cast_unsigned()))
+            })?;
+            rows.map(|row| row.map(|(at, requests)| at.map(|at| (at, requests)))).collect()
+        };
+        let rows: Vec<Option<(UtcText, u64)>> = self.sqlite(read())?;
+        Ok(rows.into_iter().flatten().collect())
+    }
+
     /// The sync or import that began last.
     pub fn read_last_sync(&self) -> Result<Option<LastSync>> {
         let sql = "SELECT command, started_at, ended_at, outcome, problem FROM syncs ORDER BY sync_key DESC LIMIT 1";
@@ -194,20 +208,6 @@ impl Reader {
 }
 
 impl Archive {
-    /// The requests of syncs that ended at this time or later, and when they ended, the latest first.
-    pub fn read_requests_since(&self, since: &UtcText) -> Result<Vec<(UtcText, u64)>> {
-        let sql = "SELECT ended_at, requests FROM syncs WHERE ended_at >= ?1 AND requests > 0 ORDER BY sync_key DESC";
-        let read = || {
-            let mut statement = self.connection.prepare(sql)?;
-            let rows = statement.query_map([since.as_str()], |row| {
-                Ok((time(row, "ended_at")?, row.get::<_, i64>("requests")?.cast_unsigned()))
-            })?;
-            rows.map(|row| row.map(|(at, requests)| at.map(|at| (at, requests)))).collect()
-        };
-        let rows: Vec<Option<(UtcText, u64)>> = self.sqlite(read())?;
-        Ok(rows.into_iter().flatten().collect())
-    }
-
     /// What is known of a connection.
     pub fn read_state(&self, connection_key: i64) -> Result<ConnectionState> {
         self.sqlite(state(&self.connection, connection_key))
@@ -289,34 +289,55 @@ fn execution(row: &Row<'_>) -> rusqlite::Result<Execution<'static>> {
 }
 
 pub(super) fn run(connection: &Connection, run_key: i64) -> rusqlite::Result<Run<'static>> {
-    let mut run =
-        connection.prepare_cached("SELECT * FROM runs WHERE run_key = ?1")?.query_row([run_key], |row| {
-            Ok(Run {
-                id: Cow::Owned(row.get("id")?),
-                execution: execution(row)?,
-                phase: text(row, "phase")?,
-                error: run_error(row)?,
-                extra: row.get("extra")?,
-                jobs: Vec::new(),
-                digest: row.get("digest")?,
-                drift: Vec::new(),
-            })
-        })?;
-    let mut jobs = connection.prepare_cached("SELECT * FROM jobs WHERE run_key = ?1 ORDER BY job_index")?;
-    let jobs = jobs.query_map([run_key], |row| {
-        Ok(Job {
-            id: text(row, "id")?,
+    let mut runs = runs_between(connection, run_key, run_key)?;
+    runs.pop().map(|(_, run)| run).ok_or(rusqlite::Error::QueryReturnedNoRows)
+}
+
+/// The runs of these keys, both included, in their order, each with all below it.
+pub(super) fn runs_between(
+    connection: &Connection,
+    first: i64,
+    last: i64,
+) -> rusqlite::Result<Vec<(i64, Run<'static>)>> {
+    let sql = "SELECT * FROM runs WHERE run_key BETWEEN ?1 AND ?2 ORDER BY run_key";
+    let mut runs = connection.prepare_cached(sql)?;
+    let runs = runs.query_map([first, last], |row| {
+        let run = Run {
+            id: Cow::Owned(row.get("id")?),
             execution: execution(row)?,
-            connector_type: text(row, "connector_type")?,
+            phase: text(row, "phase")?,
+            error: run_error(row)?,
             extra: row.get("extra")?,
-            tasks: Vec::new(),
-        })
+            jobs: Vec::new(),
+            digest: row.get("digest")?,
+            drift: Vec::new(),
+        };
+        Ok((row.get("run_key")?, run))
     })?;
-    run.jobs = jobs.collect::<rusqlite::Result<_>>()?;
-    let mut tasks = connection.prepare_cached(include_str!("read_tasks.sql"))?;
-    let mut rows = tasks.query([run_key])?;
+    let mut runs: Vec<(i64, Run<'static>)> = runs.collect::<rusqlite::Result<_>>()?;
+    let sql = "SELECT * FROM jobs WHERE run_key BETWEEN ?1 AND ?2 ORDER BY run_key, job_index";
+    let mut jobs = connection.prepare_cached(sql)?;
+    let mut rows = jobs.query([first, last])?;
     while let Some(row) = rows.next()? {
-        let task = Task {
+        if let Some(run) = run_of(&mut runs, row)? {
+            run.jobs.push(Job {
+                id: text(row, "id")?,
+                execution: execution(row)?,
+                connector_type: text(row, "connector_type")?,
+                extra: row.get("extra")?,
+                tasks: Vec::new(),
+            });
+        }
+    }
+    let mut tasks = connection.prepare_cached(include_str!("read_tasks.sql"))?;
+    let mut rows = tasks.query([first, last])?;
+    while let Some(row) = rows.next()? {
+        let Some(run) = run_of(&mut runs, row)? else { continue };
+        let job_index: i64 = row.get("job_index")?;
+        let Some(job) = usize::try_from(job_index).ok().and_then(|place| run.jobs.get_mut(place)) else {
+            continue;
+        };
+        job.tasks.push(Task {
             id: text(row, "id")?,
             execution: execution(row)?,
             retry_attempts: row.get("retry_attempts")?,
@@ -325,13 +346,19 @@ pub(super) fn run(connection: &Connection, run_key: i64) -> rusqlite::Result<Run
             source_file_id: text(row, "source_file_id")?,
             extra: row.get("extra")?,
             error: error(row)?,
-        };
-        let job_index: i64 = row.get("job_index")?;
-        if let Some(job) = usize::try_from(job_index).ok().and_then(|place| run.jobs.get_mut(place)) {
-            job.tasks.push(task);
-        }
+        });
     }
-    Ok(run)
+    Ok(runs)
+}
+
+/// The run that a row below it belongs to, if it is there.
+fn run_of<'a>(
+    runs: &'a mut [(i64, Run<'static>)],
+    row: &Row<'_>,
+) -> rusqlite::Result<Option<&'a mut Run<'static>>> {
+    let run_key: i64 = row.get("run_key")?;
+    let at = runs.binary_search_by_key(&run_key, |(key, _)| *key);
+    Ok(at.ok().map(|at| &mut runs[at].1))
 }
 
 fn run_error(row: &Row<'_>) -> rusqlite::Result<Option<RunError<'static>>> {

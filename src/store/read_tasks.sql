@@ -1,4 +1,4 @@
--- The tasks of one run with their errors, in the order sent.
+-- The tasks of some runs with their errors, in the order sent.
 SELECT tasks.*,
        errors.task_index AS error_task_index,
        errors.extra      AS error_extra,
@@ -6,5 +6,5 @@ SELECT tasks.*,
        description_key, description, kb_article_link, can_user_fix
 FROM tasks
 LEFT JOIN errors USING (run_key, job_index, task_index)
-WHERE tasks.run_key = ?1
-ORDER BY tasks.job_index, tasks.task_index
+WHERE tasks.run_key BETWEEN ?1 AND ?2
+ORDER BY tasks.run_key, tasks.job_index, tasks.task_index

@@ -76,6 +76,17 @@ impl Counts {
     }
 }
 
+/// A record that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// Its key.
+    pub reject_key: i64,
+    /// Whose it is.
+    pub connection_key: i64,
+    /// The exact text.
+    pub raw: String,
+}
+
 /// Where records come from besides a walk, and what they may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -83,6 +94,9 @@ pub enum Source {
     ById,
     /// A saved page of unknown age: it does not turn a finished run into an unfinished one.
     File,
+    /// What the platform lists now, whatever the archive holds: what was altered in the archive looks like
+    /// what was last received.
+    Repair,
 }
 
 /// A source, or the walk whose page it is.
@@ -338,6 +352,35 @@ impl Archive {
         self.sqlite(counts)
     }
 
+    /// Records set aside with a key after this one; with a version, only those that it has not tried.
+    pub fn read_rejects(&self, after: i64, untried_by: Option<&str>, most: usize) -> Result<Vec<Reject>> {
+        let sql = "SELECT reject_key, connection_key, raw FROM rejects
+                   WHERE reject_key > ?1 AND version IS NOT ?2
+                   ORDER BY reject_key LIMIT ?3";
+        let read = || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let rows = statement
+                .query_map(params![after, untried_by, i64::try_from(most).unwrap_or(i64::MAX)], |row| {
+                    Ok(Reject { reject_key: row.get(0)?, connection_key: row.get(1)?, raw: row.get(2)? })
+                })?;
+            rows.collect()
+        };
+        self.sqlite(read())
+    }
+
+    /// Notes that this version could not read a record either.
+    pub fn keep_reject(&mut self, reject_key: i64, reason: &str) -> Result<()> {
+        let sql = "UPDATE rejects SET version = ?2, reason = ?3 WHERE reject_key = ?1";
+        let values = params![reject_key, env!("CARGO_PKG_VERSION"), reason];
+        self.sqlite(self.connection.execute(sql, values)).map(drop)
+    }
+
+    /// A record that was set aside is archived now.
+    pub fn remove_reject(&mut self, reject_key: i64) -> Result<()> {
+        let sql = "DELETE FROM rejects WHERE reject_key = ?1";
+        self.sqlite(self.connection.execute(sql, [reject_key])).map(drop)
+    }
+
     fn take_walk(&mut self, walk_key: i64) -> Result<WalkRecord> {
         let walk = self.walks.remove(&walk_key).ok_or(rusqlite::Error::QueryReturnedNoRows);
         self.sqlite(walk)
@@ -586,9 +629,10 @@ fn store_run(
     let is_older = match source {
         From::Walk(walk) => is_before && (is_own || walk.changed.contains(&run_key)),
         From::Other(Source::File) => is_before || is_completed && ended_before,
-        From::Other(Source::ById) => false,
+        From::Other(Source::ById | Source::Repair) => false,
     };
-    let is_changed = archived.fingerprint != *fingerprint
+    let is_repair = matches!(source, From::Other(Source::Repair));
+    let is_changed = (is_repair || archived.fingerprint != *fingerprint)
         && !is_older
         && change_run(connection, connection_key, run_key, (raw, run, fingerprint), now)?;
     if let (true, From::Walk(walk)) = (is_changed, source) {
@@ -614,6 +658,10 @@ fn change_run(
     let run = merged.as_ref().unwrap_or(received);
     // Computed, not as stored: what was altered in the archive since is no longer what came.
     if run.digest == Some(digest_of_rows(&before)) {
+        if before.digest != run.digest {
+            let sql = "UPDATE runs SET digest = ?2 WHERE run_key = ?1";
+            connection.prepare_cached(sql)?.execute(params![run_key, run.digest])?;
+        }
         return Ok(false);
     }
     let revision = "INSERT INTO revisions (run_key, number, replaced_at, content)

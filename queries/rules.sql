@@ -1,0 +1,226 @@
+-- Rules of the archive
+--
+-- What must be true of every archive, and how many rows break it. 0 everywhere is a sound archive, as far
+-- as its rows can tell; `archive verify` asks this too.
+--
+-- Columns:
+--   rule     what must be true
+--   broken   how many rows break it
+--   example  one of them; NULL where there is none
+WITH rules (number, rule) AS (
+    VALUES
+        (1, 'every row belongs to one that is there'),
+        (2, 'times are UTC text of one width'),
+        (3, 'a duration is end minus start, where both are real and in order'),
+        (4, 'jobs and tasks are numbered from 0 without a hole'),
+        (5, 'queue time is from a run''s start to its first job''s'),
+        (6, 'has_failure says whether a job or task failed or carries an error'),
+        (7, 'error_runs says what errors says'),
+        (8, 'what the columns cannot give back is a JSON object'),
+        (9, 'the count of listed runs is their number'),
+        (10, 'the newest start noted is the newest one'),
+        (11, 'a run whose id is not found is not listed'),
+        (12, 'revisions are numbered from 1 without a hole, and are JSON'),
+        (13, 'a complete walk has ended and has no reason against it'),
+        (14, 'every connection has a checkpoint, a kind and a name of its own'),
+        (15, 'a drift note counts runs and names one of them')
+),
+times (place, time) AS (
+    SELECT 'run ' || run_key, started_at FROM runs WHERE started_at IS NOT NULL
+    UNION ALL
+    SELECT 'run ' || run_key, ended_at FROM runs WHERE ended_at IS NOT NULL
+    UNION ALL
+    SELECT 'run ' || run_key, first_seen_at FROM runs
+    UNION ALL
+    SELECT 'run ' || run_key, unlisted_at FROM runs WHERE unlisted_at IS NOT NULL
+    UNION ALL
+    SELECT 'job ' || run_key || '/' || job_index, started_at FROM jobs WHERE started_at IS NOT NULL
+    UNION ALL
+    SELECT 'job ' || run_key || '/' || job_index, ended_at FROM jobs WHERE ended_at IS NOT NULL
+    UNION ALL
+    SELECT 'task ' || run_key || '/' || job_index || '/' || task_index, started_at
+    FROM tasks
+    WHERE started_at IS NOT NULL
+    UNION ALL
+    SELECT 'task ' || run_key || '/' || job_index || '/' || task_index, ended_at
+    FROM tasks
+    WHERE ended_at IS NOT NULL
+),
+spans (place, started_at, ended_at, duration_ms) AS (
+    SELECT 'run ' || run_key, started_at, ended_at, duration_ms FROM runs
+    UNION ALL
+    SELECT 'job ' || run_key || '/' || job_index, started_at, ended_at, duration_ms FROM jobs
+    UNION ALL
+    SELECT 'task ' || run_key || '/' || job_index || '/' || task_index, started_at, ended_at, duration_ms
+    FROM tasks
+),
+extras (place, extra) AS (
+    SELECT 'run ' || run_key, extra FROM runs WHERE extra IS NOT NULL
+    UNION ALL
+    SELECT 'job ' || run_key || '/' || job_index, extra FROM jobs WHERE extra IS NOT NULL
+    UNION ALL
+    SELECT 'task ' || run_key || '/' || job_index || '/' || task_index, extra
+    FROM tasks
+    WHERE extra IS NOT NULL
+    UNION ALL
+    SELECT 'error ' || run_key || '/' || job_index || '/' || task_index, extra
+    FROM errors
+    WHERE extra IS NOT NULL
+),
+-- In milliseconds from ticks of 100 ns: SQLite's own clock would round.
+first_jobs (run_key, started_at) AS (
+    SELECT run_key, min(started_at) FROM jobs GROUP BY run_key
+),
+failures (run_key) AS (
+    SELECT run_key FROM jobs WHERE result IN ('Error', 'TimedOut')
+    UNION
+    SELECT run_key FROM tasks WHERE result IN ('Error', 'TimedOut')
+    UNION
+    SELECT run_key FROM errors
+),
+error_rows (error_code, description_key, can_user_fix, connection_key, started_at, run_key, tasks) AS (
+    SELECT
+        error_code, description_key, can_user_fix, connection_key, runs.started_at, errors.run_key, count(*)
+    FROM errors
+        JOIN runs ON runs.run_key = errors.run_key
+    WHERE runs.started_at IS NOT NULL
+    GROUP BY error_code, description_key, can_user_fix, errors.run_key
+),
+noted_rows (error_code, description_key, can_user_fix, connection_key, started_at, run_key, tasks) AS (
+    SELECT error_code, description_key, can_user_fix, connection_key, started_at, run_key, tasks
+    FROM error_runs
+        JOIN error_kinds ON error_kinds.error_kind_key = error_runs.error_kind_key
+),
+broken (number, example) AS (
+    SELECT 1, 'run ' || run_key || ' has no connection'
+    FROM runs
+    WHERE connection_key NOT IN (SELECT connection_key FROM connections)
+    UNION ALL
+    SELECT 1, 'job ' || run_key || '/' || job_index || ' has no run'
+    FROM jobs
+    WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.run_key = jobs.run_key)
+    UNION ALL
+    SELECT 1, 'task ' || run_key || '/' || job_index || '/' || task_index || ' has no job'
+    FROM tasks
+    WHERE NOT EXISTS (
+        SELECT 1 FROM jobs WHERE jobs.run_key = tasks.run_key AND jobs.job_index = tasks.job_index
+    )
+    UNION ALL
+    SELECT 1, 'error ' || run_key || '/' || job_index || '/' || task_index || ' has no task'
+    FROM errors
+    WHERE NOT EXISTS (
+        SELECT 1 FROM tasks
+        WHERE tasks.run_key = errors.run_key AND tasks.job_index = errors.job_index
+            AND tasks.task_index = errors.task_index
+    )
+    UNION ALL
+    SELECT 1, 'revision ' || number || ' of run ' || run_key || ' has no run'
+    FROM revisions
+    WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.run_key = revisions.run_key)
+    UNION ALL
+    SELECT 2, place || ': ' || time
+    FROM times
+    WHERE time NOT GLOB '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9][0-9][0-9][0-9][0-9]Z'
+    UNION ALL
+    SELECT 3, place
+    FROM spans
+    WHERE duration_ms IS NOT iif(
+        ended_at >= started_at,
+        (
+            (unixepoch(substr(ended_at, 1, 19)) - unixepoch(substr(started_at, 1, 19))) * 10000000
+            + substr(ended_at, 21, 7) - substr(started_at, 21, 7)
+        ) / 10000,
+        NULL
+    )
+    UNION ALL
+    SELECT 4, 'jobs of run ' || run_key
+    FROM jobs
+    GROUP BY run_key
+    HAVING min(job_index) <> 0 OR max(job_index) <> count(*) - 1
+    UNION ALL
+    SELECT 4, 'tasks of job ' || run_key || '/' || job_index
+    FROM tasks
+    GROUP BY run_key, job_index
+    HAVING min(task_index) <> 0 OR max(task_index) <> count(*) - 1
+    UNION ALL
+    SELECT 5, 'run ' || runs.run_key
+    FROM runs
+        LEFT JOIN first_jobs ON first_jobs.run_key = runs.run_key
+    WHERE queue_ms IS NOT iif(
+        first_jobs.started_at >= runs.started_at,
+        (
+            (unixepoch(substr(first_jobs.started_at, 1, 19)) - unixepoch(substr(runs.started_at, 1, 19)))
+            * 10000000
+            + substr(first_jobs.started_at, 21, 7) - substr(runs.started_at, 21, 7)
+        ) / 10000,
+        NULL
+    )
+    UNION ALL
+    SELECT 6, 'run ' || run_key
+    FROM runs
+    WHERE has_failure <> (run_key IN (SELECT run_key FROM failures))
+    UNION ALL
+    SELECT 7, 'run ' || run_key || ': ' || coalesce(description_key, error_code, 'an error') || ' is not noted'
+    FROM (SELECT * FROM error_rows EXCEPT SELECT * FROM noted_rows)
+    UNION ALL
+    SELECT 7, 'run ' || run_key || ': ' || coalesce(description_key, error_code, 'an error') || ' is noted'
+    FROM (SELECT * FROM noted_rows EXCEPT SELECT * FROM error_rows)
+    UNION ALL
+    SELECT 8, place
+    FROM extras
+    WHERE NOT json_valid(extra) OR substr(extra, 1, 1) <> '{'
+    UNION ALL
+    SELECT 9, 'connection ' || connections.id || ': ' || listed || ' noted, ' || (
+        SELECT count(*) FROM runs
+        WHERE runs.connection_key = checkpoints.connection_key AND unlisted_at IS NULL
+    ) || ' there'
+    FROM checkpoints
+        JOIN connections ON connections.connection_key = checkpoints.connection_key
+    WHERE listed <> (
+        SELECT count(*) FROM runs
+        WHERE runs.connection_key = checkpoints.connection_key AND unlisted_at IS NULL
+    )
+    UNION ALL
+    -- A run that changed may have given up the newest start, so that none may be newer is all that holds.
+    SELECT 10, 'connection ' || connections.id
+    FROM checkpoints
+        JOIN connections ON connections.connection_key = checkpoints.connection_key
+    WHERE coalesce(newest_started_at, '') < (
+        SELECT coalesce(max(started_at), '') FROM runs
+        WHERE runs.connection_key = checkpoints.connection_key
+    )
+    UNION ALL
+    SELECT 11, 'run ' || run_key
+    FROM runs
+    WHERE not_found_at IS NOT NULL AND unlisted_at IS NULL
+    UNION ALL
+    SELECT 12, 'revisions of run ' || run_key
+    FROM revisions
+    GROUP BY run_key
+    HAVING min(number) <> 1 OR max(number) <> count(*) OR min(json_valid(content)) = 0
+    UNION ALL
+    SELECT 13, 'walk ' || walk_key
+    FROM walks
+    WHERE complete AND (ended_at IS NULL OR reason IS NOT NULL)
+    UNION ALL
+    SELECT 14, 'connection ' || id
+    FROM connections
+    WHERE connection_key NOT IN (SELECT connection_key FROM checkpoints)
+        OR kind NOT IN ('export', 'storage', 'manifest')
+    UNION ALL
+    SELECT 14, 'the name ' || name
+    FROM connections
+    WHERE name IS NOT NULL
+    GROUP BY name
+    -- The same id may be one of each kind.
+    HAVING count(*) > 1 AND count(DISTINCT id) > 1
+    UNION ALL
+    SELECT 15, 'drift ' || drift_key
+    FROM drift
+    WHERE runs < 1 OR NOT EXISTS (SELECT 1 FROM runs WHERE run_key = example_run_key)
+)
+SELECT rule, count(example) AS broken, min(example) AS example
+FROM rules
+    LEFT JOIN broken ON broken.number = rules.number
+GROUP BY rules.number
+ORDER BY rules.number;

@@ -1,0 +1,242 @@
+//! `archive verify`: the file against its own rules, and the archive against the platform.
+
+use super::sync::{client, remember_requests, run_async};
+use crate::error::{CommandError, ExitCode};
+use crate::render::{self, Column, Screen, Table, clean, render_count};
+use crate::settings::{self, Format};
+use crate::store::write::SyncTotals;
+use crate::store::{Archive, Reader};
+use crate::sync::now;
+use crate::verify::{self, Compared, Different, Offline, Options, Report};
+
+/// Findings of one kind and one connection that are told by name; `--format json` has them all.
+const MOST_NAMED: usize = 5;
+
+/// Proves the archive.
+pub fn verify(settings: settings::Verify) -> Result<ExitCode, CommandError> {
+    let connections = super::known_connections(&settings.db, &settings.connections)?;
+    // Whoever cannot have the archive for a repair asks the platform nothing.
+    let mut archive = match settings.repair {
+        true => Some(Archive::open(&settings.db, settings.cache_mib)?),
+        false => None,
+    };
+    let before = verify::check_offline(&settings.db)?;
+    let mut report = Report {
+        offline: before,
+        repaired_offline: 0,
+        compared: Vec::new(),
+        unlisted: 0,
+        requests: 0,
+        was_accepted: true,
+        is_repair: settings.repair,
+    };
+    let sync_key = match &mut archive {
+        Some(archive) => Some(archive.write(|archive| archive.begin_sync("verify", &now()))?),
+        None => None,
+    };
+    if let Some(platform) = &settings.platform {
+        let options =
+            Options { connections, page_size: platform.page_size, pages_in_flight: platform.pages_in_flight };
+        run_async(async {
+            let client = client(platform, platform.pages_in_flight + 1)?;
+            let reader = Reader::open(&settings.db)?;
+            remember_requests(&client, &reader, &platform.request_limits)?;
+            let compared = verify::compare_all(&client, &reader, archive.as_mut(), &options).await?;
+            (report.compared, report.unlisted) = compared;
+            (report.requests, report.was_accepted) = (client.requests(), client.was_accepted());
+            Ok::<_, CommandError>(())
+        })??;
+    }
+    if let (Some(mut archive), Some(sync_key)) = (archive, sync_key) {
+        let broken = report.offline.broken();
+        if broken > 0 || report.offline.digests.without > 0 {
+            archive.write(|archive| archive.repair_derived())?;
+        }
+        report.offline = verify::check_offline(&settings.db)?;
+        report.repaired_offline = broken.saturating_sub(report.offline.broken());
+        let code = report.exit_code();
+        let outcome = if code == ExitCode::Done { "done" } else { "partial" };
+        let totals = SyncTotals {
+            requests: report.requests,
+            connections: report.compared.len() as u64,
+            ..SyncTotals::default()
+        };
+        archive
+            .write(|archive| archive.end_sync(sync_key, &now(), &totals, (outcome, code.number(), None)))?;
+        archive.close()?;
+    }
+    match settings.format {
+        Format::Json => super::print_json(&report.to_json())?,
+        Format::Text => render::print(&told(&report, settings.platform.is_some(), Screen::of_stdout()))?,
+    }
+    let code = report.exit_code();
+    match code {
+        ExitCode::Done => tracing::info!(target: "run_archive::summary", "verified: nothing is off"),
+        ExitCode::Refused => tracing::error!(
+            hint = "set ITP_ACCESS_TOKEN to a token that is still valid, or both ITP_SERVICE_CLIENT_ID and ITP_SERVICE_CLIENT_SECRET",
+            "the platform refused the credentials, so nothing was compared"
+        ),
+        _ if report.is_repair => tracing::error!("something is off that could not be repaired"),
+        _ => tracing::error!(
+            hint = "archive verify --repair stores what the platform lists and tells anew what the rows tell",
+            "something is off"
+        ),
+    }
+    Ok(code)
+}
+
+fn told(report: &Report, is_online: bool, screen: Screen) -> String {
+    let mut text = told_offline(&report.offline);
+    if report.is_repair && report.repaired_offline > 0 {
+        text.push_str(&format!(
+            "{} mended in the file\n",
+            super::counted(report.repaired_offline, "finding")
+        ));
+    }
+    if !is_online {
+        return text;
+    }
+    text.push('\n');
+    if report.compared.is_empty() {
+        text.push_str("no connection to compare with the platform\n");
+    } else {
+        text.push_str(&table(&report.compared).render(screen));
+    }
+    for compared in &report.compared {
+        tell_findings(&mut text, compared);
+    }
+    if report.unlisted > 0 {
+        let count = super::counted(report.unlisted, "connection");
+        text.push_str(&format!("{count} not compared: the platform no longer lists them\n"));
+    }
+    text
+}
+
+fn told_offline(offline: &Offline) -> String {
+    let mut text = String::new();
+    for complaint in &offline.integrity {
+        text.push_str(&format!("the database: {}\n", clean(complaint)));
+    }
+    for rule in offline.rules.iter().filter(|rule| rule.broken > 0) {
+        let example = rule.example.as_deref().unwrap_or_default();
+        text.push_str(&format!(
+            "rule broken: {} ({}; {})\n",
+            rule.rule,
+            super::counted(rule.broken, "row"),
+            clean(example)
+        ));
+    }
+    let digests = &offline.digests;
+    for altered in digests.altered.iter().take(MOST_NAMED) {
+        let (run, connection) = (clean(&altered.run_id), clean(&altered.connection));
+        text.push_str(&format!("altered in the archive: run {run} of {connection}\n"));
+    }
+    let more = digests.altered.len().saturating_sub(MOST_NAMED);
+    if more > 0 {
+        text.push_str(&format!("altered in the archive: {} more\n", super::counted(more as u64, "run")));
+    }
+    let state = if offline.broken() == 0 { "sound" } else { "not sound" };
+    text.push_str(&format!(
+        "the file is {state}: {} checked, {} proved to be what was received",
+        super::counted(offline.rules.len() as u64, "rule"),
+        super::counted(digests.proved, "run"),
+    ));
+    if digests.without > 0 {
+        let count = super::counted(digests.without, "run");
+        text.push_str(&format!(", {count} of earlier versions without a digest"));
+    }
+    text.push('\n');
+    if offline.rejects > 0 {
+        let count = super::counted(offline.rejects, "record");
+        text.push_str(&format!("{count} set aside; archive rejects lists them\n"));
+    }
+    if offline.gaps > 0 {
+        let count = super::counted(offline.gaps, "gap");
+        text.push_str(&format!(
+            "{count} in which runs may have come and gone unseen; archive query gaps lists them\n"
+        ));
+    }
+    text
+}
+
+fn table(compared: &[Compared]) -> Table {
+    let rows = compared.iter().map(|compared| {
+        vec![
+            clean(&compared.name).into_owned(),
+            render_count(compared.listed),
+            render_count(compared.archived),
+            render_count(compared.missing.len() as u64),
+            render_count(compared.different.len() as u64),
+            render_count(compared.gone.len() as u64),
+            render_count(compared.new + compared.went_on),
+        ]
+    });
+    Table {
+        columns: vec![
+            Column::text("connection"),
+            Column::number("listed"),
+            Column::number("archived"),
+            Column::number("missing"),
+            Column::number("different"),
+            Column::number("gone"),
+            Column::number("since"),
+        ],
+        rows: rows.collect(),
+    }
+}
+
+fn tell_findings(text: &mut String, compared: &Compared) {
+    let name = clean(&compared.name);
+    let mut note = |sentence: String| text.push_str(&format!("{name}: {sentence}\n"));
+    if let Some(problem) = &compared.problem {
+        note(format!("not compared to the end: {}", clean(problem)));
+    }
+    let mut list = |ids: &[String], what: &str| {
+        for id in ids.iter().take(MOST_NAMED) {
+            note(format!("run {} {what}", clean(id)));
+        }
+        let more = ids.len().saturating_sub(MOST_NAMED);
+        if more > 0 {
+            note(format!("{} more {what}", super::counted(more as u64, "run")));
+        }
+    };
+    list(&compared.missing, "is listed and not archived");
+    list(&compared.gone, "is archived and no longer listed");
+    list(&compared.back, "is listed again");
+    for different in compared.different.iter().take(MOST_NAMED) {
+        note(told_difference(different));
+    }
+    let more = compared.different.len().saturating_sub(MOST_NAMED);
+    if more > 0 {
+        note(format!("{} more differ", super::counted(more as u64, "run")));
+    }
+    if compared.new + compared.went_on > 0 {
+        let since =
+            format!("{} began and {} went on", render_count(compared.new), render_count(compared.went_on));
+        note(format!("{since} since they were archived; the next sync takes them"));
+    }
+    if compared.repaired > 0 {
+        note(format!("{} repaired", super::counted(compared.repaired, "run")));
+    }
+}
+
+fn told_difference(different: &Different) -> String {
+    let run = clean(&different.run_id);
+    let cause = if different.is_altered { "altered in the archive" } else { "changed on the platform" };
+    let value =
+        |value: &Option<String>| value.as_deref().map_or("nothing".into(), |value| clean(value).into_owned());
+    let places = different.differences.iter().map(|difference| {
+        format!(
+            "{} archived {}, listed {}",
+            clean(&difference.path),
+            value(&difference.archived),
+            value(&difference.platform)
+        )
+    });
+    let places = places.collect::<Vec<_>>().join("; ");
+    if places.is_empty() {
+        format!("run {run} was {cause}")
+    } else {
+        format!("run {run} was {cause}: {places}")
+    }
+}

@@ -1,0 +1,156 @@
+//! What `archive verify`, `archive backup` and `archive rejects` are to do: the commands that keep the
+//! archive what it is.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use super::{
+    DEFAULT_API_URL, DEFAULT_AT_A_TIME, DEFAULT_ISSUER_URL, DEFAULT_PAGE_SIZE, DEFAULT_TIME_BUDGET,
+    Environment, File, Format, QueryFormat, Result, find_credentials, find_db, find_request_limits,
+    find_url, parse_connections,
+};
+use crate::api::auth::Credentials;
+use crate::api::{ConnectionId, RequestLimit};
+use crate::cli::{self, Global};
+
+/// How the platform is asked. Debug output shows no secret.
+#[derive(Debug, Clone)]
+pub struct Platform {
+    /// Who asks.
+    pub credentials: Credentials,
+    /// The platform; http or https.
+    pub api_url: Url,
+    /// The token issuer; http or https.
+    pub issuer_url: Url,
+    /// How many requests may be sent in a time.
+    pub request_limits: Vec<RequestLimit>,
+    /// Runs to ask for in one page.
+    pub page_size: u32,
+    /// Pages of one connection at a time, at least 1.
+    pub pages_in_flight: usize,
+    /// How long the whole may take, more than nothing.
+    pub time_budget: Duration,
+}
+
+impl Platform {
+    /// Joins the environment and the file with what was typed of limits and time.
+    pub(super) fn find(
+        environment: &Environment,
+        file: &File,
+        request_limits: &[String],
+        time_budget: Option<Duration>,
+    ) -> Result<Self> {
+        let (api_url, issuer_url) = (&file.platform.api_url, &file.platform.issuer_url);
+        Ok(Self {
+            credentials: find_credentials(environment, &file.credentials)?,
+            api_url: find_url(environment, "ITP_API_URL", api_url, DEFAULT_API_URL)?,
+            issuer_url: find_url(environment, "ITP_ISSUER_URL", issuer_url, DEFAULT_ISSUER_URL)?,
+            request_limits: find_request_limits(request_limits, file)?,
+            page_size: file.page_size.unwrap_or(DEFAULT_PAGE_SIZE),
+            pages_in_flight: file.pages_in_flight.unwrap_or(DEFAULT_AT_A_TIME) as usize,
+            time_budget: time_budget.or(file.time_budget).unwrap_or(DEFAULT_TIME_BUDGET),
+        })
+    }
+}
+
+/// What `archive verify` is to do.
+#[derive(Debug, Clone)]
+pub struct Verify {
+    /// The archive.
+    pub db: PathBuf,
+    /// SQLite's cache, in MiB.
+    pub cache_mib: u32,
+    /// How the platform is asked; `None`: it is not.
+    pub platform: Option<Platform>,
+    /// Whether what is off is mended.
+    pub repair: bool,
+    /// Only these; empty: all that are archived.
+    pub connections: Vec<ConnectionId>,
+    /// How it is told.
+    pub format: Format,
+}
+
+impl Verify {
+    /// Joins what was typed with the environment and the file.
+    ///
+    /// # Errors
+    /// Any [`Error`], but none about credentials where the platform is not asked.
+    pub fn new(global: &Global, typed: &cli::Verify, environment: &Environment) -> Result<Self> {
+        let file = File::read(global, environment)?;
+        let platform = match typed.offline {
+            true => None,
+            false => Some(Platform::find(environment, &file, &typed.request_limits, typed.time_budget)?),
+        };
+        Ok(Self {
+            db: find_db(global, environment, &file)?,
+            cache_mib: file.cache_mib(),
+            platform,
+            repair: typed.repair,
+            connections: parse_connections(&typed.connections)?,
+            format: typed.format.into(),
+        })
+    }
+}
+
+/// What `archive backup` is to do.
+#[derive(Debug, Clone)]
+pub struct Backup {
+    /// The archive.
+    pub db: PathBuf,
+    /// Where the copy goes.
+    pub file: PathBuf,
+    /// Whether a file of that name is replaced.
+    pub replace: bool,
+    /// How the summary is told.
+    pub format: Format,
+}
+
+impl Backup {
+    /// Joins what was typed with the environment and the file.
+    ///
+    /// # Errors
+    /// Any [`Error`], but none about credentials.
+    pub fn new(global: &Global, typed: &cli::Backup, environment: &Environment) -> Result<Self> {
+        let file = File::read(global, environment)?;
+        Ok(Self {
+            db: find_db(global, environment, &file)?,
+            file: environment.expand(typed.file.clone()),
+            replace: typed.replace,
+            format: typed.format.into(),
+        })
+    }
+}
+
+/// What `archive rejects` is to do.
+#[derive(Debug, Clone)]
+pub struct Rejects {
+    /// The archive.
+    pub db: PathBuf,
+    /// SQLite's cache, in MiB.
+    pub cache_mib: u32,
+    /// Whether the records are read once more.
+    pub retry: bool,
+    /// Only those of these; empty: all.
+    pub connections: Vec<ConnectionId>,
+    /// How rows are written.
+    pub format: QueryFormat,
+}
+
+impl Rejects {
+    /// Joins what was typed with the environment and the file.
+    ///
+    /// # Errors
+    /// Any [`Error`], but none about credentials.
+    pub fn new(global: &Global, typed: &cli::Rejects, environment: &Environment) -> Result<Self> {
+        let file = File::read(global, environment)?;
+        Ok(Self {
+            db: find_db(global, environment, &file)?,
+            cache_mib: file.cache_mib(),
+            retry: typed.retry,
+            connections: parse_connections(&typed.connections)?,
+            format: typed.format,
+        })
+    }
+}

@@ -1,0 +1,293 @@
+//! What `archive verify` reads and mends: the file's own integrity, every run with its digest, a run's JSON
+//! by a way of its own, and what can be told anew from the rows.
+//!
+//! In: an open archive. Out: plain facts; what they mean is judged in `verify`.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use serde_json::{Map, Value};
+
+use super::{Archive, Reader, Result, read};
+use crate::normalize::digest::{Digest, digest_of_rows};
+use crate::time::UtcText;
+
+/// Complaints of SQLite that are told at most.
+const MOST_COMPLAINTS: usize = 20;
+/// Runs read at a time.
+const AT_A_TIME: i64 = 1_000;
+
+/// A run whose rows are not what was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Altered {
+    /// Its connection's name.
+    pub connection: String,
+    /// The platform's id.
+    pub run_id: String,
+}
+
+/// What the digests of all runs say.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Digests {
+    /// Runs whose rows are what was received.
+    pub proved: u64,
+    /// Runs that were stored by a version that made no digests.
+    pub without: u64,
+    /// Runs whose rows are not what was received.
+    pub altered: Vec<Altered>,
+}
+
+/// A connection as it is verified.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Its key.
+    pub connection_key: i64,
+    /// When the last complete walk began: what began before is archived.
+    pub complete_as_of: Option<UtcText>,
+    /// Whether the platform no longer lists the connection.
+    pub is_unlisted: bool,
+    /// Archived runs that are thought to be listed.
+    pub listed: u64,
+    /// The newest run key of the archive.
+    pub newest_run_key: i64,
+}
+
+/// An archived run, by its id.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Copy {
+    /// Its key.
+    pub run_key: i64,
+    /// Whether it is terminal.
+    pub is_completed: bool,
+    /// Whether the archive says that the platform no longer lists it.
+    pub is_unlisted: bool,
+    /// Its JSON, put together from columns and `extra` by SQL names alone; `None` where `extra` is damaged.
+    pub json: Option<Value>,
+    /// The digest that was stored with it.
+    pub digest: Option<Digest>,
+    /// The digest of its rows as they are.
+    pub digest_of_rows: Digest,
+}
+
+impl Reader {
+    /// What SQLite's own checks complain of: damaged pages, broken references. Empty for a sound file.
+    pub fn check_integrity(&self) -> Result<Vec<String>> {
+        self.sqlite(integrity(&self.connection))
+    }
+
+    /// Rebuilds every run from its rows and holds it against its digest.
+    pub fn check_digests(&self) -> Result<Digests> {
+        let check = || {
+            let mut digests = Digests::default();
+            let most = "SELECT coalesce(max(run_key), 0) FROM runs";
+            let last: i64 = self.connection.query_row(most, [], |row| row.get(0))?;
+            let mut first = 1;
+            while first <= last {
+                for (run_key, run) in read::runs_between(&self.connection, first, first + AT_A_TIME - 1)? {
+                    match run.digest {
+                        None => digests.without += 1,
+                        Some(digest) if digest == digest_of_rows(&run) => digests.proved += 1,
+                        Some(_) => digests.altered.push(self.altered(run_key, &run.id)?),
+                    }
+                }
+                first += AT_A_TIME;
+            }
+            Ok(digests)
+        };
+        self.sqlite(check())
+    }
+
+    fn altered(&self, run_key: i64, run_id: &str) -> rusqlite::Result<Altered> {
+        let sql = "SELECT coalesce(name, display_name, connections.id) FROM runs
+                   JOIN connections USING (connection_key) WHERE run_key = ?1";
+        let connection = self.connection.query_row(sql, [run_key], |row| row.get(0)).optional()?;
+        Ok(Altered { connection: connection.unwrap_or_default(), run_id: run_id.to_owned() })
+    }
+
+    /// What verifying a connection needs to know of it.
+    pub fn read_subject(&self, kind: &str, id: &str) -> Result<Option<Subject>> {
+        let sql = "SELECT connection_key, unlisted_at IS NOT NULL AS is_unlisted,
+                          (SELECT max(started_at) FROM walks
+                           WHERE walks.connection_key = connections.connection_key AND complete) AS complete_as_of,
+                          (SELECT count(*) FROM runs
+                           WHERE runs.connection_key = connections.connection_key
+                             AND runs.unlisted_at IS NULL) AS listed,
+                          (SELECT coalesce(max(run_key), 0) FROM runs) AS newest_run_key
+                   FROM connections WHERE kind = ?1 AND id = ?2";
+        let subject = self.connection.query_row(sql, [kind, id], |row| {
+            Ok(Subject {
+                connection_key: row.get("connection_key")?,
+                complete_as_of: read::time(row, "complete_as_of")?,
+                is_unlisted: row.get("is_unlisted")?,
+                listed: row.get::<_, i64>("listed")?.cast_unsigned(),
+                newest_run_key: row.get("newest_run_key")?,
+            })
+        });
+        self.sqlite(subject.optional())
+    }
+
+    /// The archived copy of a run.
+    pub fn read_copy(&self, connection_key: i64, id: &str) -> Result<Option<Copy>> {
+        let read = || {
+            let sql = "SELECT run_key, state IS 'Completed', unlisted_at IS NOT NULL FROM runs
+                       WHERE connection_key = ?1 AND id = ?2";
+            let found = self
+                .connection
+                .prepare_cached(sql)?
+                .query_row(params![connection_key, id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+            let Some((run_key, is_completed, is_unlisted)) = found.optional()? else { return Ok(None) };
+            let run = read::run(&self.connection, run_key)?;
+            Ok(Some(Copy {
+                run_key,
+                is_completed,
+                is_unlisted,
+                json: self.json(run_key)?,
+                digest: run.digest,
+                digest_of_rows: digest_of_rows(&run),
+            }))
+        };
+        self.sqlite(read())
+    }
+
+    /// Keys and ids of the runs that are archived as listed.
+    pub fn read_listed_runs(&self, connection_key: i64) -> Result<Vec<(i64, String)>> {
+        let sql =
+            "SELECT run_key, id FROM runs WHERE connection_key = ?1 AND unlisted_at IS NULL ORDER BY run_key";
+        let read = || {
+            let mut statement = self.connection.prepare(sql)?;
+            statement.query_map([connection_key], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        self.sqlite(read())
+    }
+
+    /// A run's JSON, by another way than `normalize::rebuild` takes: SQL gives each row as an object, in the
+    /// platform's names, and `extra` is laid over it.
+    fn json(&self, run_key: i64) -> rusqlite::Result<Option<Value>> {
+        let mut statement = self.connection.prepare_cached(include_str!("read_json.sql"))?;
+        let mut rows = statement.query([run_key])?;
+        let mut run: Option<Value> = None;
+        while let Some(row) = rows.next()? {
+            let (level, job, task): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let (job, task) =
+                (usize::try_from(job).unwrap_or_default(), usize::try_from(task).unwrap_or_default());
+            let (columns, extra): (String, Option<String>) = (row.get(3)?, row.get(4)?);
+            let Some(object) = join(&columns, extra.as_deref()) else { return Ok(None) };
+            match (level.as_str(), run.as_mut()) {
+                ("run", _) => run = Some(object),
+                ("job", Some(run)) => push(run, "jobs", object),
+                ("task", Some(run)) => {
+                    if let Some(job) = run.get_mut("jobs").and_then(|jobs| jobs.get_mut(job)) {
+                        push(job, "tasks", object);
+                    }
+                }
+                ("error", Some(run)) => {
+                    let job = run.get_mut("jobs").and_then(|jobs| jobs.get_mut(job));
+                    let task = job.and_then(|job| job.get_mut("tasks")).and_then(|tasks| tasks.get_mut(task));
+                    if let Some(task) = task {
+                        task["error"] = object;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(run)
+    }
+}
+
+/// What SQLite's own checks complain of.
+pub(super) fn integrity(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("PRAGMA integrity_check(20)")?;
+    let found: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let mut complaints: Vec<String> = found.into_iter().filter(|found| found != "ok").collect();
+    let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if complaints.len() >= MOST_COMPLAINTS {
+            break;
+        }
+        let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
+        complaints.push(format!("a row of {table} refers to a row of {parent} that is not there"));
+    }
+    Ok(complaints)
+}
+
+/// The columns of a row without what is not there, and `extra` over them.
+fn join(columns: &str, extra: Option<&str>) -> Option<Value> {
+    let mut object: Map<String, Value> = serde_json::from_str(columns).ok()?;
+    object.retain(|_, value| !value.is_null());
+    for name in ["startDateTime", "endDateTime"] {
+        // The platform trims what the fixed width fills up.
+        if let Some(Value::String(time)) = object.get_mut(name)
+            && let Some(stored) = UtcText::from_stored(time)
+        {
+            *time = stored.as_sent();
+        }
+    }
+    if let Some(Value::Object(error)) = object.get_mut("error") {
+        error.retain(|_, value| !value.is_null());
+        if error.is_empty() {
+            object.remove("error");
+        }
+    }
+    if let Some(extra) = extra {
+        object.extend(serde_json::from_str::<Map<String, Value>>(extra).ok()?);
+    }
+    Some(Value::Object(object))
+}
+
+fn push(parent: &mut Value, list: &str, item: Value) {
+    if let Value::Object(parent) = parent
+        && let Value::Array(list) = parent.entry(list).or_insert_with(|| Value::Array(Vec::new()))
+    {
+        list.push(item);
+    }
+}
+
+impl Archive {
+    /// Marks runs that a complete walk did not meet, and those that it met although they were marked.
+    pub fn repair_listed(
+        &mut self,
+        connection_key: i64,
+        gone: &[i64],
+        back: &[i64],
+        now: &UtcText,
+    ) -> Result<()> {
+        let write = || {
+            for run_key in gone {
+                let sql = "UPDATE runs SET unlisted_at = ?2 WHERE run_key = ?1 AND unlisted_at IS NULL";
+                self.connection.prepare_cached(sql)?.execute(params![run_key, now.as_str()])?;
+            }
+            for run_key in back {
+                let sql = "UPDATE runs SET unlisted_at = NULL, not_found_at = NULL WHERE run_key = ?1";
+                self.connection.prepare_cached(sql)?.execute([run_key])?;
+            }
+            let recount = "UPDATE checkpoints
+                           SET listed = (SELECT count(*) FROM runs
+                                         WHERE runs.connection_key = checkpoints.connection_key
+                                           AND unlisted_at IS NULL)
+                           WHERE connection_key = ?1";
+            self.connection.execute(recount, [connection_key])
+        };
+        self.sqlite(write()).map(drop)
+    }
+
+    /// Makes anew what can be told from the rows: durations, queue times, failures, errors by run, counts and
+    /// names; and the digests of runs that were stored without one.
+    pub fn repair_derived(&mut self) -> Result<()> {
+        self.sqlite(self.connection.execute_batch(include_str!("repair_derived.sql")))?;
+        self.refresh_names()?;
+        let write = || {
+            let sql = "SELECT run_key FROM runs WHERE digest IS NULL";
+            let keys: Vec<i64> = self
+                .connection
+                .prepare(sql)?
+                .query_map([], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            for run_key in keys {
+                let digest = digest_of_rows(&read::run(&self.connection, run_key)?);
+                let sql = "UPDATE runs SET digest = ?2 WHERE run_key = ?1";
+                self.connection.prepare_cached(sql)?.execute(params![run_key, digest])?;
+            }
+            Ok(())
+        };
+        self.sqlite(write())
+    }
+}

@@ -1,0 +1,48 @@
+//! Records that were set aside, read once more: a later version may know what to make of them.
+//!
+//! In: the archive. Out: how many were read now. What is read is stored as a saved page is, of unknown
+//! age, and leaves `rejects`; what is not stays there, with the version that tried last.
+
+use super::{now, read_saved};
+use crate::store::write::{Received, Source};
+use crate::store::{self, Archive};
+
+/// Records read at a time.
+const AT_A_TIME: usize = 1_000;
+
+/// What became of records that were set aside.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Retried {
+    /// Records tried.
+    pub tried: u64,
+    /// Of these, those that are archived as runs now.
+    pub read: u64,
+}
+
+/// Tries records that were set aside: all of them, or those that this version has not tried.
+///
+/// # Errors
+/// The archive cannot be read or written.
+pub fn retry_rejects(archive: &mut Archive, all: bool) -> Result<Retried, store::Error> {
+    let mut retried = Retried::default();
+    let mut after = 0;
+    loop {
+        let rejects = archive.read_rejects(after, (!all).then_some(env!("CARGO_PKG_VERSION")), AT_A_TIME)?;
+        let Some(last) = rejects.last() else { return Ok(retried) };
+        after = last.reject_key;
+        archive.write(|archive| {
+            for reject in &rejects {
+                retried.tried += 1;
+                match read_saved(&reject.raw) {
+                    Received::Rejected { reason, .. } => archive.keep_reject(reject.reject_key, &reason)?,
+                    run => {
+                        archive.store_records(reject.connection_key, Source::File, &[run], &now())?;
+                        archive.remove_reject(reject.reject_key)?;
+                        retried.read += 1;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+    }
+}

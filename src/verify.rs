@@ -1,0 +1,485 @@
+//! Proves the archive: that the file is sound and its rows keep the rules, that every run is what was
+//! received, and that what the platform lists is what is archived.
+//!
+//! In: an archive and, unless offline, a client. Out: a [`Report`]; nothing is written unless a repair is
+//! asked for. Runs are compared by a way of their own (`compare`), not by the one they were stored by.
+
+mod compare;
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::json;
+use tokio::task::JoinSet;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::api::wire::{LastRun, Object, Page};
+use crate::api::{self, Answer, Client, ConnectionId, Doing};
+use crate::error::ExitCode;
+use crate::query::{self, Catalog, Database};
+use crate::store::check::{Digests, Subject};
+use crate::store::write::{Received, Source};
+use crate::store::{self, Archive, Reader};
+use crate::sync::{now, read_saved};
+use crate::time::UtcText;
+use crate::walk::{Ask, End, Entry, Key, Plan, Walk};
+
+pub use compare::Difference;
+
+/// Pages of a single run cannot overlap, so no smaller page is ever asked for.
+const SMALLEST_PAGE: u32 = 2;
+/// Runs, and differences of one run, that are told by name.
+const MOST_NAMED: usize = 20;
+
+/// One rule of `queries/rules.sql`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Rule {
+    /// What must be true.
+    pub rule: String,
+    /// How many rows break it.
+    pub broken: u64,
+    /// One of them.
+    pub example: Option<String>,
+}
+
+/// What the file and its rows say of themselves.
+#[derive(Debug, Clone)]
+pub struct Offline {
+    /// Complaints of SQLite's own checks.
+    pub integrity: Vec<String>,
+    /// Every rule.
+    pub rules: Vec<Rule>,
+    /// Whether every run is what was received.
+    pub digests: Digests,
+    /// Times recorded in which runs may have come and gone unseen.
+    pub gaps: u64,
+    /// Records set aside.
+    pub rejects: u64,
+}
+
+/// A listed run that is not archived as it is listed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Different {
+    /// The platform's id.
+    pub run_id: String,
+    /// Whether the rows are not what was received: then the archive was altered. Otherwise the platform
+    /// changed the run.
+    pub is_altered: bool,
+    /// In what they differ; the first few.
+    pub differences: Vec<Difference>,
+}
+
+/// What the platform lists of one connection, held against the archive.
+#[derive(Debug, Clone)]
+pub struct Compared {
+    /// Its kind and id.
+    pub id: ConnectionId,
+    /// What reports call it.
+    pub name: String,
+    /// Runs listed.
+    pub listed: u64,
+    /// Runs archived as listed, when it began.
+    pub archived: u64,
+    /// Runs listed that should be archived and are not.
+    pub missing: Vec<String>,
+    /// Runs listed that began after the last complete walk: the next sync takes them.
+    pub new: u64,
+    /// Runs listed that are archived with other content.
+    pub different: Vec<Different>,
+    /// Runs archived before they were completed that went on since: the next sync takes them.
+    pub went_on: u64,
+    /// Runs archived as listed that the platform no longer lists.
+    pub gone: Vec<String>,
+    /// Runs archived as no longer listed that the platform lists.
+    pub back: Vec<String>,
+    /// Records listed that are no runs.
+    pub unreadable: u64,
+    /// Why it is not proved; `None` where the whole listing was compared.
+    pub problem: Option<String>,
+    /// What the platform's refusal means, where that is why.
+    pub reason: Option<api::Reason>,
+    /// Runs stored, rewritten or marked by a repair.
+    pub repaired: u64,
+}
+
+/// What was found.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What the file says of itself: after the repair, where one was made.
+    pub offline: Offline,
+    /// What was wrong with the file before the repair: rules broken and runs altered.
+    pub repaired_offline: u64,
+    /// Connection by connection; empty where the platform was not asked.
+    pub compared: Vec<Compared>,
+    /// Connections that the platform no longer lists: not compared.
+    pub unlisted: u64,
+    /// Requests sent.
+    pub requests: u64,
+    /// Whether the platform accepted the credentials.
+    pub was_accepted: bool,
+    /// Whether a repair was made.
+    pub is_repair: bool,
+}
+
+/// How to compare.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The connections; all that are archived and listed where there are none.
+    pub connections: Vec<ConnectionId>,
+    /// `$top` to begin with.
+    pub page_size: u32,
+    /// Pages of one listing in flight.
+    pub pages_in_flight: usize,
+}
+
+/// Looks at the file alone.
+///
+/// # Errors
+/// The archive cannot be opened or read.
+pub fn check_offline(path: &Path) -> Result<Offline, query::Error> {
+    let reader = Reader::open(path)?;
+    let integrity = reader.check_integrity()?;
+    let digests = reader.check_digests()?;
+    let status = reader.read_status()?;
+    drop(reader);
+    let catalog = Catalog::built_in();
+    let database = Database::open(path)?;
+    // The list is part of the program, and a test holds it to the folder.
+    let rules = catalog.find("rules").map(|query| database.read(query, &[])).transpose()?.unwrap_or_default();
+    Ok(Offline {
+        integrity,
+        rules,
+        digests,
+        gaps: status.iter().map(|connection| connection.gaps).sum(),
+        rejects: status.iter().map(|connection| connection.rejects).sum(),
+    })
+}
+
+impl Offline {
+    /// How much is wrong.
+    pub fn broken(&self) -> u64 {
+        let rules: u64 = self.rules.iter().map(|rule| rule.broken).sum();
+        self.integrity.len() as u64 + rules + self.digests.altered.len() as u64
+    }
+}
+
+/// Compares every listing with the archive, and repairs it where an archive to write to is given.
+///
+/// # Errors
+/// The archive cannot be read or written; what the platform refuses is in the answer.
+pub async fn compare_all(
+    client: &Client,
+    reader: &Reader,
+    mut archive: Option<&mut Archive>,
+    options: &Options,
+) -> Result<(Vec<Compared>, u64), store::Error> {
+    let known = reader.read_connections()?;
+    let is_chosen = |id: &ConnectionId| options.connections.is_empty() || options.connections.contains(id);
+    let mut compared = Vec::new();
+    let mut unlisted = 0;
+    for known in known.into_iter().filter(|known| is_chosen(&known.id)) {
+        let subject = reader.read_subject(known.id.kind().as_str(), known.id.as_str())?;
+        let Some(subject) = subject else { continue };
+        if subject.is_unlisted && options.connections.is_empty() {
+            unlisted += 1;
+            continue;
+        }
+        let mut comparison = Comparison {
+            client,
+            reader,
+            archive: archive.as_deref_mut(),
+            subject: &subject,
+            met: HashSet::new(),
+            back: Vec::new(),
+            compared: Compared {
+                id: known.id,
+                name: known.name,
+                listed: 0,
+                archived: subject.listed,
+                missing: Vec::new(),
+                new: 0,
+                different: Vec::new(),
+                went_on: 0,
+                gone: Vec::new(),
+                back: Vec::new(),
+                unreadable: 0,
+                problem: None,
+                reason: None,
+                repaired: 0,
+            },
+        };
+        comparison.compare(options).await?;
+        let ended = comparison.compared;
+        let is_over = ended.reason.is_some_and(|reason| {
+            use api::Reason::{BudgetSpent, Refused, Stopped};
+            matches!(reason, Refused | BudgetSpent { .. } | Stopped)
+        });
+        compared.push(ended);
+        if is_over {
+            break;
+        }
+    }
+    Ok((compared, unlisted))
+}
+
+/// One connection's listing, held against the archive page by page.
+struct Comparison<'a> {
+    client: &'a Client,
+    reader: &'a Reader,
+    archive: Option<&'a mut Archive>,
+    subject: &'a Subject,
+    /// Keys of archived runs that were listed.
+    met: HashSet<i64>,
+    /// Of these, those that the archive says are not listed.
+    back: Vec<i64>,
+    compared: Compared,
+}
+
+/// Why a comparison went no further.
+enum Stop {
+    Api(api::Error),
+    Store(store::Error),
+}
+
+impl From<store::Error> for Stop {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Comparison<'_> {
+    async fn compare(&mut self, options: &Options) -> Result<(), store::Error> {
+        let mut walk = Walk::new(Plan::Full, options.page_size, options.pages_in_flight);
+        match self.walk(&mut walk).await {
+            Ok(()) => {}
+            Err(Stop::Store(error)) => return Err(error),
+            Err(Stop::Api(error)) => {
+                self.compared.problem = Some(error.to_string());
+                self.compared.reason = Some(error.reason);
+                return Ok(());
+            }
+        }
+        let chained = walk.checkpoint().chained;
+        if let Some(End::Unproved(doubt)) = walk.end() {
+            self.compared.problem = Some(format!("the listing is not proved complete: {doubt}"));
+        } else if chained > self.compared.listed {
+            self.compared.problem = Some("a run is listed twice, so another may be missing".to_owned());
+        } else if self.compared.listed == 0 && self.subject.listed > 0 && self.may_have_runs().await {
+            let told = "the platform lists no run, and does not say that there is none; has the role on the iTwin gone?";
+            self.compared.problem = Some(told.to_owned());
+        } else if self.compared.unreadable == 0 {
+            self.find_gone()?;
+        } else {
+            self.compared.problem = Some(format!("{} listed records are no runs", self.compared.unreadable));
+        }
+        Ok(())
+    }
+
+    /// An empty listing where there were runs: a service that lost its role is given one, too.
+    async fn may_have_runs(&self) -> bool {
+        let connection = self.client.get_connection(&self.compared.id).await;
+        connection.is_ok_and(|connection| matches!(connection.last_run, LastRun::Run(_)))
+    }
+
+    /// Asks for all pages of the listing.
+    async fn walk(&mut self, walk: &mut Walk) -> Result<(), Stop> {
+        let mut requests: JoinSet<(Ask, Result<Answer, api::Error>)> = JoinSet::new();
+        let mut ids = HashSet::new();
+        loop {
+            for ask in walk.plan_asks() {
+                let (client, id) = (self.client.clone(), self.compared.id.clone());
+                requests.spawn(async move { (ask, client.list_runs(&id, ask.skip, ask.top).await) });
+            }
+            if walk.end().is_some() {
+                return Ok(());
+            }
+            let Some(answered) = requests.join_next().await else { return Ok(()) };
+            let (ask, answer) =
+                answered.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            match answer {
+                Ok(answer) => self.take_page(walk, ask, &answer, &mut ids)?,
+                Err(error) if error.asks_for_less() && ask.top > SMALLEST_PAGE => {
+                    walk.shrink_pages((ask.top / 2).max(SMALLEST_PAGE));
+                    walk.give_up(ask);
+                }
+                Err(error) => return Err(Stop::Api(error)),
+            }
+        }
+    }
+
+    fn take_page(
+        &mut self,
+        walk: &mut Walk,
+        ask: Ask,
+        answer: &Answer,
+        ids: &mut HashSet<Key>,
+    ) -> Result<(), Stop> {
+        let doing = Doing::ListRuns { connection: self.compared.id.clone(), skip: ask.skip };
+        let page = Page::parse(&answer.text)
+            .map_err(|problem| Stop::Api(self.client.unreadable(doing, &problem)))?;
+        let mut entries = Vec::with_capacity(page.runs.len());
+        let mut repairs = Vec::new();
+        for raw in &page.runs {
+            let object = Object::parse(raw.get()).unwrap_or_default();
+            let id = object.text("id").filter(|id| !id.is_empty());
+            let started_at = object.text("startDateTime").and_then(|sent| UtcText::parse_sent(&sent));
+            let key = Key(xxh3_128(id.as_deref().unwrap_or(raw.get()).as_bytes()));
+            entries.push(Entry { key, started_at, is_settled: false, is_readable: id.is_some() });
+            if !ids.insert(key) {
+                continue;
+            }
+            match id {
+                None => self.compared.unreadable += 1,
+                Some(id) => {
+                    self.compared.listed += 1;
+                    if self.compare_run(&id, started_at, raw.get())? {
+                        repairs.push(raw.get());
+                    }
+                }
+            }
+        }
+        if let (Some(archive), false) = (&mut self.archive, repairs.is_empty()) {
+            let records: Vec<Received<'_>> = repairs.into_iter().map(read_saved).collect();
+            let key = self.subject.connection_key;
+            let counts =
+                archive.write(|archive| archive.store_records(key, Source::Repair, &records, &now()))?;
+            self.compared.repaired += counts.new + counts.changed;
+        }
+        walk.take_page(ask, entries, page.more);
+        Ok(())
+    }
+
+    /// Compares one listed run with its archived copy; true if the archive should take it as it is listed.
+    fn compare_run(&mut self, id: &str, started_at: Option<UtcText>, raw: &str) -> Result<bool, Stop> {
+        let Some(copy) = self.reader.read_copy(self.subject.connection_key, id)? else {
+            let is_new =
+                self.subject.complete_as_of.zip(started_at).is_some_and(|(then, start)| start > then)
+                    || self.subject.complete_as_of.is_none();
+            match is_new {
+                true => self.compared.new += 1,
+                false => self.compared.missing.push(id.to_owned()),
+            }
+            return Ok(true);
+        };
+        self.met.insert(copy.run_key);
+        if copy.is_unlisted {
+            self.back.push(copy.run_key);
+            self.compared.back.push(id.to_owned());
+        }
+        let is_altered = copy.digest.is_some_and(|digest| digest != copy.digest_of_rows);
+        let differences = compare::differences(&copy, raw);
+        if differences.is_empty() && !is_altered {
+            return Ok(false);
+        }
+        if !copy.is_completed && !is_altered {
+            self.compared.went_on += 1;
+        } else {
+            self.compared.different.push(Different { run_id: id.to_owned(), is_altered, differences });
+        }
+        Ok(true)
+    }
+
+    /// Archived runs that a whole listing did not hold.
+    fn find_gone(&mut self) -> Result<(), store::Error> {
+        let mut gone = Vec::new();
+        for (run_key, id) in self.reader.read_listed_runs(self.subject.connection_key)? {
+            // What a repair, or a sync beside this, stored meanwhile has a later key.
+            if !self.met.contains(&run_key) && run_key <= self.subject.newest_run_key {
+                gone.push(run_key);
+                self.compared.gone.push(id);
+            }
+        }
+        if let (Some(archive), true) = (&mut self.archive, !gone.is_empty() || !self.back.is_empty()) {
+            let (key, back) = (self.subject.connection_key, &self.back);
+            archive.write(|archive| archive.repair_listed(key, &gone, back, &now()))?;
+            self.compared.repaired += (gone.len() + back.len()) as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Compared {
+    /// Whether the archive and the platform say the same, as far as they can.
+    pub fn is_sound(&self) -> bool {
+        self.problem.is_none()
+            && self.missing.is_empty()
+            && self.different.is_empty()
+            && self.gone.is_empty()
+            && self.back.is_empty()
+    }
+}
+
+impl Report {
+    /// Whether nothing is off, or all that was is repaired.
+    pub fn exit_code(&self) -> ExitCode {
+        let problems = || self.compared.iter().filter(|compared| compared.problem.is_some());
+        let is_sound = |compared: &Compared| match self.is_repair {
+            true => compared.problem.is_none(),
+            false => compared.is_sound(),
+        };
+        let is_refused = problems().any(|compared| compared.reason == Some(api::Reason::Refused));
+        match () {
+            () if is_refused && !self.was_accepted => ExitCode::Refused,
+            () if self.offline.broken() > 0 || !self.compared.iter().all(is_sound) => ExitCode::Partial,
+            () => ExitCode::Done,
+        }
+    }
+
+    /// The report as one JSON object; its fields are a contract.
+    pub fn to_json(&self) -> serde_json::Value {
+        let offline = &self.offline;
+        let altered = offline.digests.altered.iter().take(MOST_NAMED);
+        let compared = self.compared.iter().map(|compared| {
+            let different = compared.different.iter().map(|run| {
+                let differences = run.differences.iter().map(|difference| {
+                    json!({
+                        "path": difference.path,
+                        "archived": difference.archived,
+                        "platform": difference.platform,
+                    })
+                });
+                json!({
+                    "run_id": run.run_id,
+                    "altered_in_the_archive": run.is_altered,
+                    "differences": differences.collect::<Vec<_>>(),
+                })
+            });
+            json!({
+                "id": compared.id.as_str(),
+                "kind": compared.id.kind().as_str(),
+                "name": compared.name,
+                "listed": compared.listed,
+                "archived": compared.archived,
+                "missing": compared.missing,
+                "new": compared.new,
+                "different": different.collect::<Vec<_>>(),
+                "went_on": compared.went_on,
+                "gone_upstream": compared.gone,
+                "back": compared.back,
+                "unreadable": compared.unreadable,
+                "problem": compared.problem,
+                "repaired": compared.repaired,
+            })
+        });
+        json!({
+            "exit_code": self.exit_code().number(),
+            "integrity": offline.integrity,
+            "rules": offline.rules.iter().map(|rule| json!({
+                "rule": rule.rule, "broken": rule.broken, "example": rule.example,
+            })).collect::<Vec<_>>(),
+            "runs_proved": offline.digests.proved,
+            "runs_without_digest": offline.digests.without,
+            "runs_altered": offline.digests.altered.len(),
+            "altered": altered.map(|altered| json!({
+                "connection": altered.connection, "run_id": altered.run_id,
+            })).collect::<Vec<_>>(),
+            "gaps": offline.gaps,
+            "rejects": offline.rejects,
+            "repaired_in_the_file": self.repaired_offline,
+            "connections_not_listed": self.unlisted,
+            "requests": self.requests,
+            "connections": compared.collect::<Vec<_>>(),
+        })
+    }
+}
