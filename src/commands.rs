@@ -137,7 +137,10 @@ impl From<store::Error> for CommandError {
             ),
             E::Full(_) => (ExitCode::Failed, Some("make room; the next sync goes on where this one stopped")),
             E::Exists(_) => (ExitCode::Usage, Some("choose another name, or give --replace")),
-            E::ReadOnly { .. } | E::Io { .. } | E::Sqlite { .. } => (ExitCode::Failed, None),
+            E::Sqlite { .. } => {
+                (ExitCode::Failed, Some("archive verify --offline tells whether the file is sound"))
+            }
+            E::ReadOnly { .. } | E::Io { .. } => (ExitCode::Failed, None),
         };
         let error = Self::new(exit, error);
         match hint {

@@ -451,6 +451,7 @@ impl Questions<'_> {
     fn coverage(&self) -> Result<Coverage, Error> {
         let rows: Vec<CoverageRow> = self.read("coverage", self.chosen())?;
         let gaps: Vec<GapRow> = self.read("gaps", self.chosen())?;
+        let drift: Vec<DriftRow> = self.read("drift", Vec::new())?;
         let syncs: Vec<SyncRow> = self.read("syncs", vec![("limit", Value::Integer(1))])?;
         let Asked { period, compared_with, .. } = self.asked;
         let touches = |gap: &GapRow| {
@@ -485,6 +486,20 @@ impl Questions<'_> {
                     after: gap.after,
                     until: gap.until,
                     noticed_at: gap.noticed_at,
+                })
+                .collect(),
+            drift: drift
+                .into_iter()
+                .map(|note| DriftNote {
+                    is_new: note.first_seen_at >= period.since,
+                    object: note.object,
+                    field: note.field,
+                    what: note.what,
+                    value: note.value,
+                    first_seen_at: note.first_seen_at,
+                    runs: note.runs,
+                    connection: note.connection,
+                    run_id: note.run_id,
                 })
                 .collect(),
             last_sync: syncs.into_iter().next().map(|sync| LastSync {

@@ -6,9 +6,12 @@ use crate::error::{CommandError, ExitCode};
 use crate::render::{self, Column, Screen, Table, clean, render_count};
 use crate::settings::{self, Format};
 use crate::store::Reader;
-use crate::store::read::{ConnectionStatus, LastSync};
+use crate::store::read::{ConnectionStatus, DriftStatus, LastSync};
 use crate::sync::now;
 use crate::time::{UtcText, ago};
+
+/// Notes of what the platform began to send that are told; `archive query drift` has them all.
+const MOST_NOTES: usize = 5;
 
 /// Shows what is archived and how fresh it is.
 pub fn status(settings: settings::Status) -> Result<ExitCode, CommandError> {
@@ -22,17 +25,18 @@ pub fn status(settings: settings::Status) -> Result<ExitCode, CommandError> {
         connections.retain(is_chosen);
     }
     let last_sync = reader.read_last_sync()?;
+    let drift = reader.read_drift()?;
     match settings.format {
-        Format::Json => super::print_json(&to_json(&connections, last_sync.as_ref()))?,
+        Format::Json => super::print_json(&to_json(&connections, last_sync.as_ref(), &drift))?,
         Format::Text => {
-            render::print(&to_text(&connections, last_sync.as_ref(), &now(), Screen::of_stdout()))?
+            render::print(&to_text(&connections, last_sync.as_ref(), &drift, &now(), Screen::of_stdout()))?
         }
     }
     Ok(ExitCode::Done)
 }
 
 /// The status as one JSON object; its fields are a contract.
-fn to_json(connections: &[ConnectionStatus], last_sync: Option<&LastSync>) -> Value {
+fn to_json(connections: &[ConnectionStatus], last_sync: Option<&LastSync>, drift: &[DriftStatus]) -> Value {
     let connections = connections.iter().map(|connection| {
         json!({
             "id": connection.id,
@@ -63,13 +67,29 @@ fn to_json(connections: &[ConnectionStatus], last_sync: Option<&LastSync>) -> Va
             "problem": sync.problem,
         })
     });
-    json!({ "connections": connections.collect::<Vec<_>>(), "last_sync": last_sync })
+    let drift = drift.iter().map(|note| {
+        json!({
+            "object": note.object,
+            "field": note.field,
+            "what": note.what,
+            "value": note.value,
+            "first_seen_at": note.first_seen_at,
+            "runs": note.runs,
+            "example_run_id": note.run_id,
+        })
+    });
+    json!({
+        "connections": connections.collect::<Vec<_>>(),
+        "last_sync": last_sync,
+        "drift": drift.collect::<Vec<_>>(),
+    })
 }
 
 /// The status for a terminal: a table, then what needs a sentence.
 pub(super) fn to_text(
     connections: &[ConnectionStatus],
     last_sync: Option<&LastSync>,
+    drift: &[DriftStatus],
     now: &UtcText,
     screen: Screen,
 ) -> String {
@@ -126,6 +146,22 @@ pub(super) fn to_text(
                 super::counted(connection.gaps, "gap")
             ));
         }
+    }
+    for note in drift.iter().take(MOST_NOTES) {
+        let what = match note.what.as_str() {
+            "field" => format!("the field {} of a {}", clean(&note.field), note.object),
+            "value" => format!("{} {} is {}", note.object, clean(&note.field), clean(&note.value)),
+            _ => format!("{} {} came as a {}", note.object, clean(&note.field), note.value),
+        };
+        let since = UtcText::from_stored(&note.first_seen_at).map(|time| ago(&time, now)).unwrap_or_default();
+        let (runs, run) = (super::counted(note.runs, "run"), clean(&note.run_id));
+        text.push_str(&format!(
+            "new from the platform: {what}, first seen {since}, in {runs}, such as {run}\n"
+        ));
+    }
+    if drift.len() > MOST_NOTES {
+        let more = super::counted((drift.len() - MOST_NOTES) as u64, "note");
+        text.push_str(&format!("new from the platform: {more} more; archive query drift lists all\n"));
     }
     if let Some(sync) = last_sync {
         let began = UtcText::from_stored(&sync.started_at).map(|time| ago(&time, now)).unwrap_or_default();

@@ -34,6 +34,9 @@ pub fn verify(settings: settings::Verify) -> Result<ExitCode, CommandError> {
         Some(archive) => Some(archive.write(|archive| archive.begin_sync("verify", &now()))?),
         None => None,
     };
+    if let Some(archive) = &mut archive {
+        archive.write(|archive| archive.set_orphans_aside(&now()))?;
+    }
     if let Some(platform) = &settings.platform {
         let options =
             Options { connections, page_size: platform.page_size, pages_in_flight: platform.pages_in_flight };
@@ -98,7 +101,7 @@ fn told(report: &Report, is_online: bool, screen: Screen) -> String {
     }
     text.push('\n');
     if report.compared.is_empty() {
-        text.push_str("no connection to compare with the platform\n");
+        text.push_str("no connection was compared with the platform\n");
     } else {
         text.push_str(&table(&report.compared).render(screen));
     }
@@ -159,18 +162,30 @@ fn told_offline(offline: &Offline) -> String {
     text
 }
 
+/// The connections where something is to be seen, and all of them together.
 fn table(compared: &[Compared]) -> Table {
-    let rows = compared.iter().map(|compared| {
+    let row = |name: String, of: &[&Compared]| {
+        let sum = |count: fn(&Compared) -> u64| {
+            render_count(of.iter().map(|compared| count(compared)).sum::<u64>())
+        };
         vec![
-            clean(&compared.name).into_owned(),
-            render_count(compared.listed),
-            render_count(compared.archived),
-            render_count(compared.missing.len() as u64),
-            render_count(compared.different.len() as u64),
-            render_count(compared.gone.len() as u64),
-            render_count(compared.new + compared.went_on),
+            name,
+            sum(|compared| compared.listed),
+            sum(|compared| compared.archived),
+            sum(|compared| compared.missing.len() as u64),
+            sum(|compared| compared.different.len() as u64),
+            sum(|compared| compared.gone.len() as u64),
+            sum(since),
         ]
-    });
+    };
+    let is_told = |compared: &&Compared| !compared.is_sound() || since(compared) > 0;
+    let mut rows: Vec<Vec<String>> = compared
+        .iter()
+        .filter(is_told)
+        .map(|compared| row(clean(&compared.name).into_owned(), &[compared]))
+        .collect();
+    let all: Vec<&Compared> = compared.iter().collect();
+    rows.push(row(format!("{} compared", super::counted(all.len() as u64, "connection")), &all));
     Table {
         columns: vec![
             Column::text("connection"),
@@ -181,8 +196,13 @@ fn table(compared: &[Compared]) -> Table {
             Column::number("gone"),
             Column::number("since"),
         ],
-        rows: rows.collect(),
+        rows,
     }
+}
+
+/// What began or went on since it was archived.
+fn since(compared: &Compared) -> u64 {
+    compared.new + compared.went_on
 }
 
 fn tell_findings(text: &mut String, compared: &Compared) {
@@ -210,7 +230,7 @@ fn tell_findings(text: &mut String, compared: &Compared) {
     if more > 0 {
         note(format!("{} more differ", super::counted(more as u64, "run")));
     }
-    if compared.new + compared.went_on > 0 {
+    if since(compared) > 0 {
         let since =
             format!("{} began and {} went on", render_count(compared.new), render_count(compared.went_on));
         note(format!("{since} since they were archived; the next sync takes them"));

@@ -524,8 +524,33 @@ pub struct Coverage {
     pub rejects: u64,
     /// Runs without a start: in no period.
     pub runs_without_start: u64,
+    /// What the platform sent and this program did not know, the newest first.
+    pub drift: Vec<DriftNote>,
     /// The last sync or import.
     pub last_sync: Option<LastSync>,
+}
+
+/// A field, a value or a type that the platform sent and this program did not know.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DriftNote {
+    /// `run`, `job`, `task` or `error`.
+    pub object: String,
+    /// The field's name.
+    pub field: String,
+    /// `field`: it is new; `value`: it has a new value; `type`: it came as another type.
+    pub what: String,
+    /// The new value, or its type; empty for a new field.
+    pub value: String,
+    /// When it was first archived.
+    pub first_seen_at: UtcText,
+    /// Archived runs that carried it.
+    pub runs: u64,
+    /// The connection of an example.
+    pub connection: String,
+    /// The example: a run's id.
+    pub run_id: String,
+    /// Whether it was first archived in the period or since.
+    pub is_new: bool,
 }
 
 /// What is archived of a connection.

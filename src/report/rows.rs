@@ -215,3 +215,15 @@ pub(super) struct SyncRow {
     pub outcome: String,
     pub problem: Option<String>,
 }
+
+#[derive(Debug, Deserialize)]
+pub(super) struct DriftRow {
+    pub object: String,
+    pub field: String,
+    pub what: String,
+    pub value: String,
+    pub first_seen_at: UtcText,
+    pub runs: u64,
+    pub connection: String,
+    pub run_id: String,
+}

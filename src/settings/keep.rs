@@ -8,8 +8,8 @@ use url::Url;
 
 use super::{
     DEFAULT_API_URL, DEFAULT_AT_A_TIME, DEFAULT_ISSUER_URL, DEFAULT_PAGE_SIZE, DEFAULT_TIME_BUDGET,
-    Environment, File, Format, QueryFormat, Result, find_credentials, find_db, find_request_limits,
-    find_url, parse_connections,
+    Environment, File, Format, QueryFormat, Result, find_credentials, find_db, find_request_limits, find_url,
+    parse_connections,
 };
 use crate::api::auth::Credentials;
 use crate::api::{ConnectionId, RequestLimit};

@@ -139,7 +139,7 @@ impl Reader {
                 run_key,
                 is_completed,
                 is_unlisted,
-                json: self.json(run_key)?,
+                json: json(&self.connection, run_key)?,
                 digest: run.digest,
                 digest_of_rows: digest_of_rows(&run),
             }))
@@ -157,39 +157,37 @@ impl Reader {
         };
         self.sqlite(read())
     }
+}
 
-    /// A run's JSON, by another way than `normalize::rebuild` takes: SQL gives each row as an object, in the
-    /// platform's names, and `extra` is laid over it.
-    fn json(&self, run_key: i64) -> rusqlite::Result<Option<Value>> {
-        let mut statement = self.connection.prepare_cached(include_str!("read_json.sql"))?;
-        let mut rows = statement.query([run_key])?;
-        let mut run: Option<Value> = None;
-        while let Some(row) = rows.next()? {
-            let (level, job, task): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let (job, task) =
-                (usize::try_from(job).unwrap_or_default(), usize::try_from(task).unwrap_or_default());
-            let (columns, extra): (String, Option<String>) = (row.get(3)?, row.get(4)?);
-            let Some(object) = join(&columns, extra.as_deref()) else { return Ok(None) };
-            match (level.as_str(), run.as_mut()) {
-                ("run", _) => run = Some(object),
-                ("job", Some(run)) => push(run, "jobs", object),
-                ("task", Some(run)) => {
-                    if let Some(job) = run.get_mut("jobs").and_then(|jobs| jobs.get_mut(job)) {
-                        push(job, "tasks", object);
-                    }
-                }
-                ("error", Some(run)) => {
-                    let job = run.get_mut("jobs").and_then(|jobs| jobs.get_mut(job));
-                    let task = job.and_then(|job| job.get_mut("tasks")).and_then(|tasks| tasks.get_mut(task));
-                    if let Some(task) = task {
-                        task["error"] = object;
-                    }
-                }
-                _ => {}
-            }
+/// A run's JSON, by another way than `normalize::rebuild` takes: SQL gives each row as an object, in the
+/// platform's names, and `extra` is laid over it. Rows whose parent is not there stand under `orphans`.
+fn json(connection: &Connection, run_key: i64) -> rusqlite::Result<Option<Value>> {
+    let mut statement = connection.prepare_cached(include_str!("read_json.sql"))?;
+    let mut rows = statement.query([run_key])?;
+    let mut run = Value::Object(Map::new());
+    while let Some(row) = rows.next()? {
+        let (level, job, task): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let index = |place: i64| usize::try_from(place).unwrap_or(usize::MAX);
+        let (columns, extra): (String, Option<String>) = (row.get(3)?, row.get(4)?);
+        let Some(object) = join(&columns, extra.as_deref()) else { return Ok(None) };
+        if level == "run" {
+            run = object;
+            continue;
         }
-        Ok(run)
+        let job = || format!("/jobs/{}", index(job));
+        let parent = match level.as_str() {
+            "job" => Some(&mut run),
+            "task" => run.pointer_mut(&job()),
+            _ => run.pointer_mut(&format!("{}/tasks/{}", job(), index(task))),
+        };
+        match (parent, level.as_str()) {
+            (Some(run), "job") => push(run, "jobs", object),
+            (Some(job), "task") => push(job, "tasks", object),
+            (Some(task), _) => task["error"] = object,
+            (None, _) => push(&mut run, "orphans", object),
+        }
     }
+    Ok(Some(run))
 }
 
 /// What SQLite's own checks complain of.
@@ -267,6 +265,41 @@ impl Archive {
             self.connection.execute(recount, [connection_key])
         };
         self.sqlite(write()).map(drop)
+    }
+
+    /// Takes rows away that belong to no run, and keeps what they say in `rejects`: a run that is stored anew
+    /// may be given their key. Gives how many runs they were of.
+    pub fn set_orphans_aside(&mut self, now: &UtcText) -> Result<u64> {
+        let write = || {
+            let sql =
+                "SELECT run_key FROM jobs UNION SELECT run_key FROM tasks UNION SELECT run_key FROM errors
+                       EXCEPT SELECT run_key FROM runs";
+            let keys: Vec<i64> = self
+                .connection
+                .prepare(sql)?
+                .query_map([], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            for run_key in &keys {
+                let raw = json(&self.connection, *run_key)?.map(|run| run.to_string()).unwrap_or_default();
+                // Whose they were is known by their errors, else guessed by the run stored before them.
+                let insert = "INSERT INTO rejects (connection_key, rejected_at, version, reason, raw, fingerprint)
+                              SELECT coalesce(
+                                         (SELECT connection_key FROM error_runs WHERE run_key = ?1),
+                                         (SELECT connection_key FROM runs WHERE run_key < ?1
+                                          ORDER BY run_key DESC LIMIT 1),
+                                         (SELECT min(connection_key) FROM connections)
+                                     ),
+                                     ?2, ?3, 'jobs and tasks whose run was not there, perhaps of this connection',
+                                     ?4, randomblob(16)";
+                let version = env!("CARGO_PKG_VERSION");
+                self.connection.execute(insert, params![run_key, now.as_str(), version, raw])?;
+                for table in ["errors", "tasks", "jobs"] {
+                    self.connection.execute(&format!("DELETE FROM {table} WHERE run_key = ?1"), [run_key])?;
+                }
+            }
+            Ok(keys.len() as u64)
+        };
+        self.sqlite(write())
     }
 
     /// Makes anew what can be told from the rows: durations, queue times, failures, errors by run, counts and

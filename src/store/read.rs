@@ -94,6 +94,25 @@ pub struct ConnectionStatus {
     pub unlisted_at: Option<String>,
 }
 
+/// What the platform sent and this program did not know.
+#[derive(Debug, Clone)]
+pub struct DriftStatus {
+    /// `run`, `job`, `task` or `error`.
+    pub object: String,
+    /// The field's name.
+    pub field: String,
+    /// `field`, `value` or `type`.
+    pub what: String,
+    /// The new value, or its type.
+    pub value: String,
+    /// When it was first archived.
+    pub first_seen_at: String,
+    /// Runs that carried it.
+    pub runs: u64,
+    /// An example's id.
+    pub run_id: String,
+}
+
 /// The last sync or import.
 #[derive(Debug, Clone)]
 pub struct LastSync {
@@ -165,6 +184,29 @@ impl Reader {
                     complete_as_of: row.get("complete_as_of")?,
                     last_problem: row.get("last_problem")?,
                     unlisted_at: row.get("unlisted_at")?,
+                })
+            })?;
+            rows.collect()
+        };
+        self.sqlite(read())
+    }
+
+    /// What the platform sent and this program did not know, the newest first.
+    pub fn read_drift(&self) -> Result<Vec<DriftStatus>> {
+        let sql = "SELECT object, field, what, value, drift.first_seen_at, drift.runs, runs.id AS run_id
+                   FROM drift JOIN runs ON run_key = example_run_key
+                   ORDER BY drift.first_seen_at DESC, object, field, what, value";
+        let read = || {
+            let mut statement = self.connection.prepare(sql)?;
+            let rows = statement.query_map([], |row| {
+                Ok(DriftStatus {
+                    object: row.get("object")?,
+                    field: row.get("field")?,
+                    what: row.get("what")?,
+                    value: row.get("value")?,
+                    first_seen_at: row.get("first_seen_at")?,
+                    runs: row.get::<_, i64>("runs")?.cast_unsigned(),
+                    run_id: row.get("run_id")?,
                 })
             })?;
             rows.collect()

@@ -47,6 +47,7 @@ pub(super) fn coverage(report: &Report) -> Section {
     more(&mut section, hidden, "coverage");
     gaps(&mut section, report);
     rejects(&mut section, coverage);
+    drift(&mut section, report);
     if coverage.runs_without_start > 0 {
         let is =
             if coverage.runs_without_start == 1 { "has no start and is" } else { "have no start and are" };
@@ -137,10 +138,41 @@ fn rejects(section: &mut Section, coverage: &Coverage) {
     }
 }
 
+/// What the platform began to send without telling anybody.
+fn drift(section: &mut Section, report: &Report) {
+    let new: Vec<_> = report.coverage.drift.iter().filter(|note| note.is_new).collect();
+    for note in new.iter().take(ROWS) {
+        let phrase = label("New from the platform");
+        let phrase = match note.what.as_str() {
+            "field" => phrase.words("the field ").data(&note.field).words(format!(" of a {}", note.object)),
+            "value" => phrase.words(format!("{} {} is ", note.object, note.field)).data(&note.value),
+            _ => phrase
+                .words(format!("{} ", note.object))
+                .data(&note.field)
+                .words(format!(" came as a {}", note.value)),
+        };
+        let since = moment(&note.first_seen_at, &report.zone, &report.as_of);
+        let runs = counted(note.runs, "run");
+        section.item(
+            phrase
+                .words(format!(", in {runs} since {since}, such as "))
+                .data(&note.run_id)
+                .words(" of ")
+                .data(&note.connection),
+        );
+    }
+    more(section, beyond(new.len(), ROWS), "drift");
+}
+
 fn last_sync(section: &mut Section, report: &Report) {
     let Some(sync) = &report.coverage.last_sync else { return };
     let began = moment(&sync.started_at, &report.zone, &report.as_of);
-    let what = if sync.command == "import" { "Last import" } else { "Last sync" };
+    let what = match sync.command.as_str() {
+        "import" => "Last import",
+        "verify" => "Last repair",
+        "rejects" => "Last retry",
+        _ => "Last sync",
+    };
     let phrase = label(what).data(&sync.outcome).words(format!(", began {began}"));
     section.item(match &sync.problem {
         Some(problem) => phrase.words(": ").data(problem),

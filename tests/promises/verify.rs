@@ -1,0 +1,341 @@
+//! `archive verify` finds what is wrong with the file and what is wrong with the history, and mends it
+//! only when told to.
+
+use run_archive::emulator::{Answer, Emulator, On, Order, Run, Scripted};
+use serde_json::Value;
+
+use crate::common::{Archive, CONNECTION, Ended, platform, run, run_in_state, run_of_json, runs};
+
+/// A synced archive of so many runs, and its platform.
+fn synced(count: u64) -> (Archive, Emulator) {
+    let archive = Archive::new();
+    let emulator = Emulator::start(platform(runs(0, count))).unwrap();
+    run(archive.sync(&emulator)).expect(0);
+    (archive, emulator)
+}
+
+fn verify(archive: &Archive, emulator: &Emulator, arguments: &[&str]) -> Ended {
+    let mut command = archive.command();
+    command.env("ITP_ACCESS_TOKEN", "emulated-token");
+    command.env("ITP_API_URL", emulator.url()).env("ITP_ISSUER_URL", emulator.url());
+    command.args(["verify", "--format", "json"]).args(arguments);
+    run(command)
+}
+
+/// Alters the file behind the program's back, as somebody with an SQL shell would.
+fn damage(archive: &Archive, sql: &str) {
+    let database = rusqlite::Connection::open(archive.path()).unwrap();
+    database.pragma_update(None, "foreign_keys", false).unwrap();
+    database.execute_batch(sql).unwrap();
+}
+
+/// What one connection's comparison says under this name: a number, or how many are listed.
+fn found(told: &Value, name: &str) -> u64 {
+    let found = &told["connections"][0][name];
+    found.as_array().map_or_else(|| found.as_u64().unwrap(), |list| list.len() as u64)
+}
+
+#[track_caller]
+fn assert_repaired(archive: &Archive, emulator: &Emulator) {
+    verify(archive, emulator, &["--repair"]).expect(0);
+    let told = verify(archive, emulator, &[]).expect(0).json();
+    assert_eq!(told["runs_without_digest"], 0);
+    archive.assert_sound();
+}
+
+fn replace(emulator: &Emulator, changed: Run) {
+    assert!(emulator.platform().connections.get_mut(CONNECTION).unwrap().listing.replace(changed));
+}
+
+#[test]
+fn an_archive_that_is_what_the_platform_lists_is_proved_in_every_order() {
+    for order in [Order::NewestFirst, Order::OldestFirst, Order::Shuffled] {
+        let (archive, emulator) = synced(120);
+        emulator.platform().connections.get_mut(CONNECTION).unwrap().order = order;
+        emulator.platform().faults.page_cap = Some(50);
+        let before = archive.dump();
+        let told = verify(&archive, &emulator, &[]).expect(0).json();
+        assert_eq!((found(&told, "listed"), found(&told, "archived")), (120, 120), "{order:?}");
+        for name in ["missing", "different", "gone_upstream", "new", "went_on", "back"] {
+            assert_eq!(found(&told, name), 0, "{name}");
+        }
+        assert_eq!(
+            (told["runs_proved"].as_u64(), told["runs_without_digest"].as_u64()),
+            (Some(120), Some(0))
+        );
+        assert_eq!(archive.dump(), before);
+        assert_eq!(archive.count("syncs"), 1, "looking leaves no trace");
+    }
+}
+
+#[test]
+fn a_row_that_was_removed_is_missed() {
+    let (archive, emulator) = synced(30);
+    for sql in [
+        "DELETE FROM tasks WHERE run_key = 3; DELETE FROM jobs WHERE run_key = 3;
+         DELETE FROM runs WHERE run_key = 3",
+        "DELETE FROM tasks WHERE run_key = 5",
+        "DELETE FROM tasks WHERE run_key = 6; DELETE FROM jobs WHERE run_key = 6",
+        // Stored anew it is given the key that its jobs and tasks still have.
+        "DELETE FROM runs WHERE run_key = (SELECT max(run_key) FROM runs)",
+    ] {
+        damage(&archive, sql);
+        verify(&archive, &emulator, &["--offline"]).expect(3);
+        let told = verify(&archive, &emulator, &[]).expect(3).json();
+        assert_eq!(found(&told, "missing") + found(&told, "different"), 1, "{sql}: {told}");
+        assert_repaired(&archive, &emulator);
+        assert_eq!(archive.count("runs"), 30);
+        assert_eq!(archive.count("tasks"), 30);
+    }
+    // The last one's jobs and tasks said of no run whose they were: they are kept all the same.
+    let kept: String = archive.value("SELECT raw FROM rejects");
+    let kept: Value = serde_json::from_str(&kept).unwrap();
+    assert_eq!(kept["jobs"][0]["tasks"][0]["id"], "run-00027-task");
+}
+
+#[test]
+fn a_field_that_was_altered_is_told_by_its_place_and_who_altered_it() {
+    let (archive, emulator) = synced(10);
+    damage(&archive, "UPDATE jobs SET result = 'Error' WHERE run_key = 4");
+    let told = verify(&archive, &emulator, &["--offline"]).expect(3).json();
+    assert_eq!(told["runs_altered"], 1);
+    assert_eq!(told["altered"][0]["connection"], "Bridge");
+    let told = verify(&archive, &emulator, &[]).expect(3).json();
+    let different = &told["connections"][0]["different"][0];
+    assert_eq!(different["altered_in_the_archive"], true);
+    assert_eq!(different["differences"][0]["path"], "jobs[0].result");
+    assert_eq!(different["differences"][0]["archived"], "\"Error\"");
+    assert_eq!(different["differences"][0]["platform"], "\"Success\"");
+    assert_repaired(&archive, &emulator);
+    assert_eq!(archive.value::<String>("SELECT result FROM jobs WHERE run_key = 4"), "Success");
+    assert_eq!(archive.count("revisions"), 1, "what a repair replaces is kept");
+}
+
+#[test]
+fn every_column_of_a_run_is_under_its_digest() {
+    let (archive, emulator) = synced(1);
+    let sent = r#"{"id":"full","state":"Completed","result":"Error","startDateTime":"2026-01-05T00:00:00Z",
+        "endDateTime":"2026-01-05T00:01:00Z","phase":"MasterFile","error":{"errorKey":"k","description":"d"},"more":[1,{"a":null}],
+        "jobs":[{"id":"j","state":"Completed","result":"Error","startDateTime":"2026-01-05T00:00:01Z",
+        "endDateTime":"2026-01-05T00:00:50Z","connectorType":"DWG","more":1,
+        "tasks":[{"id":"t","state":"Completed","result":"Error","startDateTime":"2026-01-05T00:00:02Z",
+        "endDateTime":"2026-01-05T00:00:40Z","retryAttempts":1,"exportOutputFileId":"o","storageFileId":"s",
+        "sourceFileId":"f","more":true,"error":{"errorCode":"c","message":"m","details":"d","bridgeExitCode":-1,
+        "system":"s","phase":"p","category":"c","descriptionKey":"k","description":"d","kbArticleLink":"l",
+        "canUserFix":true,"more":0}}]}]}"#;
+    let full = run_of_json("full", "2026-01-05T00:00:00Z", sent);
+    emulator.platform().connections.get_mut(CONNECTION).unwrap().listing.push_newest(full);
+    run(archive.sync(&emulator)).expect(0);
+    verify(&archive, &emulator, &[]).expect(0);
+    let mut tried = 0;
+    for table in ["runs", "jobs", "tasks", "errors"] {
+        let columns = format!("SELECT name FROM pragma_table_info('{table}')");
+        for column in archive.column::<String>(&columns) {
+            let is_key = column.ends_with("_key") && column != "error_key" && column != "description_key";
+            let is_own = ["fingerprint", "first_seen_at", "unlisted_at", "not_found_at", "digest"];
+            if is_key || column.ends_with("_index") || is_own.contains(&column.as_str()) {
+                continue;
+            }
+            let copy = tempfile::tempdir().unwrap();
+            let path = copy.path().join("archive.db");
+            std::fs::copy(archive.path(), &path).unwrap();
+            let database = rusqlite::Connection::open(&path).unwrap();
+            let sql = format!(
+                "UPDATE {table} SET {column} = CASE typeof({column})
+                     WHEN 'integer' THEN 1 - {column}
+                     WHEN 'null' THEN 'x'
+                     ELSE CASE WHEN {column} LIKE '{{%' THEN '{{}}'
+                               WHEN {column} LIKE '2026%' THEN '2026-01-05T00:00:30.0000000Z'
+                               ELSE {column} || 'x' END
+                 END
+                 WHERE run_key = (SELECT run_key FROM runs WHERE id = 'full')"
+            );
+            database.execute_batch(&sql).unwrap();
+            drop(database);
+            let mut command = archive.command();
+            command.arg("--db").arg(&path).args(["verify", "--offline"]);
+            let told = run(command);
+            assert_eq!(told.code, Some(3), "{table}.{column}: {}", told.stdout);
+            tried += 1;
+        }
+    }
+    assert!(tried > 40, "{tried}");
+}
+
+#[test]
+fn a_run_that_the_platform_changed_is_told_apart_from_one_that_was_altered_here() {
+    let (archive, emulator) = synced(10);
+    replace(&emulator, run_in_state(3, "Completed", "Error"));
+    let told = verify(&archive, &emulator, &[]).expect(3).json();
+    let different = &told["connections"][0]["different"][0];
+    assert_eq!(different["run_id"], "run-00003");
+    assert_eq!(different["altered_in_the_archive"], false);
+    verify(&archive, &emulator, &["--offline"]).expect(0);
+    assert_repaired(&archive, &emulator);
+    assert_eq!(archive.value::<String>("SELECT result FROM runs WHERE id = 'run-00003'"), "Error");
+}
+
+#[test]
+fn what_went_on_since_it_was_archived_is_nothing_to_be_alarmed_about() {
+    let archive = Archive::new();
+    let mut listed = platform(runs(0, 10));
+    listed.connections.get_mut(CONNECTION).unwrap().listing.push_newest(run_in_state(
+        10,
+        "Executing",
+        "Undetermined",
+    ));
+    let emulator = Emulator::start(listed).unwrap();
+    run(archive.sync(&emulator)).expect(0);
+    replace(&emulator, run_in_state(10, "Completed", "Success"));
+    let later = run_archive::emulator::history::simple_run(
+        "later",
+        "2099-01-01T00:00:00Z",
+        "Executing",
+        "Undetermined",
+    );
+    emulator.platform().connections.get_mut(CONNECTION).unwrap().listing.push_newest(later);
+    let told = verify(&archive, &emulator, &[]).expect(0).json();
+    assert_eq!((found(&told, "went_on"), found(&told, "new")), (1, 1));
+    assert_repaired(&archive, &emulator);
+    assert_eq!(archive.count("runs"), 11 + 1);
+}
+
+#[test]
+fn runs_that_are_gone_upstream_and_a_hole_in_the_history_are_found() {
+    let (archive, emulator) = synced(200);
+    emulator.platform().faults.page_cap = Some(50);
+    {
+        let mut platform = emulator.platform();
+        let listing = &mut platform.connections.get_mut(CONNECTION).unwrap().listing;
+        (0..3).for_each(|_| drop(listing.remove(0)));
+    }
+    damage(
+        &archive,
+        "DELETE FROM tasks WHERE run_key BETWEEN 60 AND 90; DELETE FROM jobs WHERE run_key BETWEEN 60 AND 90;
+         DELETE FROM runs WHERE run_key BETWEEN 60 AND 90",
+    );
+    let told = verify(&archive, &emulator, &[]).expect(3).json();
+    assert_eq!((found(&told, "gone_upstream"), found(&told, "missing")), (3, 31));
+    assert_repaired(&archive, &emulator);
+    assert_eq!(archive.count("runs WHERE unlisted_at IS NULL"), 197);
+    assert_eq!(archive.count("runs WHERE unlisted_at IS NOT NULL"), 3, "what is gone stays archived");
+}
+
+#[test]
+fn a_run_that_is_listed_again_is_found() {
+    let (archive, emulator) = synced(5);
+    damage(
+        &archive,
+        "UPDATE runs SET unlisted_at = first_seen_at WHERE run_key = 2;
+         UPDATE checkpoints SET listed = 4",
+    );
+    let told = verify(&archive, &emulator, &[]).expect(3).json();
+    assert_eq!(found(&told, "back"), 1);
+    assert_repaired(&archive, &emulator);
+    assert_eq!(archive.count("runs WHERE unlisted_at IS NOT NULL"), 0);
+}
+
+#[test]
+fn what_is_told_from_the_rows_is_checked_and_made_anew() {
+    let archive = Archive::new();
+    let page: Value = serde_json::from_str(&crate::common::fixture("list-runs-200.json")).unwrap();
+    let sample = page["runs"][0].to_string();
+    let emulator =
+        Emulator::start(platform([run_of_json("s", "2023-09-14T12:00:06.8727565Z", &sample)])).unwrap();
+    run(archive.sync(&emulator)).expect(0);
+    for (number, sql) in [
+        (2, "UPDATE runs SET first_seen_at = 'yesterday'"),
+        (3, "UPDATE jobs SET duration_ms = 1"),
+        (5, "UPDATE runs SET queue_ms = 1"),
+        (6, "UPDATE runs SET has_failure = 0"),
+        (7, "UPDATE error_runs SET tasks = 2"),
+        (7, "DELETE FROM error_runs"),
+        (9, "UPDATE checkpoints SET listed = 7"),
+        (10, "UPDATE checkpoints SET newest_started_at = NULL"),
+        (14, "DELETE FROM checkpoints"),
+    ] {
+        damage(&archive, sql);
+        let told = verify(&archive, &emulator, &["--offline"]).expect(3).json();
+        assert!(told["rules"][number - 1]["broken"].as_u64().unwrap() > 0, "{sql}: {told}");
+        assert!(told["rules"][number - 1]["example"].is_string());
+        if number == 2 {
+            damage(&archive, "UPDATE runs SET first_seen_at = '2026-01-01T00:00:00.0000000Z'");
+        } else {
+            verify(&archive, &emulator, &["--offline", "--repair"]).expect(0);
+        }
+        verify(&archive, &emulator, &["--offline"]).expect(0);
+    }
+    assert_eq!(archive.value::<i64>("SELECT has_failure FROM runs"), 1);
+}
+
+#[test]
+fn a_damaged_page_is_told_and_costs_nothing_more() {
+    let (archive, _emulator) = synced(2_000);
+    let path = archive.path();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let (middle, size) = (bytes.len() / 2 / 16_384 * 16_384, 16_384);
+    bytes[middle..middle + size].fill(0xa5);
+    std::fs::write(&path, &bytes).unwrap();
+    let mut command = archive.command();
+    command.args(["verify", "--offline"]);
+    let told = run(command);
+    assert!(matches!(told.code, Some(1 | 3)), "{:?} {}", told.code, told.stderr);
+    assert!(told.stdout.contains("database") || told.stderr.contains("damaged"), "{}", told.stderr);
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn a_listing_that_cannot_be_proved_is_no_proof() {
+    let (archive, emulator) = synced(120);
+    emulator.platform().faults.page_cap = Some(50);
+    emulator.platform().faults.ignore_skip = true;
+    let told = verify(&archive, &emulator, &[]).expect(3).json();
+    assert!(told["connections"][0]["problem"].as_str().unwrap().contains("not proved"), "{told}");
+    assert_eq!(found(&told, "gone_upstream"), 0, "what was not met is not called gone");
+
+    emulator.platform().faults.ignore_skip = false;
+    let kept = std::mem::take(&mut emulator.platform().connections.get_mut(CONNECTION).unwrap().listing);
+    let told = verify(&archive, &emulator, &["--repair"]).json();
+    assert_eq!(found(&told, "gone_upstream"), 120, "the connection says that it has no runs");
+    emulator.platform().connections.get_mut(CONNECTION).unwrap().listing = kept;
+    assert_repaired(&archive, &emulator);
+    assert_eq!(archive.count("runs WHERE unlisted_at IS NULL"), 120);
+}
+
+#[test]
+fn credentials_that_are_refused_and_a_connection_that_fails_are_told_apart() {
+    let (archive, emulator) = synced(5);
+    emulator.platform().access.refuse_all = true;
+    verify(&archive, &emulator, &[]).expect(4);
+    emulator.platform().access.refuse_all = false;
+    emulator.platform().faults.script = vec![Scripted::always(On::ListRuns, Answer::Documented(403))];
+    let told = verify(&archive, &emulator, &[]).expect(3).json();
+    assert!(told["connections"][0]["problem"].as_str().unwrap().contains("403"));
+    verify(&archive, &emulator, &["--connection", "Bridg"]).expect(2);
+    let told = verify(&archive, &emulator, &["--connection", "Bridge"]).expect(3).json();
+    assert_eq!(told["connections"].as_array().unwrap().len(), 1);
+    let nothing = Archive::new();
+    verify(&nothing, &emulator, &["--offline"]).expect(1);
+    assert!(!nothing.path().exists());
+}
+
+#[test]
+fn a_person_is_told_what_is_off_in_a_page_of_80_columns() {
+    let (archive, emulator) = synced(10);
+    damage(&archive, "UPDATE runs SET result = 'Error' WHERE run_key = 4");
+    let mut command = archive.command();
+    command.env("ITP_ACCESS_TOKEN", "emulated-token").env("COLUMNS", "80");
+    command.env("ITP_API_URL", emulator.url()).env("ITP_ISSUER_URL", emulator.url()).arg("verify");
+    let told = run(command).expect(3);
+    insta::assert_snapshot!(told.stdout, @r#"
+    altered in the archive: run run-00006 of Bridge
+    the file is not sound: 15 rules checked, 9 runs proved to be what was received
+
+    connection             listed  archived  missing  different  gone  since
+    -------------------------------------------------------------------------
+    Bridge                     10        10        0          1     0      0
+    1 connection compared      10        10        0          1     0      0
+    Bridge: run run-00006 was altered in the archive: result archived "Error", listed "Success"
+    "#);
+    assert!(told.stderr.contains("archive verify --repair"), "{}", told.stderr);
+}
