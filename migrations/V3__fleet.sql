@@ -79,6 +79,10 @@ ALTER TABLE runs ADD COLUMN digest BLOB;
 ALTER TABLE tasks ADD COLUMN storage_file_id TEXT;  -- the file that a storage connection's task worked on
 ALTER TABLE tasks ADD COLUMN source_file_id TEXT;   -- the file that a manifest connection's task worked on
 
+-- When `lastRun` last said that no run had begun since a complete walk: until then the archive is whole,
+-- although nothing was walked.
+ALTER TABLE checkpoints ADD COLUMN quiet_at TEXT;
+
 -- What was found and asked, of a sync that looked below iTwins and iModels.
 ALTER TABLE syncs ADD COLUMN imodels INTEGER NOT NULL DEFAULT 0;     -- asked for their connections
 ALTER TABLE syncs ADD COLUMN connections INTEGER NOT NULL DEFAULT 0; -- that it was for, found or named

@@ -12,7 +12,8 @@
 --   runs               archived runs
 --   oldest_started_at  the oldest start archived
 --   newest_started_at  the newest start archived
---   complete_as_of     when the last complete walk began; NULL: there was none
+--   complete_as_of     when the last complete walk began, or when the platform last said that nothing had
+--                      begun since; NULL: there was none
 --   unfinished         archived runs that are not terminal
 --   unlisted           archived runs that the platform no longer lists
 --   without_start      archived runs without a start: in no period
@@ -68,7 +69,7 @@ SELECT
     coalesce(checkpoints.listed, 0) + coalesce(unlisted.runs, 0) AS runs,
     oldest_started_at,
     edges.newest_started_at,
-    complete_as_of,
+    iif(quiet_at > complete_as_of, quiet_at, complete_as_of) AS complete_as_of,
     (
         SELECT count(*) FROM runs
         WHERE runs.connection_key = chosen.connection_key AND state IS NOT 'Completed'

@@ -651,6 +651,11 @@ pub(super) fn with_texts(mut make: impl FnMut() -> String) -> Report {
         connection.last_problem.iter_mut().for_each(&mut set);
     }
     report.coverage.gaps.iter_mut().for_each(|gap| set(&mut gap.connection));
+    for note in &mut report.coverage.drift {
+        [&mut note.field, &mut note.value, &mut note.connection, &mut note.run_id]
+            .into_iter()
+            .for_each(&mut set);
+    }
     if let Some(sync) = &mut report.coverage.last_sync {
         [&mut sync.command, &mut sync.outcome].into_iter().chain(&mut sync.problem).for_each(&mut set);
     }

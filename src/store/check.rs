@@ -40,7 +40,7 @@ pub struct Digests {
 pub struct Subject {
     /// Its key.
     pub connection_key: i64,
-    /// When the last complete walk began: what began before is archived.
+    /// When the last complete walk began, or nothing had begun since: what began before is archived.
     pub complete_as_of: Option<UtcText>,
     /// Whether the platform no longer lists the connection.
     pub is_unlisted: bool,
@@ -105,13 +105,16 @@ impl Reader {
     /// What verifying a connection needs to know of it.
     pub fn read_subject(&self, kind: &str, id: &str) -> Result<Option<Subject>> {
         let sql = "SELECT connection_key, unlisted_at IS NOT NULL AS is_unlisted,
-                          (SELECT max(started_at) FROM walks
-                           WHERE walks.connection_key = connections.connection_key AND complete) AS complete_as_of,
+                          max(coalesce(quiet_at, ''),
+                              coalesce((SELECT max(started_at) FROM walks
+                                        WHERE walks.connection_key = connections.connection_key
+                                          AND complete), '')) AS complete_as_of,
                           (SELECT count(*) FROM runs
                            WHERE runs.connection_key = connections.connection_key
                              AND runs.unlisted_at IS NULL) AS listed,
                           (SELECT coalesce(max(run_key), 0) FROM runs) AS newest_run_key
-                   FROM connections WHERE kind = ?1 AND id = ?2";
+                   FROM connections LEFT JOIN checkpoints USING (connection_key)
+                   WHERE kind = ?1 AND id = ?2";
         let subject = self.connection.query_row(sql, [kind, id], |row| {
             Ok(Subject {
                 connection_key: row.get("connection_key")?,

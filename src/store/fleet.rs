@@ -92,6 +92,20 @@ impl Archive {
         self.sqlite(write()).map(drop)
     }
 
+    /// Notes of connections that no run had begun, at that time, since their last complete walk.
+    pub fn mark_quiet(&mut self, quiet: &[(ConnectionId, UtcText)]) -> Result<()> {
+        let sql = "UPDATE checkpoints SET quiet_at = ?3
+                   WHERE connection_key = (SELECT connection_key FROM connections WHERE kind = ?1 AND id = ?2)";
+        let write = || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            for (id, at) in quiet {
+                statement.execute(params![id.kind().as_str(), id.as_str(), at.as_str()])?;
+            }
+            Ok(())
+        };
+        self.sqlite(write())
+    }
+
     /// Stores an iTwin, with its name where that was told.
     pub fn store_itwin(&mut self, id: &str, named: Option<&Named>, now: &UtcText) -> Result<()> {
         let sql = "INSERT INTO itwins (id, display_name, extra, first_seen_at) VALUES (?1, ?2, ?3, ?4)

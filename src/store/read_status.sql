@@ -32,7 +32,7 @@ SELECT connections.kind,
        (SELECT count(*) FROM rejects WHERE rejects.connection_key = connections.connection_key) AS rejects,
        (SELECT count(*) FROM gaps    WHERE gaps.connection_key    = connections.connection_key) AS gaps,
        newest_started_at,
-       last_walk.complete_as_of,
+       iif(quiet_at > last_walk.complete_as_of, quiet_at, last_walk.complete_as_of) AS complete_as_of,
        walks.reason                                           AS last_problem,
        connections.unlisted_at
 FROM connections

@@ -293,6 +293,8 @@ proptest! {
         prop_assert_eq!(ended.code, Some(if is_alarm { 6 } else { 0 }), "{}", ended.stderr);
         let mut found = ended.json();
         let text = found["verdict"].as_object_mut().unwrap().remove("text").unwrap();
+        // What the platform sends unannounced is no figure; `keep` has promises of its own about it.
+        found["coverage"].as_object_mut().unwrap().remove("drift").unwrap();
         let now = &expected["total"]["now"];
         if now["rated"] != 0 {
             let runs = if now["rated"] == 1 { "run" } else { "runs" };

@@ -92,7 +92,7 @@ fn an_empty_archive_has_no_figures() {
     assert_eq!(report["verdict"]["text"], "Nothing is archived yet.");
     assert!(report["verdict"]["complete_as_of"].is_null());
     let coverage = json!({
-        "connections": [], "gaps": [], "rejects": 0, "runs_without_start": 0, "last_sync": null,
+        "connections": [], "drift": [], "gaps": [], "rejects": 0, "runs_without_start": 0, "last_sync": null,
     });
     assert_eq!(report["coverage"], coverage);
     for format in FORMATS {
