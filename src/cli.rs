@@ -285,7 +285,7 @@ pub struct Import {
     /// Files with one JSON page each; - reads standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// The connection of pages that do not name one
+    /// The connection of pages that do not name one: its id, or its name once it is archived
     #[arg(long, value_name = "ID", allow_hyphen_values = true, help_heading = CONNECTION)]
     pub connection: Option<String>,
     /// How the summary is told

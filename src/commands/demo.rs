@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use chrono::Utc;
 
 use super::sync::run_async;
-use crate::api::{self, Client, Credentials};
+use crate::api::{self, Client, Credentials, Kind};
 use crate::emulator::{Emulator, history};
 use crate::error::{CommandError, ExitCode};
 use crate::query::Database;
@@ -36,7 +36,7 @@ pub fn demo(settings: settings::Demo) -> Result<ExitCode, CommandError> {
         (platform.connections.len() as u64, runs as u64)
     };
     render::print(&format!(
-        "An emulated platform at {} lists {} of {}.\n",
+        "An emulated platform at {} has an iTwin with {} of {}.\n",
         emulator.url(),
         super::counted(runs, "run"),
         super::counted(connections, "connection"),
@@ -68,10 +68,9 @@ fn new_file() -> anyhow::Result<PathBuf> {
 
 fn sync_demo(emulator: &Emulator, path: &Path, cache_mib: u32) -> Result<Summary, CommandError> {
     let url: url::Url = emulator.url().parse().context("the emulator's address")?;
-    let connections = emulator.platform().connections.keys().map(|id| id.parse()).collect::<Result<_, _>>();
-    let connections = connections.context("the emulator's connections")?;
+    let itwins = emulator.platform().itwins.keys().cloned().collect();
     let options = Options {
-        scope: Scope { connections, ..Scope::default() },
+        scope: Scope { itwins, kinds: vec![Kind::Export], ..Scope::default() },
         full: false,
         page_size: 1_000,
         is_page_size_given: false,

@@ -2,15 +2,18 @@
 
 use std::io::Read as _;
 
+use crate::api::ConnectionId;
 use crate::error::{CommandError, ExitCode};
 use crate::import::{self, Problem, Saved, Summary};
 use crate::render::render_count;
 use crate::settings::{self, Format, Input};
+use crate::store::Reader;
 
 /// Imports saved pages.
 pub fn import(settings: settings::Import) -> Result<ExitCode, CommandError> {
     let files = settings.files.iter().map(read);
-    let summary = import::import(&settings.db, settings.cache_mib, settings.connection.as_ref(), files)?;
+    let connection = settings.connection.as_ref().map(|typed| connection(&settings, typed)).transpose()?;
+    let summary = import::import(&settings.db, settings.cache_mib, connection.as_ref(), files)?;
     let exit_code = exit_code(&summary);
     for problem in &summary.problems {
         tracing::error!("{problem}");
@@ -31,6 +34,13 @@ pub fn import(settings: settings::Import) -> Result<ExitCode, CommandError> {
         super::print_json(&summary.to_json(exit_code.number()))?;
     }
     Ok(exit_code)
+}
+
+/// The archived connection of this name or id, or else the id of one that is not archived yet.
+fn connection(settings: &settings::Import, typed: &ConnectionId) -> Result<ConnectionId, CommandError> {
+    // An archive that is not there, or not of this version yet, knows no names; the import itself tells.
+    let known = Reader::open(&settings.db).and_then(|reader| reader.read_connections()).unwrap_or_default();
+    Ok(super::choose_connection(&known, typed)?.unwrap_or_else(|| typed.clone()))
 }
 
 fn read(source: &Input) -> Saved {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::common::{Archive, platform, run, runs};
-use run_archive::emulator::Emulator;
+use run_archive::emulator::{Emulator, Imodel, Itwin};
 
 fn file(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
@@ -31,7 +31,7 @@ fn the_help_in_the_readme_is_what_the_program_prints() {
 #[test]
 fn every_command_has_help_with_an_example_and_a_chapter_in_the_readme() {
     let readme = file("README.md");
-    for command in ["sync", "import", "status", "report", "query", "demo"] {
+    for command in ["sync", "import", "status", "report", "query", "verify", "backup", "rejects", "demo"] {
         let help = help(&[command, "--help"]);
         assert!(help.contains("Examples:"), "{help}");
         assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
@@ -59,7 +59,11 @@ fn every_table_and_column_stands_in_the_readme() {
 fn the_configuration_and_the_query_of_the_readme_work_as_they_stand() {
     let readme = file("README.md");
     let archive = Archive::new();
-    let emulator = Emulator::start(platform(runs(0, 3))).unwrap();
+    let mut listed = platform(runs(0, 3));
+    let connection = listed.connections.values().next().unwrap().clone();
+    listed.itwins.insert(connection.itwin_id.clone(), Itwin::new("Programme"));
+    listed.imodels.insert(connection.imodel_id.clone(), Imodel::new(&connection.itwin_id, "Bridge"));
+    let emulator = Emulator::start(listed).unwrap();
     let toml = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     std::fs::write(archive.folder().join("archive.toml"), toml).unwrap();
     std::fs::write(archive.folder().join("secret"), "s").unwrap();

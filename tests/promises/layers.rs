@@ -7,7 +7,10 @@ use std::path::Path;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("cli", &[]),
-    ("commands", &["api", "emulator", "import", "query", "render", "report", "settings", "store", "sync"]),
+    (
+        "commands",
+        &["api", "emulator", "import", "query", "render", "report", "settings", "store", "sync", "verify"],
+    ),
     ("emulator", &["api"]),
     ("error", &[]),
     ("import", &["api", "store", "sync"]),
@@ -22,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &["api", "normalize"]),
     ("sync", &["api", "normalize", "store", "walk"]),
     ("time", &[]),
+    ("verify", &["api", "normalize", "query", "store", "sync", "walk"]),
     ("walk", &["api"]),
 ];
 
