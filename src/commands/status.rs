@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::api::Kind;
 use crate::error::{CommandError, ExitCode};
 use crate::render::{self, Column, Screen, Table, clean, render_count};
 use crate::settings::{self, Format};
@@ -85,6 +86,22 @@ fn to_json(connections: &[ConnectionStatus], last_sync: Option<&LastSync>, drift
     })
 }
 
+/// All connections as one line: how much there is, and how fresh the one is that is least so.
+fn together(connections: &[ConnectionStatus], since: impl Fn(&Option<String>) -> String) -> Vec<String> {
+    let sum = |count: fn(&ConnectionStatus) -> u64| connections.iter().map(count).sum::<u64>();
+    let newest = connections.iter().filter_map(|connection| connection.newest_started_at.clone()).max();
+    // What the platform no longer knows cannot become fresher.
+    let known = connections.iter().filter(|connection| connection.unlisted_at.is_none());
+    let complete_as_of = known.map(|connection| connection.complete_as_of.clone()).min().flatten();
+    vec![
+        super::counted(connections.len() as u64, "connection"),
+        render_count(sum(|connection| connection.runs)),
+        render_count(sum(|connection| connection.unfinished)),
+        since(&newest),
+        since(&complete_as_of),
+    ]
+}
+
 /// The status for a terminal: a table, then what needs a sentence.
 pub(super) fn to_text(
     connections: &[ConnectionStatus],
@@ -98,25 +115,35 @@ pub(super) fn to_text(
             .and_then(UtcText::from_stored)
             .map_or_else(|| "never".to_owned(), |time| ago(&time, now))
     };
-    let rows = connections.iter().map(|connection| {
-        vec![
-            clean(&connection.name).into_owned(),
-            render_count(connection.runs),
-            render_count(connection.unfinished),
-            since(&connection.newest_started_at),
-            since(&connection.complete_as_of),
-        ]
-    });
-    let table = Table {
-        columns: vec![
-            Column::text("connection"),
-            Column::number("runs"),
-            Column::number("unfinished"),
-            Column::text("newest run"),
-            Column::text("complete as of"),
-        ],
-        rows: rows.collect(),
-    };
+    let has_kinds = connections.iter().any(|connection| connection.kind != Kind::Export.as_str());
+    let mut columns = vec![
+        Column::text("connection"),
+        Column::number("runs"),
+        Column::number("unfinished"),
+        Column::text("newest run"),
+        Column::text("complete as of"),
+    ];
+    let mut rows: Vec<Vec<String>> = connections
+        .iter()
+        .map(|connection| {
+            vec![
+                clean(&connection.name).into_owned(),
+                render_count(connection.runs),
+                render_count(connection.unfinished),
+                since(&connection.newest_started_at),
+                since(&connection.complete_as_of),
+            ]
+        })
+        .collect();
+    if connections.len() > 1 {
+        rows.push(together(connections, since));
+    }
+    if has_kinds {
+        columns.insert(1, Column::text("kind"));
+        let kinds = connections.iter().map(|connection| connection.kind.clone()).chain([String::new()]);
+        rows.iter_mut().zip(kinds).for_each(|(row, kind)| row.insert(1, kind));
+    }
+    let table = Table { columns, rows };
     let mut text = if connections.is_empty() {
         "no connection is archived yet\n".to_owned()
     } else {
