@@ -9,16 +9,21 @@ use std::time::Duration;
 use anyhow::Context as _;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::api::{self, Client, Reason, RequestLimit};
+use crate::api::{self, Client, Reason};
 use crate::error::{CommandError, ExitCode};
 use crate::render;
 use crate::settings::{self, Format};
 use crate::store::fleet::KnownConnection;
 use crate::store::{self, Archive, Reader};
 use crate::sync::{self, Estimate, Options, Outcome, Progress, Scope, Summary};
+use crate::time::UtcText;
 
 /// Problems told one by one; the table `walks` and `--format json` have them all.
 const MOST_TOLD: usize = 20;
+
+/// What to do where nothing is found.
+const NOTHING_SEEN: &str = "give the service application a role on the iTwin, or check the ids; archive init \
+                            lists the iTwins that it sees";
 
 /// Brings the archive up to date with the platform.
 pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, CommandError> {
@@ -37,10 +42,13 @@ pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
         };
         let known = match &store {
             Store::ToWrite(archive) => {
-                remember_requests(&client, archive, &settings.request_limits)?;
+                remember_requests(&client, &settings, |since| archive.read_requests_since(since))?;
                 archive.read_connections()?
             }
-            Store::ToCompare(Some(reader)) => reader.read_connections()?,
+            Store::ToCompare(Some(reader)) => {
+                remember_requests(&client, &settings, |since| reader.read_requests_since(since))?;
+                reader.read_connections()?
+            }
             Store::ToCompare(None) => Vec::new(),
         };
         let progress = Arc::<Progress>::default();
@@ -68,8 +76,12 @@ fn estimate(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
     let (format, limits) = (settings.format, settings.request_limits.clone());
     let (estimate, was_accepted) = run_async(async move {
         let client = client(&settings)?;
-        let known = open_to_compare(&settings.db)?.map(|reader| reader.read_connections()).transpose()?;
-        let options = options(settings, &known.unwrap_or_default())?;
+        let mut known = Vec::new();
+        if let Some(reader) = open_to_compare(&settings.db)? {
+            remember_requests(&client, &settings, |since| reader.read_requests_since(since))?;
+            known = reader.read_connections()?;
+        }
+        let options = options(settings, &known)?;
         let progress = Progress::default();
         let estimate = sync::estimate(&client, &options, &limits);
         let estimate = watch(estimate, &client, &progress, bars).await;
@@ -77,6 +89,9 @@ fn estimate(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
     })??;
     for problem in estimate.problems.iter().take(MOST_TOLD) {
         tracing::error!("{}", problem.message);
+    }
+    if estimate.connections == 0 && estimate.problems.is_empty() {
+        tracing::error!(hint = NOTHING_SEEN, "no connection was found: {}", sync::WHY_NOTHING);
     }
     match format {
         Format::Json => super::print_json(&estimate.to_json())?,
@@ -117,15 +132,16 @@ fn told_estimate(estimate: &Estimate) -> String {
 /// Requests of the last syncs count against the limits: the platform counts them too.
 fn remember_requests(
     client: &Client,
-    archive: &Archive,
-    limits: &[RequestLimit],
+    settings: &settings::Sync,
+    read: impl FnOnce(&UtcText) -> Result<Vec<(UtcText, u64)>, store::Error>,
 ) -> Result<(), store::Error> {
-    let Some(longest) = limits.iter().map(|limit| limit.length).max() else { return Ok(()) };
+    let Some(longest) = settings.request_limits.iter().map(|limit| limit.length).max() else { return Ok(()) };
     let now = sync::now();
     let Some(since) = now.before(longest) else { return Ok(()) };
-    for (ended_at, requests) in archive.read_requests_since(&since)? {
-        let ago = ended_at.milliseconds_until(&now).unwrap_or_default();
-        client.remember_requests(requests, Duration::from_millis(ago.unsigned_abs()));
+    for (requested_at, requests) in read(&since)? {
+        // A time to come is a clock that was set back: it may as well be now.
+        let ago = requested_at.milliseconds_until(&now).unwrap_or_default();
+        client.remember_requests(requests, Duration::from_millis(ago.max(0).unsigned_abs()));
     }
     Ok(())
 }
@@ -324,9 +340,7 @@ fn hint(summary: &Summary) -> Option<&'static str> {
     if summary.outcome == Outcome::Done {
         None
     } else if summary.found.is_nothing {
-        Some(
-            "give the service application a role on the iTwin, or check the ids; archive init lists the iTwins that it sees",
-        )
+        Some(NOTHING_SEEN)
     } else if has(|reason| matches!(reason, Reason::Refused)) {
         Some(
             "set ITP_ACCESS_TOKEN to a token that is still valid, or both ITP_SERVICE_CLIENT_ID and ITP_SERVICE_CLIENT_SECRET",

@@ -187,6 +187,11 @@ impl Reader {
         self.sqlite(read.optional())
     }
 
+    /// The requests of syncs that sent some at this time or later, and when the last was, the latest first.
+    pub fn read_requests_since(&self, since: &UtcText) -> Result<Vec<(UtcText, u64)>> {
+        self.sqlite(requests_since(&self.connection, since))
+    }
+
     /// An archived run with all below it.
     pub fn read_run(&self, run_key: i64) -> Result<Run<'static>> {
         self.sqlite(run(&self.connection, run_key))
@@ -194,18 +199,9 @@ impl Reader {
 }
 
 impl Archive {
-    /// The requests of syncs that ended at this time or later, and when they ended, the latest first.
+    /// The requests of syncs that sent some at this time or later, and when the last was, the latest first.
     pub fn read_requests_since(&self, since: &UtcText) -> Result<Vec<(UtcText, u64)>> {
-        let sql = "SELECT ended_at, requests FROM syncs WHERE ended_at >= ?1 AND requests > 0 ORDER BY sync_key DESC";
-        let read = || {
-            let mut statement = self.connection.prepare(sql)?;
-            let rows = statement.query_map([since.as_str()], |row| {
-                Ok((time(row, "ended_at")?, row.get::<_, i64>("requests")?.cast_unsigned()))
-            })?;
-            rows.map(|row| row.map(|(at, requests)| at.map(|at| (at, requests)))).collect()
-        };
-        let rows: Vec<Option<(UtcText, u64)>> = self.sqlite(read())?;
-        Ok(rows.into_iter().flatten().collect())
+        self.sqlite(requests_since(&self.connection, since))
     }
 
     /// What is known of a connection.
@@ -227,6 +223,15 @@ impl Archive {
         };
         self.sqlite(read())
     }
+}
+
+fn requests_since(connection: &Connection, since: &UtcText) -> rusqlite::Result<Vec<(UtcText, u64)>> {
+    let sql = "SELECT requested_at, requests FROM syncs WHERE requested_at >= ?1 ORDER BY sync_key DESC";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([since.as_str()], |row| {
+        Ok((time(row, "requested_at")?, row.get::<_, i64>("requests")?.cast_unsigned()))
+    })?;
+    rows.filter_map(|row| row.map(|(at, requests)| at.map(|at| (at, requests))).transpose()).collect()
 }
 
 pub(super) fn known(

@@ -2,13 +2,16 @@
 //! an iModel.
 //!
 //! In: a client and an id. Out: everything listed, each once, and whether the list was read whole. Like
-//! a listing of runs, a list ends at an empty page, or at a page that is not full and names no next one.
+//! a listing of runs, a list ends at an empty page, or at a page that is not full and names no next one;
+//! one that goes on by tokens ends where there is none. [`Pages`] decides that without any request.
 
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::value::RawValue;
+
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::api::wire::{self, Cursor, List, More, Named};
 use crate::api::{self, Answer, Client, ConnectionId, Kind, Reason};
@@ -17,8 +20,11 @@ use crate::api::{self, Answer, Client, ConnectionId, Kind, Reason};
 const IMODELS_PER_PAGE: u32 = 1_000;
 /// Connections and iTwins asked for in one page. An iModel has at most 100 (API notes, section 1.9).
 const PER_PAGE: u32 = 100;
-/// Pages without an entry that are followed to the next one.
-const MOST_EMPTY: u32 = 3;
+/// Pages without an entry in a row that are followed to the next one: where much is out of sight, they
+/// may be many.
+const MOST_EMPTY: u32 = 50;
+/// Entries that a list still gives in good time, if it gives any.
+const FEW: u32 = 10;
 
 /// What a list held.
 #[derive(Debug)]
@@ -46,16 +52,27 @@ impl Default for Sizes {
     }
 }
 
-/// The iTwins that the credentials are a member of.
-pub(super) async fn list_itwins(client: &Client, sizes: &Sizes) -> Result<Listed<Named>, api::Error> {
+/// The iTwins that the credentials are a member of, at least until all of those wanted were met.
+pub(super) async fn list_itwins(
+    client: &Client,
+    sizes: &Sizes,
+    wanted: &[String],
+) -> Result<Listed<Named>, api::Error> {
     let mut pages = Pages::new(Cursor::Skip(0), "iTwins");
+    let mut left: HashSet<&str> = wanted.iter().map(String::as_str).collect();
     while let Some(from) = pages.next() {
         let Cursor::Skip(skip) = *from else { break };
-        let (answer, top) =
-            ask(&sizes.others, |top| async move { client.list_itwins(skip, top).await }).await?;
-        pages.take(client, &api::Doing::ListItwins, answer, top, |raw| {
-            Named::read(raw).map(|named| (named.id.clone(), named))
-        })?;
+        let request = |top| async move { client.list_itwins(skip, top).await };
+        let (answer, top) = ask(&sizes.others, request).await?;
+        let page = parse(client, &api::Doing::ListItwins, &answer, pages.name)?;
+        pages.take(&page, top, |raw| {
+            let named = Named::read(raw)?;
+            left.remove(named.id.as_str());
+            Some((named.id.clone(), named))
+        });
+        if left.is_empty() {
+            break;
+        }
     }
     Ok(pages.listed)
 }
@@ -69,9 +86,8 @@ pub(super) async fn list_imodels(
     let doing = api::Doing::ListImodels { itwin: itwin.to_owned() };
     let mut pages = Pages::new(Cursor::Token(String::new()), "iModels");
     while let Some(from) = pages.next() {
-        let answer =
-            ask(&sizes.imodels, |top| async move { client.list_imodels(itwin, from, top).await }).await;
-        let (answer, top) = match answer {
+        let request = |top| async move { client.list_imodels(itwin, from, top).await };
+        let (answer, top) = match ask(&sizes.imodels, request).await {
             // A service that does not know continuation tokens yet, or no more.
             Err(error) if *from == Cursor::Token(String::new()) && is_about_token(&error) => {
                 pages.from = Some(Cursor::Skip(0));
@@ -79,9 +95,8 @@ pub(super) async fn list_imodels(
             }
             answer => answer?,
         };
-        pages.take(client, &doing, answer, top, |raw| {
-            Named::read(raw).map(|named| (named.id.clone(), named))
-        })?;
+        let page = parse(client, &doing, &answer, pages.name)?;
+        pages.take(&page, top, |raw| Named::read(raw).map(|named| (named.id.clone(), named)));
     }
     Ok(pages.listed)
 }
@@ -99,13 +114,23 @@ pub(super) async fn list_connections(
         let Cursor::Skip(skip) = *from else { break };
         let request = |top| async move { client.list_connections(kind, imodel, skip, top).await };
         let (answer, top) = ask(&sizes.others, request).await?;
-        pages.take(client, &doing, answer, top, |raw| {
+        let page = parse(client, &doing, &answer, pages.name)?;
+        pages.take(&page, top, |raw| {
             let connection = wire::Connection::read(raw)?;
             let id = ConnectionId::new(kind, &connection.id).ok()?;
             Some((id.clone(), (id, connection)))
-        })?;
+        });
     }
     Ok(pages.listed)
+}
+
+fn parse<'a>(
+    client: &Client,
+    doing: &api::Doing,
+    answer: &'a Answer,
+    name: &'static str,
+) -> Result<List<'a>, api::Error> {
+    List::parse(&answer.text, name).map_err(|problem| client.unreadable(doing.clone(), &problem))
 }
 
 /// Asks for a page, and for a smaller one where it is refused as too large; gives the size asked for.
@@ -113,16 +138,23 @@ async fn ask<F>(size: &AtomicU32, request: impl Fn(u32) -> F) -> Result<(Answer,
 where
     F: Future<Output = Result<Answer, api::Error>>,
 {
+    let mut top = size.load(Ordering::Relaxed);
     loop {
-        let top = size.load(Ordering::Relaxed);
         match request(top).await {
-            Err(error)
-                if top > 1 && matches!(error.reason, Reason::PageTooLarge | Reason::TimedOut { .. }) =>
-            {
+            Err(error) if error.reason == Reason::PageTooLarge && top > 1 => {
                 tracing::info!("{error}; asking for less");
-                size.fetch_min(top / 2, Ordering::Relaxed);
+                top = (top / 2).min(size.fetch_min(top / 2, Ordering::Relaxed));
             }
-            answer => return Ok((answer?, top)),
+            // That it takes long may have other causes: what others ask for changes once less has come.
+            Err(error) if matches!(error.reason, Reason::TimedOut { .. }) && top > FEW => {
+                tracing::info!("{error}; asking for less");
+                top = (top / 10).max(FEW);
+            }
+            Err(error) => return Err(error),
+            Ok(answer) => {
+                size.fetch_min(top, Ordering::Relaxed);
+                return Ok((answer, top));
+            }
         }
     }
 }
@@ -133,13 +165,22 @@ fn is_about_token(error: &api::Error) -> bool {
         && targets.flatten().any(|target| target.to_ascii_lowercase().contains("continuationtoken"))
 }
 
-/// One list under way.
+/// What an entry is known by.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Seen<K> {
+    /// Its id.
+    Id(K),
+    /// The XXH3-128 of its text, where it has none.
+    Text(u128),
+}
+
+/// One list under way: what its pages held, and where it goes on.
 struct Pages<T, K> {
     /// The list's name in the answer.
     name: &'static str,
     from: Option<Cursor>,
     asked: HashSet<Cursor>,
-    seen: HashSet<K>,
+    seen: HashSet<Seen<K>>,
     received: u64,
     empty: u32,
     listed: Listed<T>,
@@ -159,55 +200,65 @@ impl<T, K: Eq + Hash> Pages<T, K> {
         }
     }
 
+    /// What to ask for next; nothing once the list has ended.
     fn next(&self) -> Option<&Cursor> {
         self.from.as_ref()
     }
 
-    /// Takes what a page held, and says where the list goes on.
-    fn take(
-        &mut self,
-        client: &Client,
-        doing: &api::Doing,
-        answer: Answer,
-        top: u32,
-        read: impl Fn(&RawValue) -> Option<(K, T)>,
-    ) -> Result<(), api::Error> {
-        let page = List::parse(&answer.text, self.name)
-            .map_err(|problem| client.unreadable(doing.clone(), &problem))?;
+    /// Takes a page that `top` entries were asked for.
+    fn take(&mut self, page: &List<'_>, top: u32, mut read: impl FnMut(&RawValue) -> Option<(K, T)>) {
+        let is_by_token = matches!(self.from, Some(Cursor::Token(_)));
         self.asked.extend(self.from.take());
         self.listed.pages += 1;
         self.received += page.items.len() as u64;
         let before = self.seen.len();
-        let mut unusable = 0;
         for raw in &page.items {
             match read(raw) {
-                None => unusable += 1,
                 Some((key, item)) => {
-                    if self.seen.insert(key) {
+                    if self.seen.insert(Seen::Id(key)) {
                         self.listed.items.push(item);
                     }
                 }
+                None => {
+                    let text = xxh3_128(raw.get().as_bytes());
+                    self.listed.unusable += u64::from(self.seen.insert(Seen::Text(text)));
+                }
             }
         }
-        self.listed.unusable += unusable;
-        let is_empty = page.items.is_empty();
-        let has_token = page.token.is_some();
-        let is_short = page.items.len() < top as usize;
-        let is_last = page.more == More::NoNext && (is_short || is_empty);
-        self.empty = if is_empty { self.empty + 1 } else { 0 };
-        if is_last || is_empty && (!has_token || self.empty >= MOST_EMPTY) {
-            return Ok(());
+        self.from = self.plan(page, top, is_by_token, self.seen.len() > before);
+    }
+
+    /// Where the list goes on after this page, if it does.
+    fn plan(&mut self, page: &List<'_>, top: u32, is_by_token: bool, is_news: bool) -> Option<Cursor> {
+        let next = page.token.clone().map_or(Cursor::Skip(self.received), Cursor::Token);
+        let is_asked = self.asked.contains(&next);
+        if page.items.is_empty() {
+            self.empty += 1;
+            // With another token there may be something further on.
+            if page.more == More::NoNext || page.token.is_none() || is_asked {
+                return None;
+            }
+            if self.empty >= MOST_EMPTY {
+                return self.doubt(format!("{} pages in a row held none of the {}", self.empty, self.name));
+            }
+            return Some(next);
         }
-        if self.seen.len() == before && unusable == 0 && !is_empty {
-            self.listed.doubt = Some(format!("a page of the list of {} held nothing unseen", self.name));
-            return Ok(());
+        self.empty = 0;
+        // A page may be full by chance, except where a token would name the next one.
+        if page.more == More::NoNext && (is_by_token || page.items.len() < top as usize) {
+            return None;
         }
-        let next = page.token.map_or(Cursor::Skip(self.received), Cursor::Token);
-        if self.asked.contains(&next) {
-            self.listed.doubt = Some(format!("the list of {} came round to where it was", self.name));
-            return Ok(());
+        if !is_news {
+            return self.doubt(format!("a page of the list of {} held nothing unseen", self.name));
         }
-        self.from = Some(next);
-        Ok(())
+        if is_asked {
+            return self.doubt(format!("the list of {} came round to where it was", self.name));
+        }
+        Some(next)
+    }
+
+    fn doubt(&mut self, why: String) -> Option<Cursor> {
+        self.listed.doubt = Some(why);
+        None
     }
 }
