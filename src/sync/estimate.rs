@@ -21,6 +21,9 @@ const SAMPLE: usize = 12;
 /// No listing is taken to be longer: a platform that gives runs at any `$skip` does not heed it.
 const MOST_RUNS: u64 = 1 << 24;
 
+/// A listing's length is told to this part of it, or to a page.
+const NEAR_ENOUGH: u64 = 8;
+
 /// What a first sync is expected to cost.
 #[derive(Debug, Clone)]
 pub struct Estimate {
@@ -51,7 +54,9 @@ pub async fn estimate(client: &Client, options: &Options, limits: &[RequestLimit
     let began = Instant::now();
     let mut looking = Looking { client, options, sizes: Arc::default(), problems: Vec::new() };
     let (imodels, found) = looking.find().await;
-    let (requests_to_find, found_in) = (client.requests(), began.elapsed());
+    let (found_with, found_in) = (client.requests(), began.elapsed());
+    // A sync asks what its iTwins are called, too.
+    let requests_to_find = found_with + u64::from(!options.scope.itwins.is_empty());
     let with_runs: Vec<ConnectionId> =
         found.iter().filter(|(_, last_run)| *last_run != LastRun::Never).map(|(id, _)| id.clone()).collect();
     // Evenly over the fleet: neighbours are of one iModel and alike.
@@ -78,7 +83,7 @@ pub async fn estimate(client: &Client, options: &Options, limits: &[RequestLimit
         requests_to_find + never + all(pages.1).max(with_runs.len() as u64),
     );
     // Listings were measured one after the other, and are walked several at a time.
-    let to_measure = u32::try_from(asked - requests_to_find).unwrap_or(u32::MAX);
+    let to_measure = u32::try_from(asked - found_with).unwrap_or(u32::MAX);
     let per_request = (began.elapsed() - found_in).checked_div(to_measure).unwrap_or_default();
     let at_a_time = options.concurrency.max(1) as u64;
     let duration = |requests: u64| {
@@ -176,7 +181,7 @@ impl Looking<'_> {
         (imodels.len() as u64, found)
     }
 
-    /// The length of a listing to within a factor of two, in a handful of requests.
+    /// About how long a listing is, in a handful of requests.
     async fn measure(&self, id: &ConnectionId) -> Result<Length, api::Error> {
         let count = async |skip: u64, top: u32| {
             let answer = self.client.list_runs(id, skip, top).await?;
@@ -198,14 +203,26 @@ impl Looking<'_> {
                 if came == 0 || run == head {
                     break;
                 }
-                least = skip + 1;
+                least = skip + came;
                 skip *= 2;
                 most = skip;
             }
+            most = most.max(least);
+            while most - least > page.max(most / NEAR_ENOUGH) && least < MOST_RUNS {
+                let middle = least.midpoint(most);
+                match count(middle, 2).await?.0 {
+                    0 => most = middle,
+                    came => least = middle + came,
+                }
+            }
         }
-        // Pages overlap by one run, and a full last page is followed by one more request.
-        let pages = |runs: u64| runs.div_ceil(page - 1).max(1);
-        Ok(Length { runs: (least, most.max(least)), pages: (pages(least), pages(most.max(least))) })
+        // Pages overlap by one run; what is read ahead may lie behind the end.
+        let pages = |runs: u64| (runs.saturating_sub(1)).div_ceil(page - 1).max(1);
+        let ahead = match pages(most) {
+            1 => 0,
+            _ => self.options.pages_in_flight.saturating_sub(1) as u64,
+        };
+        Ok(Length { runs: (least, most), pages: (pages(least), pages(most) + ahead) })
     }
 }
 

@@ -170,6 +170,7 @@ impl Fleet {
         self.note_left();
         let scope = &self.shared.options.scope;
         let is_looking = !scope.itwins.is_empty() || !scope.imodels.is_empty();
+        self.found.is_nothing &= self.found.connections == 0;
         if is_looking && self.found.connections == 0 && self.found.problems.is_empty() {
             self.note_nothing_found();
         }
@@ -360,6 +361,7 @@ impl Fleet {
             .collect();
         let is_emptied = listed.items.is_empty() && !missing.is_empty();
         if is_emptied {
+            self.found.is_nothing = true;
             self.note(
                 format!(
                     "listing the iModels of iTwin {itwin}: the platform lists none, where it listed {} before; \

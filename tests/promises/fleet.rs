@@ -275,12 +275,13 @@ fn full_walks_of_the_whole_fleet_come_when_they_are_asked_for() {
 #[test]
 fn the_configuration_and_the_environment_name_what_is_archived_too() {
     let (itwin, platform) = fleet(2, 1, 1);
+    let (first, second) = (imodel(&platform, "Model 0001"), imodel(&platform, "Model 0002"));
     let emulator = start(platform);
     for (configuration, variable, found) in [
         (format!("itwins = [\"{itwin}\"]\n"), None, 2),
-        (format!("imodels = [\"{}\"]\n", imodel(&emulator.platform(), "Model 0001")), None, 1),
+        (format!("imodels = [\"{first}\"]\n"), None, 1),
         ("imodels = []\n".to_owned(), Some(("ITP_ITWIN_ID", itwin.clone())), 2),
-        (String::new(), Some(("ITP_IMODEL_ID", imodel(&emulator.platform(), "Model 0002"))), 1),
+        (String::new(), Some(("ITP_IMODEL_ID", second)), 1),
     ] {
         let archive = Archive::new();
         let file = archive.folder().join("archive.toml");
