@@ -262,3 +262,186 @@ impl<T, K: Eq + Hash> Pages<T, K> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+    use proptest::test_runner::FileFailurePersistence;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// How a service in memory pages its list.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Style {
+        /// By tokens; `next` is null at the end.
+        Tokens,
+        /// By tokens, with one on the last page, too: what follows is empty.
+        TokensToTheEnd,
+        /// By `$skip`, with `next` where there is more.
+        Skip,
+        /// By `$skip`, with `next` always.
+        SkipNextAlways,
+        /// By `$skip`, without links.
+        SkipUnsaid,
+    }
+
+    #[derive(Debug, Clone)]
+    struct Service {
+        ids: Vec<u32>,
+        style: Style,
+        cap: usize,
+        /// Pages of fewer entries than there are, by chance.
+        short: Vec<bool>,
+        /// Entries without an id, behind each so many others.
+        nameless_every: Option<usize>,
+    }
+
+    impl Service {
+        fn entries(&self) -> Vec<Value> {
+            let mut entries = Vec::new();
+            for (at, id) in self.ids.iter().enumerate() {
+                entries.push(json!({"id": id.to_string()}));
+                if self.nameless_every.is_some_and(|every| at % every == 0) {
+                    entries.push(json!({"name": format!("nameless {at}")}));
+                }
+            }
+            entries
+        }
+
+        fn page(&self, from: &Cursor, top: u32, number: usize) -> String {
+            let entries = self.entries();
+            let at = match from {
+                Cursor::Token(token) => token.parse().unwrap_or(0),
+                Cursor::Skip(skip) => *skip as usize,
+            };
+            let at = at.min(entries.len());
+            let mut size = self.cap.min(top as usize);
+            if self.short.get(number).is_some_and(|short| *short) {
+                size = size.div_ceil(2);
+            }
+            let to = (at + size).min(entries.len());
+            let is_last = to == entries.len();
+            let token = || json!({"href": format!("https://h/x?$continuationToken={to}")});
+            let skip = || json!({"href": format!("https://h/x?$skip={to}")});
+            let next = match self.style {
+                Style::Tokens if is_last => Value::Null,
+                Style::Tokens | Style::TokensToTheEnd => token(),
+                Style::Skip if is_last => Value::Null,
+                Style::Skip | Style::SkipNextAlways => skip(),
+                Style::SkipUnsaid => return json!({"items": &entries[at..to]}).to_string(),
+            };
+            json!({"items": &entries[at..to], "_links": {"next": next}}).to_string()
+        }
+    }
+
+    fn read(raw: &RawValue) -> Option<(String, String)> {
+        Named::read(raw).map(|named| (named.id.clone(), named.id))
+    }
+
+    /// Reads a list to its end; gives how many requests that took, too.
+    fn drive(start: Cursor, top: u32, page: impl Fn(&Cursor, usize) -> String) -> (Listed<String>, usize) {
+        let mut pages = Pages::new(start, "items");
+        let mut requests = 0;
+        while let Some(from) = pages.next() {
+            let text = page(from, requests);
+            requests += 1;
+            assert!(requests < 1_000, "the list does not end");
+            pages.take(&List::parse(&text, "items").unwrap(), top, read);
+        }
+        (pages.listed, requests)
+    }
+
+    fn any_service() -> impl Strategy<Value = Service> {
+        let styles =
+            [Style::Tokens, Style::TokensToTheEnd, Style::Skip, Style::SkipNextAlways, Style::SkipUnsaid];
+        let nameless = prop::option::of(1_usize..9);
+        let short = prop::collection::vec(any::<bool>(), 0..40);
+        (0_u32..90, prop::sample::select(styles.to_vec()), 1_usize..30, short, nameless).prop_map(
+            |(count, style, cap, short, nameless_every)| Service {
+                ids: (0..count).collect(),
+                style,
+                cap,
+                short,
+                nameless_every,
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: Some(Box::new(FileFailurePersistence::Off)), ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_list_that_stands_still_is_read_whole_however_it_is_paged(service in any_service(), top in 1_u32..40) {
+            let start = match service.style {
+                Style::Tokens | Style::TokensToTheEnd => Cursor::Token(String::new()),
+                _ => Cursor::Skip(0),
+            };
+            let (listed, requests) = drive(start, top, |from, number| service.page(from, top, number));
+            let ids: Vec<String> = service.ids.iter().map(u32::to_string).collect();
+            prop_assert_eq!(&listed.items, &ids);
+            prop_assert_eq!(&listed.doubt, &None);
+            let nameless = service.entries().len() - ids.len();
+            prop_assert_eq!(listed.unusable, nameless as u64);
+            let smallest = service.cap.min(top as usize).div_ceil(2);
+            prop_assert!(requests <= service.entries().len().div_ceil(smallest) + 2, "{} requests", requests);
+        }
+
+        #[test]
+        fn a_list_that_answers_anything_ends_and_gives_each_entry_once(
+            answers in prop::collection::vec((prop::collection::vec(0_u32..12, 0..6), 0_u8..5, 0_u8..6), 1..8),
+            is_by_token in any::<bool>(), top in 1_u32..8,
+        ) {
+            let start = if is_by_token { Cursor::Token(String::new()) } else { Cursor::Skip(0) };
+            let (listed, _) = drive(start, top, |_, number| {
+                let (ids, next, token) = &answers[number % answers.len()];
+                // Every fifth id is none.
+                let entry = |id: &u32| if id % 5 == 0 { json!([id]) } else { json!({"id": id.to_string()}) };
+                let items: Vec<Value> = ids.iter().map(entry).collect();
+                let next = match next {
+                    0 => return json!({"items": items}).to_string(),
+                    1 => Value::Null,
+                    2 => json!({"href": "https://h/x"}),
+                    _ => json!({"href": format!("https://h/x?$continuationToken=t{token}")}),
+                };
+                json!({"items": items, "_links": {"next": next}}).to_string()
+            });
+            let distinct: BTreeSet<&String> = listed.items.iter().collect();
+            prop_assert_eq!(distinct.len(), listed.items.len());
+        }
+    }
+
+    #[test]
+    fn a_full_page_is_the_last_where_no_token_names_another() {
+        let service = Service {
+            ids: (0..10).collect(),
+            style: Style::Tokens,
+            cap: 10,
+            short: vec![],
+            nameless_every: None,
+        };
+        let (listed, requests) =
+            drive(Cursor::Token(String::new()), 10, |from, at| service.page(from, 10, at));
+        assert_eq!((listed.items.len(), listed.doubt, requests), (10, None, 1));
+    }
+
+    #[test]
+    fn empty_pages_are_followed_by_their_tokens_but_not_for_ever() {
+        let page = |last: usize| {
+            move |_: &Cursor, number: usize| {
+                let next = json!({"href": format!("https://h/x?$continuationToken={number}")});
+                match number == last {
+                    true => json!({"items": [{"id": "late"}], "_links": {"next": null}}).to_string(),
+                    false => json!({"items": [], "_links": {"next": next}}).to_string(),
+                }
+            }
+        };
+        let (listed, _) = drive(Cursor::Token(String::new()), 10, page(20));
+        assert_eq!((listed.items, listed.doubt), (vec!["late".to_owned()], None));
+        let (listed, requests) = drive(Cursor::Token(String::new()), 10, page(usize::MAX));
+        assert_eq!((listed.items.len(), requests), (0, 50));
+        assert!(listed.doubt.is_some());
+    }
+}
