@@ -22,7 +22,7 @@ CREATE TABLE imodels (
     display_name  TEXT,
     extra         TEXT,          -- what the columns cannot give back of its JSON
     first_seen_at TEXT NOT NULL, -- when the archive first heard of it
-    asked_at      TEXT,          -- when its connections were last listed: the one asked longest ago is next
+    asked_at      TEXT,          -- when it was last asked for its connections: the one asked longest ago is next
     unlisted_at   TEXT           -- when its iTwin first listed others but not it, or it did not exist
 ) STRICT;
 
@@ -88,6 +88,10 @@ ALTER TABLE syncs ADD COLUMN imodels INTEGER NOT NULL DEFAULT 0;     -- asked fo
 ALTER TABLE syncs ADD COLUMN connections INTEGER NOT NULL DEFAULT 0; -- that it was for, found or named
 -- Of these, those whose `lastRun` said that nothing had begun, so that nothing was asked about them.
 ALTER TABLE syncs ADD COLUMN quiet INTEGER NOT NULL DEFAULT 0;
+
+-- When requests were last counted into `requests`: by what a sync sent, however it ended, a next one keeps
+-- the platform's limits.
+ALTER TABLE syncs ADD COLUMN requested_at TEXT;
 
 -- Fields, values and types that the platform sent and this program did not know: kept whole in `extra` and
 -- in the columns, and noted here, because nobody announces them.

@@ -31,6 +31,10 @@ pub(crate) use records::read_saved;
 pub use retry::{Retried, retry_rejects};
 pub use summary::{ConnectionSummary, Found, Outcome, Problem, Summary};
 
+/// Why there may be nothing where something is expected.
+pub(crate) const WHY_NOTHING: &str =
+    "a service application without a role on an iTwin is given empty lists, not an error";
+
 /// Connections that may all be walked whole in one sync.
 const HANDFUL: usize = 10;
 

@@ -669,6 +669,11 @@ impl Walk {
             self.restart();
             return;
         }
+        if self.seek.is_some_and(|seek| seek.is_forward) && !(is_above && received > 1) {
+            // Every page down to where it must be was seen: nothing that was chained is listed any more.
+            self.restart();
+            return;
+        }
         let first_step = (self.stride / 4).max(1);
         self.seek = Some(match self.seek {
             seek if is_above && received > 1 => {
@@ -1119,6 +1124,22 @@ mod tests {
             &BTreeSet::new(),
         );
         assert_eq!((next.end, next.stored.len()), (Some(End::Complete), 300));
+    }
+
+    #[test]
+    fn a_walk_whose_every_run_was_dropped_while_it_was_interrupted_starts_over() {
+        // What was chained has gone from the end, or from above others that stay.
+        for stay in [0_u64, 4] {
+            let mut listing = Listing::new(6 + stay, Order::NewestFirst, 3, Links::Honest, false);
+            let first = drive(Walk::new(Plan::Full, 1_000, 1), &mut listing, &[], &[0], 2, &BTreeSet::new());
+            assert_eq!((first.end, first.stored.len()), (None, 5));
+            listing.runs.drain(..6);
+            listing.shift(Shift::Newest(18));
+            let walk = Walk::new(Plan::Resume(first.walk.checkpoint()), 1_000, 4);
+            let second = drive(walk, &mut listing, &[], &[0], 100, &BTreeSet::new());
+            assert_eq!((second.end, second.stored.len() as u64), (Some(End::Complete), 18 + stay));
+            assert!(second.requests < 40, "{} requests", second.requests);
+        }
     }
 
     #[test]

@@ -20,6 +20,10 @@ use crate::sync::{self, Estimate, Options, Outcome, Progress, Scope, Summary};
 /// Problems told one by one; the table `walks` and `--format json` have them all.
 const MOST_TOLD: usize = 20;
 
+/// What to do where nothing is found.
+const NOTHING_SEEN: &str = "give the service application a role on the iTwin, or check the ids; archive init \
+                            lists the iTwins that it sees";
+
 /// Brings the archive up to date with the platform.
 pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, CommandError> {
     let is_dry_run = settings.dry_run;
@@ -40,7 +44,10 @@ pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
                 remember_requests(&client, &Reader::open(&path)?, &settings.platform.request_limits)?;
                 archive.read_connections()?
             }
-            Store::ToCompare(Some(reader)) => reader.read_connections()?,
+            Store::ToCompare(Some(reader)) => {
+                remember_requests(&client, reader, &settings.platform.request_limits)?;
+                reader.read_connections()?
+            }
             Store::ToCompare(None) => Vec::new(),
         };
         let progress = Arc::<Progress>::default();
@@ -68,8 +75,12 @@ fn estimate(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
     let (format, limits) = (settings.format, settings.platform.request_limits.clone());
     let (estimate, was_accepted) = run_async(async move {
         let client = client(&settings.platform, settings.platform.pages_in_flight + settings.concurrency)?;
-        let known = open_to_compare(&settings.db)?.map(|reader| reader.read_connections()).transpose()?;
-        let options = options(settings, &known.unwrap_or_default())?;
+        let mut known = Vec::new();
+        if let Some(reader) = open_to_compare(&settings.db)? {
+            remember_requests(&client, &reader, &settings.platform.request_limits)?;
+            known = reader.read_connections()?;
+        }
+        let options = options(settings, &known)?;
         let progress = Progress::default();
         let estimate = sync::estimate(&client, &options, &limits);
         let estimate = watch(estimate, &client, &progress, bars).await;
@@ -77,6 +88,9 @@ fn estimate(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
     })??;
     for problem in estimate.problems.iter().take(MOST_TOLD) {
         tracing::error!("{}", problem.message);
+    }
+    if estimate.connections == 0 && estimate.problems.is_empty() {
+        tracing::error!(hint = NOTHING_SEEN, "no connection was found: {}", sync::WHY_NOTHING);
     }
     match format {
         Format::Json => super::print_json(&estimate.to_json())?,
@@ -123,8 +137,9 @@ pub(super) fn remember_requests(
     let Some(longest) = limits.iter().map(|limit| limit.length).max() else { return Ok(()) };
     let now = sync::now();
     let Some(since) = now.before(longest) else { return Ok(()) };
-    for (ended_at, requests) in reader.read_requests_since(&since)? {
-        let ago = ended_at.milliseconds_until(&now).unwrap_or_default();
+    for (requested_at, requests) in reader.read_requests_since(&since)? {
+        // A time to come is a clock that was set back: it may as well be now.
+        let ago = requested_at.milliseconds_until(&now).unwrap_or_default();
         client.remember_requests(requests, Duration::from_millis(ago.unsigned_abs()));
     }
     Ok(())
@@ -325,9 +340,7 @@ fn hint(summary: &Summary) -> Option<&'static str> {
     if summary.outcome == Outcome::Done {
         None
     } else if summary.found.is_nothing {
-        Some(
-            "give the service application a role on the iTwin, or check the ids; archive init lists the iTwins that it sees",
-        )
+        Some(NOTHING_SEEN)
     } else if has(|reason| matches!(reason, Reason::Refused)) {
         Some(
             "set ITP_ACCESS_TOKEN to a token that is still valid, or both ITP_SERVICE_CLIENT_ID and ITP_SERVICE_CLIENT_SECRET",

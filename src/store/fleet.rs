@@ -43,19 +43,26 @@ pub struct KnownImodel {
 impl Archive {
     /// The key of a connection, which is stored if it was never met.
     pub fn upsert_connection(&mut self, id: &ConnectionId, now: &UtcText) -> Result<i64> {
+        self.insert_connection(id, now).map(|(key, _)| key)
+    }
+
+    /// Its key, and whether it was never met before.
+    fn insert_connection(&mut self, id: &ConnectionId, now: &UtcText) -> Result<(i64, bool)> {
         let write = || {
             let values = params![id.kind().as_str(), id.as_str(), now.as_str()];
             let insert = "INSERT INTO connections (kind, id, name, first_seen_at) VALUES (?1, ?2, ?2, ?3)
                           ON CONFLICT DO NOTHING";
-            self.connection.prepare_cached(insert)?.execute(values)?;
+            let is_new = self.connection.prepare_cached(insert)?.execute(values)? == 1;
             let select = "SELECT connection_key FROM connections WHERE kind = ?1 AND id = ?2";
             let key: i64 = self
                 .connection
                 .prepare_cached(select)?
                 .query_row([id.kind().as_str(), id.as_str()], |row| row.get(0))?;
-            let insert = "INSERT INTO checkpoints (connection_key) VALUES (?1) ON CONFLICT DO NOTHING";
-            self.connection.prepare_cached(insert)?.execute([key])?;
-            Ok(key)
+            if is_new {
+                let insert = "INSERT INTO checkpoints (connection_key) VALUES (?1) ON CONFLICT DO NOTHING";
+                self.connection.prepare_cached(insert)?.execute([key])?;
+            }
+            Ok((key, is_new))
         };
         self.sqlite(write())
     }
@@ -65,7 +72,7 @@ impl Archive {
         let extra = normalize::connection_extra(&connection.json);
         let sql = "UPDATE connections
                    SET display_name = ?2, imodel_id = ?3, itwin_id = ?4, authentication_type = ?5, extra = ?6,
-                       name = coalesce(nullif(?2, ''), id)
+                       name = iif(display_name IS ?2, name, coalesce(nullif(?2, ''), id))
                    WHERE connection_key = ?1
                      AND (display_name, imodel_id, itwin_id, authentication_type, extra) IS NOT (?2, ?3, ?4, ?5, ?6)";
         let write = || {
@@ -167,19 +174,6 @@ impl Archive {
         self.sqlite(self.connection.query_row(sql, [id], known_imodel).optional())
     }
 
-    /// The connections of this kind that an iModel listed when it was last asked.
-    pub fn read_listed_connections(&self, imodel: &str, kind: Kind) -> Result<Vec<ConnectionId>> {
-        let sql = "SELECT id FROM connections WHERE imodel_id = ?1 AND kind = ?2 AND unlisted_at IS NULL";
-        let read = || {
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let ids = statement.query_map([imodel, kind.as_str()], |row| row.get::<_, String>(0))?;
-            // What is archived was an id once.
-            Ok(ids.collect::<rusqlite::Result<Vec<_>>>()?)
-        };
-        let ids = self.sqlite(read())?;
-        Ok(ids.iter().filter_map(|id| ConnectionId::new(kind, id).ok()).collect())
-    }
-
     /// Stores the connections of one kind that an iModel lists; where the list is whole, those that it no
     /// longer names are marked. Gives how many were never met before.
     pub fn store_connections(
@@ -190,44 +184,55 @@ impl Archive {
         is_whole: bool,
         now: &UtcText,
     ) -> Result<u64> {
-        let before = self.count_connections()?;
+        let mut new = 0;
         for (id, connection) in listed {
-            let key = self.upsert_connection(id, now)?;
+            let (key, is_new) = self.insert_connection(id, now)?;
+            new += u64::from(is_new);
             // A list below an iModel says whose it is, whatever its entries leave out.
             let mut connection = connection.clone();
             connection.imodel_id.get_or_insert_with(|| imodel.to_owned());
             self.store_connection(key, &connection)?;
             self.mark_connection(key, None)?;
         }
-        let new = self.count_connections()? - before;
         if is_whole {
             let named: HashSet<&str> = listed.iter().map(|(id, _)| id.as_str()).collect();
-            for gone in self.read_listed_connections(imodel, kind)? {
-                if !named.contains(gone.as_str()) {
-                    let key = self.upsert_connection(&gone, now)?;
-                    self.mark_connection(key, Some(now))?;
-                }
+            let before = self.sqlite(listed_connections(&self.connection, imodel, kind))?;
+            for gone in before.iter().filter(|id| !named.contains(id.as_str())) {
+                let key = self.upsert_connection(gone, now)?;
+                self.mark_connection(key, Some(now))?;
             }
-            let asked = "UPDATE imodels SET asked_at = ?2, unlisted_at = NULL WHERE id = ?1";
-            self.sqlite(self.connection.execute(asked, params![imodel, now.as_str()]))?;
         }
-        Ok(new.max(0).cast_unsigned())
+        if !listed.is_empty() {
+            self.note_back(imodel)?;
+        }
+        Ok(new)
     }
 
-    fn count_connections(&self) -> Result<i64> {
-        self.sqlite(self.connection.query_row("SELECT count(*) FROM connections", [], |row| row.get(0)))
+    /// Notes that an iModel is there, if it was thought not to be.
+    fn note_back(&mut self, imodel: &str) -> Result<()> {
+        let sql = "UPDATE imodels SET unlisted_at = NULL WHERE id = ?1 AND unlisted_at IS NOT NULL";
+        let write = || self.connection.prepare_cached(sql)?.execute([imodel]);
+        self.sqlite(write()).map(drop)
     }
 
-    /// Notes that an iModel is no longer there for these credentials, and with it its connections.
+    /// Notes that an iModel was asked for its connections, of all kinds that are wanted.
+    pub fn note_asked(&mut self, imodel: &str, now: &UtcText) -> Result<()> {
+        let sql = "UPDATE imodels SET asked_at = ?2 WHERE id = ?1";
+        let write = || self.connection.prepare_cached(sql)?.execute(params![imodel, now.as_str()]);
+        self.sqlite(write()).map(drop)
+    }
+
+    /// Notes that an iModel is no longer there for these credentials.
     pub fn mark_imodel_unlisted(&mut self, imodel: &str, now: &UtcText) -> Result<()> {
-        for table in [
-            "UPDATE imodels SET unlisted_at = ?2 WHERE id",
-            "UPDATE connections SET unlisted_at = ?2 WHERE imodel_id",
-        ] {
-            let sql = format!("{table} = ?1 AND unlisted_at IS NULL");
-            self.sqlite(self.connection.execute(&sql, params![imodel, now.as_str()]))?;
-        }
-        Ok(())
+        let sql = "UPDATE imodels SET unlisted_at = ?2 WHERE id = ?1 AND unlisted_at IS NULL";
+        self.sqlite(self.connection.execute(sql, params![imodel, now.as_str()])).map(drop)
+    }
+
+    /// Notes that no connection of a kind is there any more of those that an iModel had.
+    pub fn mark_connections_unlisted(&mut self, imodel: &str, kind: Kind, now: &UtcText) -> Result<()> {
+        let sql = "UPDATE connections SET unlisted_at = ?3
+                   WHERE imodel_id = ?1 AND kind = ?2 AND unlisted_at IS NULL";
+        self.sqlite(self.connection.execute(sql, params![imodel, kind.as_str(), now.as_str()])).map(drop)
     }
 
     /// Makes every connection's name tell it from the others.
@@ -242,10 +247,28 @@ impl Archive {
 }
 
 impl Reader {
+    /// The connections of this kind that an iModel listed when it was last asked.
+    pub fn read_listed_connections(&self, imodel: &str, kind: Kind) -> Result<Vec<ConnectionId>> {
+        self.sqlite(listed_connections(&self.connection, imodel, kind))
+    }
+
     /// Every archived connection.
     pub fn read_connections(&self) -> Result<Vec<KnownConnection>> {
         self.sqlite(connections(&self.connection))
     }
+}
+
+fn listed_connections(
+    connection: &rusqlite::Connection,
+    imodel: &str,
+    kind: Kind,
+) -> rusqlite::Result<Vec<ConnectionId>> {
+    let sql = "SELECT id FROM connections WHERE imodel_id = ?1 AND kind = ?2 AND unlisted_at IS NULL";
+    let mut statement = connection.prepare_cached(sql)?;
+    let ids = statement.query_map([imodel, kind.as_str()], |row| row.get::<_, String>(0))?;
+    let ids = ids.collect::<rusqlite::Result<Vec<_>>>()?;
+    // What is archived was an id once.
+    Ok(ids.iter().filter_map(|id| ConnectionId::new(kind, id).ok()).collect())
 }
 
 fn known_imodel(row: &rusqlite::Row<'_>) -> rusqlite::Result<KnownImodel> {

@@ -214,20 +214,6 @@ impl Reader {
         self.sqlite(read())
     }
 
-    /// The requests of syncs that ended at this time or later, and when they ended, the latest first.
-    pub fn read_requests_since(&self, since: &UtcText) -> Result<Vec<(UtcText, u64)>> {
-        let sql = "SELECT ended_at, requests FROM syncs WHERE ended_at >= ?1 AND requests > 0 ORDER BY sync_key DESC";
-        let read = || {
-            let mut statement = self.connection.prepare(sql)?;
-            let rows = statement.query_map([since.as_str()], |row| {
-                Ok((time(row, "ended_at")?, row.get::<_, i64>("requests")?.cast_unsigned()))
-            })?;
-            rows.map(|row| row.map(|(at, requests)| at.map(|at| (at, requests)))).collect()
-        };
-        let rows: Vec<Option<(UtcText, u64)>> = self.sqlite(read())?;
-        Ok(rows.into_iter().flatten().collect())
-    }
-
     /// The sync or import that began last.
     pub fn read_last_sync(&self) -> Result<Option<LastSync>> {
         let sql = "SELECT command, started_at, ended_at, outcome, problem FROM syncs ORDER BY sync_key DESC LIMIT 1";
@@ -241,6 +227,19 @@ impl Reader {
             })
         });
         self.sqlite(read.optional())
+    }
+
+    /// The requests of syncs that sent some at this time or later, and when the last was, the latest first.
+    pub fn read_requests_since(&self, since: &UtcText) -> Result<Vec<(UtcText, u64)>> {
+        let sql = "SELECT requested_at, requests FROM syncs WHERE requested_at >= ?1 ORDER BY sync_key DESC";
+        let read = || {
+            let mut statement = self.connection.prepare(sql)?;
+            let rows = statement.query_map([since.as_str()], |row| {
+                Ok((time(row, "requested_at")?, row.get::<_, i64>("requests")?.cast_unsigned()))
+            })?;
+            rows.filter_map(|row| row.map(|(at, requests)| at.map(|at| (at, requests))).transpose()).collect()
+        };
+        self.sqlite(read())
     }
 
     /// An archived run with all below it.

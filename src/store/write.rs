@@ -256,12 +256,20 @@ impl Archive {
             totals.quiet.cast_signed(),
         ];
         let sql = "UPDATE syncs
-                   SET ended_at = ?2, outcome = ?3, exit_code = ?4, problem = ?5, requests = ?6, pages = ?7,
+                   SET ended_at = ?2, requested_at = iif(?6 > 0, ?2, NULL), outcome = ?3, exit_code = ?4, problem = ?5, requests = ?6, pages = ?7,
                        listed = ?8, new = ?9, changed = ?10, rejected = ?11, imodels = ?12,
                        connections = ?13, quiet = ?14
                    WHERE sync_key = ?1";
         self.sqlite(self.connection.execute(sql, values))?;
         self.refresh_names()
+    }
+
+    /// Notes how many requests a sync has sent so far.
+    pub fn note_requests(&mut self, sync_key: i64, requests: u64, now: &UtcText) -> Result<()> {
+        let sql = "UPDATE syncs SET requests = ?2, requested_at = ?3 WHERE sync_key = ?1 AND requests < ?2";
+        let values = params![sync_key, requests.cast_signed(), now.as_str()];
+        let write = || self.connection.prepare_cached(sql)?.execute(values);
+        self.sqlite(write()).map(drop)
     }
 
     /// Notes that a listing is being walked; gives the walk's key.

@@ -405,7 +405,8 @@ impl<'a> ConnectionSync<'a> {
                 self.shared.progress.add(&counts);
                 self.summary.counts.add(counts);
             }
-            Sink::Archive { writer, .. } => {
+            Sink::Archive { writer, sync_key } => {
+                let (sync_key, requests) = (*sync_key, self.shared.client.requests());
                 let checkpoint = Some(walk.checkpoint()).filter(|at| walk.is_full() && at.chained > 0);
                 let checkpoint = checkpoint.and_then(|checkpoint| serde_json::to_string(&checkpoint).ok());
                 let (is_full, key) = (walk.is_full(), self.state.connection_key);
@@ -413,6 +414,7 @@ impl<'a> ConnectionSync<'a> {
                 writer
                     .write(move |archive| {
                         archive.mark_connection(key, None)?;
+                        archive.note_requests(sync_key, requests, &now())?;
                         let counts = archive.store_page(
                             walk_key,
                             is_full,

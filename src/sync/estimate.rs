@@ -18,6 +18,11 @@ use crate::api::{self, Client, ConnectionId, RequestLimit};
 
 /// Connections whose listings are measured.
 const SAMPLE: usize = 12;
+/// No listing is taken to be longer: a platform that gives runs at any `$skip` does not heed it.
+const MOST_RUNS: u64 = 1 << 24;
+
+/// A listing's length is told to this part of it, or to a page.
+const NEAR_ENOUGH: u64 = 8;
 
 /// What a first sync is expected to cost.
 #[derive(Debug, Clone)]
@@ -49,7 +54,9 @@ pub async fn estimate(client: &Client, options: &Options, limits: &[RequestLimit
     let began = Instant::now();
     let mut looking = Looking { client, options, sizes: Arc::default(), problems: Vec::new() };
     let (imodels, found) = looking.find().await;
-    let requests_to_find = client.requests();
+    let (found_with, found_in) = (client.requests(), began.elapsed());
+    // A sync asks what its iTwins are called, too.
+    let requests_to_find = found_with + u64::from(!options.scope.itwins.is_empty());
     let with_runs: Vec<ConnectionId> =
         found.iter().filter(|(_, last_run)| *last_run != LastRun::Never).map(|(id, _)| id.clone()).collect();
     // Evenly over the fleet: neighbours are of one iModel and alike.
@@ -75,11 +82,13 @@ pub async fn estimate(client: &Client, options: &Options, limits: &[RequestLimit
         requests_to_find + never + all(pages.0).max(with_runs.len() as u64),
         requests_to_find + never + all(pages.1).max(with_runs.len() as u64),
     );
-    let per_request =
-        began.elapsed().checked_div(u32::try_from(asked).unwrap_or(u32::MAX)).unwrap_or_default();
+    // Listings were measured one after the other, and are walked several at a time.
+    let to_measure = u32::try_from(asked - found_with).unwrap_or(u32::MAX);
+    let per_request = (began.elapsed() - found_in).checked_div(to_measure).unwrap_or_default();
     let at_a_time = options.concurrency.max(1) as u64;
     let duration = |requests: u64| {
-        let unlimited = per_request.saturating_mul(u32::try_from(requests / at_a_time).unwrap_or(u32::MAX));
+        let walked = u32::try_from(requests.saturating_sub(requests_to_find) / at_a_time).unwrap_or(u32::MAX);
+        let unlimited = found_in.saturating_add(per_request.saturating_mul(walked));
         limits.iter().map(|limit| within(limit, requests)).fold(unlimited, Duration::max)
     };
     Estimate {
@@ -120,13 +129,21 @@ impl Looking<'_> {
         self.problems.push(Problem { message: error.to_string(), reason: Some(error.reason) });
     }
 
+    fn note_doubt(&mut self, doubt: Option<&str>) {
+        let problem = |doubt| Problem { message: format!("{doubt}; more may be there"), reason: None };
+        self.problems.extend(doubt.map(problem));
+    }
+
     async fn find(&mut self) -> (u64, Vec<(ConnectionId, LastRun)>) {
         let scope = &self.options.scope;
         let mut found: Vec<_> = scope.connections.iter().map(|id| (id.clone(), LastRun::Unsaid)).collect();
         let mut imodels = scope.imodels.clone();
         for itwin in &scope.itwins {
             match discovery::list_imodels(self.client, &self.sizes, itwin).await {
-                Ok(listed) => imodels.extend(listed.items.into_iter().map(|named| named.id)),
+                Ok(listed) => {
+                    self.note_doubt(listed.doubt.as_deref());
+                    imodels.extend(listed.items.into_iter().map(|named| named.id));
+                }
                 Err(error) => self.note(&error),
             }
         }
@@ -145,6 +162,7 @@ impl Looking<'_> {
             match tasks.join_next().await {
                 None => break,
                 Some(Ok(Ok(listed))) => {
+                    self.note_doubt(listed.doubt.as_deref());
                     let items = listed.items.into_iter();
                     found.extend(items.map(|(id, connection)| (id, connection.last_run)));
                 }
@@ -163,30 +181,48 @@ impl Looking<'_> {
         (imodels.len() as u64, found)
     }
 
-    /// The length of a listing to within a factor of two, in a handful of requests.
+    /// About how long a listing is, in a handful of requests.
     async fn measure(&self, id: &ConnectionId) -> Result<Length, api::Error> {
         let count = async |skip: u64, top: u32| {
             let answer = self.client.list_runs(id, skip, top).await?;
             let page = Page::parse(&answer.text).map_err(|problem| {
                 self.client.unreadable(api::Doing::ListRuns { connection: id.clone(), skip }, &problem)
             })?;
-            Ok::<u64, api::Error>(page.runs.len() as u64)
+            let first = page.runs.first().map(|run| run.get().to_owned());
+            Ok::<_, api::Error>((page.runs.len() as u64, first))
         };
-        let first = count(0, self.options.page_size).await?;
+        let (first, head) = count(0, self.options.page_size).await?;
         // The platform may give fewer than asked for: what it gives is a page.
         let page = first.max(2);
         let (mut least, mut most) = (first, first);
         if first > 0 {
             let mut skip = page;
-            while count(skip, 2).await? > 0 {
-                least = skip + 1;
+            while skip < MOST_RUNS {
+                let (came, run) = count(skip, 2).await?;
+                // The first run again is a platform that does not heed `$skip`: there is no measuring it.
+                if came == 0 || run == head {
+                    break;
+                }
+                least = skip + came;
                 skip *= 2;
                 most = skip;
             }
+            most = most.max(least);
+            while most - least > page.max(most / NEAR_ENOUGH) && least < MOST_RUNS {
+                let middle = least.midpoint(most);
+                match count(middle, 2).await?.0 {
+                    0 => most = middle,
+                    came => least = middle + came,
+                }
+            }
         }
-        // Pages overlap by one run, and a full last page is followed by one more request.
-        let pages = |runs: u64| runs.div_ceil(page - 1).max(1);
-        Ok(Length { runs: (least, most.max(least)), pages: (pages(least), pages(most.max(least))) })
+        // Pages overlap by one run; what is read ahead may lie behind the end.
+        let pages = |runs: u64| (runs.saturating_sub(1)).div_ceil(page - 1).max(1);
+        let ahead = match pages(most) {
+            1 => 0,
+            _ => self.options.pages_in_flight.saturating_sub(1) as u64,
+        };
+        Ok(Length { runs: (least, most), pages: (pages(least), pages(most) + ahead) })
     }
 }
 

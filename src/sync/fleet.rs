@@ -4,7 +4,7 @@
 //! In: a [`Scope`](super::Scope). Out: a [`Summary`]. Each iModel is asked once for its connections, the one
 //! that was asked longest ago first; what they say of their last runs decides which are asked themselves.
 //! A connection's turn comes before the next iModel's, so that a sync which runs out of time has stored
-//! whole connections. What is no longer listed is kept and marked.
+//! whole connections. What is no longer listed is kept, and marked where that is sure.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::connection::ConnectionSync;
 use super::discovery::{self, Listed, Sizes};
 use super::summary::{ConnectionSummary, Found, Problem, Summary};
-use super::{Shared, Sink, now};
+use super::{Shared, Sink, WHY_NOTHING, now};
 use crate::api::wire::{self, Named};
 use crate::api::{self, ConnectionId, Kind, Reason};
 use crate::store::fleet::KnownImodel;
@@ -24,6 +24,23 @@ use crate::time::UtcText;
 
 /// iModels in a row whose connections of one kind cannot be listed, before the others are left for later.
 const MOST_OUTAGES: u32 = 3;
+/// The same once other iModels' connections of that kind were listed: then it may be these iModels.
+const MOST_OUTAGES_OF_SOME: u32 = 12;
+/// Refusals of the credentials in a row, after which no further request is expected to be accepted.
+const MOST_REFUSED: u32 = 4;
+
+/// Why an iModel is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Sight {
+    /// Somebody named it: it must be there.
+    Named,
+    /// Its iTwin lists it, or did when it was last asked.
+    Listed,
+    /// Its iTwin lists no iModel any more, where it did: that says nothing of what is there.
+    Doubtful,
+    /// Its iTwin lists others, but no longer this one: it is gone, or out of sight.
+    Missing,
+}
 
 /// An iModel whose connections are to be listed.
 #[derive(Debug, Clone)]
@@ -32,10 +49,31 @@ struct Imodel {
     /// For messages.
     name: String,
     asked_at: Option<String>,
-    /// Whether it is asked although its iTwin no longer lists it: it may be gone, or out of sight.
-    is_missing: bool,
-    /// Whether somebody named it: then it must be there.
-    is_named: bool,
+    sight: Sight,
+}
+
+/// What became of asking an iModel for its connections, kind by kind.
+#[derive(Debug, Default)]
+struct Answers {
+    /// Kinds still to be told of.
+    left: usize,
+    /// Whether it answered for one, or may be there for another reason.
+    is_there: bool,
+    /// Whether it was not asked for one at all.
+    is_unasked: bool,
+}
+
+/// What an answer says of an iModel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// It is there.
+    There,
+    /// It is not there, or out of sight.
+    Gone,
+    /// Neither: a failure.
+    Nothing,
+    /// It was not asked.
+    Unasked,
 }
 
 /// A connection to be synced, with what a list said of it.
@@ -53,6 +91,19 @@ enum Done {
     Synced(usize, Box<ConnectionSummary>),
 }
 
+/// How often lists of one kind failed.
+#[derive(Debug, Default, Clone, Copy)]
+struct Outages {
+    in_a_row: u32,
+    was_answered: bool,
+}
+
+impl Outages {
+    fn is_down(self) -> bool {
+        self.in_a_row >= if self.was_answered { MOST_OUTAGES_OF_SOME } else { MOST_OUTAGES }
+    }
+}
+
 /// The whole of a sync.
 pub(super) struct Fleet {
     shared: Arc<Shared>,
@@ -62,7 +113,11 @@ pub(super) struct Fleet {
     known: HashSet<ConnectionId>,
     /// iModels that answered for at least one kind of connections.
     asked: HashSet<String>,
-    outages: HashMap<Kind, u32>,
+    answers: HashMap<String, Answers>,
+    outages: HashMap<Kind, Outages>,
+    refused: u32,
+    /// iModels that were to be asked and were not.
+    unasked: HashSet<String>,
     found: Found,
     done: Vec<(usize, ConnectionSummary)>,
     started: usize,
@@ -81,7 +136,10 @@ impl Fleet {
             targets: VecDeque::new(),
             known: HashSet::new(),
             asked: HashSet::new(),
+            answers: HashMap::new(),
             outages: HashMap::new(),
+            refused: 0,
+            unasked: HashSet::new(),
             found: Found::default(),
             done: Vec::new(),
             started: 0,
@@ -105,10 +163,25 @@ impl Fleet {
     async fn work(&mut self) -> Result<(), Closed> {
         self.find_imodels().await?;
         let mut tasks = JoinSet::new();
+        let ended = self.work_off(&mut tasks).await;
+        // What is still under way shares the archive, which is to be closed.
+        tasks.shutdown().await;
+        ended?;
+        self.note_left();
+        let scope = &self.shared.options.scope;
+        let is_looking = !scope.itwins.is_empty() || !scope.imodels.is_empty();
+        self.found.is_nothing &= self.found.connections == 0;
+        if is_looking && self.found.connections == 0 && self.found.problems.is_empty() {
+            self.note_nothing_found();
+        }
+        Ok(())
+    }
+
+    async fn work_off(&mut self, tasks: &mut JoinSet<Done>) -> Result<(), Closed> {
         loop {
-            while tasks.len() < self.shared.options.concurrency.max(1) && self.begin(&mut tasks) {}
+            while tasks.len() < self.shared.options.concurrency.max(1) && self.begin(tasks) {}
             self.tell_progress(tasks.len());
-            let Some(joined) = tasks.join_next().await else { break };
+            let Some(joined) = tasks.join_next().await else { return Ok(()) };
             match joined {
                 Ok(Done::Synced(at, summary)) => self.take_synced(at, *summary),
                 Ok(Done::Listed(imodel, kind, listed)) => self.take_listed(imodel, kind, listed).await?,
@@ -119,13 +192,6 @@ impl Fleet {
                 }
             }
         }
-        self.note_left();
-        let scope = &self.shared.options.scope;
-        let is_looking = !scope.itwins.is_empty() || !scope.imodels.is_empty();
-        if is_looking && self.found.connections == 0 && self.found.problems.is_empty() {
-            self.note_nothing_found();
-        }
-        Ok(())
     }
 
     /// Begins one task, if there is any to begin.
@@ -144,8 +210,8 @@ impl Fleet {
             return true;
         }
         while let Some((imodel, kind)) = self.imodels.pop_front() {
-            if self.outages.get(&kind).is_some_and(|outages| *outages >= MOST_OUTAGES) {
-                self.found.unasked += 1;
+            if self.outages.get(&kind).is_some_and(|outages| outages.is_down()) {
+                self.unasked.insert(imodel.id);
                 continue;
             }
             let sizes = self.sizes.clone();
@@ -159,8 +225,10 @@ impl Fleet {
     }
 
     fn take_synced(&mut self, at: usize, summary: ConnectionSummary) {
-        let reasons = summary.problems.iter().filter_map(|problem| problem.reason);
-        for reason in reasons {
+        if summary.problems.is_empty() && !summary.is_quiet {
+            self.refused = 0;
+        }
+        for reason in summary.problems.iter().filter_map(|problem| problem.reason) {
             self.note_reason(reason);
         }
         self.shared.progress.connections.fetch_add(1, Ordering::Relaxed);
@@ -169,8 +237,12 @@ impl Fleet {
 
     /// Where no further request can succeed, no further one is begun.
     fn note_reason(&mut self, reason: Reason) {
-        let is_refused = reason == Reason::Refused && !self.shared.client.was_accepted();
-        if is_refused || matches!(reason, Reason::BudgetSpent { .. } | Reason::Stopped) {
+        self.refused = if reason == Reason::Refused { self.refused + 1 } else { 0 };
+        let is_refused = self.refused > 0 && !self.shared.client.was_accepted();
+        if is_refused
+            || self.refused >= MOST_REFUSED
+            || matches!(reason, Reason::BudgetSpent { .. } | Reason::Stopped)
+        {
             self.stopped.get_or_insert(reason);
         }
     }
@@ -230,10 +302,13 @@ impl Fleet {
             self.found.itwins += 1;
             imodels.extend(self.find_imodels_of(&itwin, known).await?);
         }
-        // A name that somebody gave counts where both say it.
+        // One that several say counts by the best that is said of it.
+        imodels.sort_by_key(|imodel| imodel.sight);
         let mut seen = HashSet::new();
         imodels.retain(|imodel| seen.insert(imodel.id.clone()));
         imodels.sort_by(|a, b| a.asked_at.cmp(&b.asked_at));
+        let answers = || Answers { left: scope.kinds.len(), ..Answers::default() };
+        self.answers = imodels.iter().map(|imodel| (imodel.id.clone(), answers())).collect();
         self.imodels = imodels
             .into_iter()
             .flat_map(|imodel| scope.kinds.iter().map(move |kind| (imodel.clone(), *kind)))
@@ -243,7 +318,8 @@ impl Fleet {
 
     /// What iTwins are called. Nothing depends on it, so a failure is no problem of the sync.
     async fn list_itwins(&mut self) -> HashMap<String, Named> {
-        match discovery::list_itwins(&self.shared.client, &self.sizes).await {
+        let wanted = &self.shared.options.scope.itwins;
+        match discovery::list_itwins(&self.shared.client, &self.sizes, wanted).await {
             Ok(listed) => listed.items.into_iter().map(|named| (named.id.clone(), named)).collect(),
             Err(error) => {
                 tracing::info!("{error}; iTwins go by their ids");
@@ -265,7 +341,7 @@ impl Fleet {
                 // Those that it listed before may be there all the same.
                 let is_gone = matches!(error.reason, Reason::NotFound | Reason::Forbidden);
                 let before = known.into_iter().filter(|known| known.is_listed && !is_gone);
-                return Ok(before.map(|known| Imodel::known(known, false)).collect());
+                return Ok(before.map(|known| Imodel::known(known, Sight::Listed)).collect());
             }
         };
         if let Some(doubt) = &listed.doubt {
@@ -283,7 +359,9 @@ impl Fleet {
             .filter(|known| known.is_listed && !names.contains(known.id.as_str()))
             .cloned()
             .collect();
-        if listed.items.is_empty() && !missing.is_empty() {
+        let is_emptied = listed.items.is_empty() && !missing.is_empty();
+        if is_emptied {
+            self.found.is_nothing = true;
             self.note(
                 format!(
                     "listing the iModels of iTwin {itwin}: the platform lists none, where it listed {} before; \
@@ -295,7 +373,9 @@ impl Fleet {
         }
         let imodels = listed.items.iter().map(|named| Imodel::listed(named, known.get(&named.id)));
         let mut imodels: Vec<Imodel> = imodels.collect();
-        imodels.extend(missing.into_iter().map(|known| Imodel::known(known, true)));
+        // Where more may be there than was read, what was not met may be, too.
+        let sight = if is_emptied || listed.doubt.is_some() { Sight::Doubtful } else { Sight::Missing };
+        imodels.extend(missing.into_iter().map(|known| Imodel::known(known, sight)));
         let (id, items) = (itwin.to_owned(), listed.items);
         self.with_archive(move |archive| {
             archive.mark_itwin(&id, None)?;
@@ -305,7 +385,7 @@ impl Fleet {
         Ok(imodels)
     }
 
-    /// Takes the connections that an iModel lists.
+    /// Takes what asking an iModel for its connections of one kind brought.
     async fn take_listed(
         &mut self,
         imodel: Imodel,
@@ -315,52 +395,121 @@ impl Fleet {
         if listed.is_ok() && self.asked.insert(imodel.id.clone()) {
             self.found.imodels += 1;
         }
-        let mut listed = match listed {
-            Ok(listed) => listed,
-            Err(error) => return self.take_unlistable(imodel, kind, &error).await,
+        let told = match listed {
+            Ok(listed) => self.take_connections(&imodel, kind, listed).await?,
+            Err(error) => self.take_unlistable(&imodel, kind, &error).await?,
         };
-        self.outages.insert(kind, 0);
-        let before = {
-            let id = imodel.id.clone();
-            self.with_archive(move |archive| archive.read_listed_connections(&id, kind)).await?
+        let Some(answers) = self.answers.get_mut(&imodel.id) else { return Ok(()) };
+        answers.left = answers.left.saturating_sub(1);
+        answers.is_there |= told != Told::Gone;
+        answers.is_unasked |= told == Told::Unasked;
+        let (is_gone, is_asked) = (!answers.is_there, !answers.is_unasked);
+        if answers.left > 0 {
+            return Ok(());
+        }
+        // One that its iTwin lists is there, whatever its connections are.
+        let is_gone = is_gone && matches!(imodel.sight, Sight::Named | Sight::Missing);
+        if is_gone && imodel.sight == Sight::Missing {
+            tracing::warn!(
+                "iModel {}: its iTwin no longer lists it, and neither is there a connection of it; what is \
+                 archived stays",
+                imodel.name
+            );
+        }
+        let Sink::Archive { writer, sync_key } = &self.shared.sink else { return Ok(()) };
+        let (sync_key, requests) = (*sync_key, self.shared.client.requests());
+        let write = writer.write(move |archive| {
+            archive.note_requests(sync_key, requests, &now())?;
+            if is_gone {
+                archive.mark_imodel_unlisted(&imodel.id, &now())?;
+            }
+            // Asked in vain is asked too, or those that fail would come first each time.
+            if is_asked { archive.note_asked(&imodel.id, &now()) } else { Ok(()) }
+        });
+        write.await
+    }
+
+    /// Takes the connections that an iModel lists.
+    async fn take_connections(
+        &mut self,
+        imodel: &Imodel,
+        kind: Kind,
+        mut listed: ListedConnections,
+    ) -> Result<Told, Closed> {
+        self.outages.insert(kind, Outages { in_a_row: 0, was_answered: true });
+        self.refused = 0;
+        let before = match &self.shared.reader {
+            Some(reader) => reader.lock().await.read_listed_connections(&imodel.id, kind),
+            None => Ok(Vec::new()),
         };
-        let is_missed = |listed: &ListedConnections| {
+        let before = match before {
+            Ok(before) => before,
+            Err(error) => {
+                self.note(error.to_string(), None);
+                return Ok(Told::Nothing);
+            }
+        };
+        let is_missed = {
             let ids: HashSet<&ConnectionId> = listed.items.iter().map(|(id, _)| id).collect();
             before.iter().any(|id| !ids.contains(id))
         };
-        if listed.pages > 1 && is_missed(&listed) {
+        if listed.pages > 1 && is_missed {
             // A list that shifts while it is read may hide an entry between two pages; not twice.
-            let again = discovery::list_connections(&self.shared.client, &self.sizes, kind, &imodel.id).await;
-            match again {
-                Ok(again) => listed.items.extend(again.items),
+            match discovery::list_connections(&self.shared.client, &self.sizes, kind, &imodel.id).await {
+                Ok(again) => {
+                    let ids: HashSet<ConnectionId> = listed.items.iter().map(|(id, _)| id.clone()).collect();
+                    listed.items.extend(again.items.into_iter().filter(|(id, _)| !ids.contains(id)));
+                    listed.doubt = listed.doubt.or(again.doubt);
+                }
                 Err(error) => return self.take_unlistable(imodel, kind, &error).await,
             }
         }
         if let Some(doubt) = &listed.doubt {
-            self.note(format!("{}: {doubt}; more may be there", of(&imodel, kind)), None);
+            self.note(format!("{}: {doubt}; more may be there", of(imodel, kind)), None);
         }
         if listed.unusable > 0 {
             let count = listed.unusable;
-            self.note(format!("{}: {count} without an id that can be used", of(&imodel, kind)), None);
+            self.note(format!("{}: {count} without an id that can be used", of(imodel, kind)), None);
         }
-        let is_emptied = listed.items.is_empty() && !before.is_empty();
-        if is_emptied && !self.is_gone(&imodel, kind, &before).await {
-            return Ok(());
-        }
-        if imodel.is_missing && listed.items.is_empty() {
-            let id = imodel.id.clone();
-            return self.with_archive(move |archive| archive.mark_imodel_unlisted(&id, &now())).await;
+        if listed.items.is_empty() && listed.doubt.is_none() && listed.unusable == 0 {
+            if !before.is_empty() && !self.is_gone(imodel, kind, &before).await {
+                return Ok(Told::Nothing);
+            }
+            // Nothing is told apart from having lost sight of everything.
+            if imodel.sight == Sight::Doubtful {
+                return Ok(Told::Nothing);
+            }
         }
         self.found.connections += listed.items.len() as u64;
-        let (id, is_whole, items) = (imodel.id.clone(), listed.doubt.is_none(), listed.items);
-        let stored = items.clone();
-        self.found.new_connections += self
-            .with_archive(move |archive| archive.store_connections(&id, kind, &stored, is_whole, &now()))
-            .await?;
-        for (id, connection) in items {
+        let told = match imodel.sight {
+            Sight::Missing if listed.items.is_empty() => Told::Gone,
+            _ => Told::There,
+        };
+        self.found.new_connections += match (&self.shared.sink, &self.shared.reader) {
+            (Sink::DryRun, reader) => {
+                let mut new = 0;
+                for (id, _) in &listed.items {
+                    let state = match reader {
+                        Some(reader) => reader.lock().await.read_state(id),
+                        None => Ok(None),
+                    };
+                    new += u64::from(matches!(state, Ok(None)));
+                }
+                new
+            }
+            (Sink::Archive { writer, .. }, _) => {
+                let (id, items) = (imodel.id.clone(), listed.items.clone());
+                // An entry without an id may be any of those that were not met.
+                let is_whole = listed.doubt.is_none() && listed.unusable == 0;
+                writer
+                    .ask(move |archive| archive.store_connections(&id, kind, &items, is_whole, &now()))
+                    .await?
+            }
+        };
+        for (id, connection) in listed.items {
             self.add_target(id, Some(connection));
         }
-        Ok(())
+        Ok(told)
     }
 
     /// An empty list where there were connections: a service that lost its role is given one, too. One of
@@ -369,7 +518,9 @@ impl Fleet {
         let Some(one) = before.first() else { return true };
         match self.shared.client.get_connection(one).await {
             Err(error) if error.reason == Reason::NotFound => true,
-            Err(error) if error.reason == Reason::Forbidden && imodel.is_missing => true,
+            Err(error) if error.reason == Reason::Forbidden && imodel.sight == Sight::Missing => true,
+            // That much was told of its iTwin.
+            Err(error) if error.reason == Reason::Forbidden && imodel.sight == Sight::Doubtful => false,
             Err(error) => {
                 self.note_error(&error);
                 false
@@ -388,22 +539,38 @@ impl Fleet {
 
     async fn take_unlistable(
         &mut self,
-        imodel: Imodel,
+        imodel: &Imodel,
         kind: Kind,
         error: &api::Error,
-    ) -> Result<(), Closed> {
-        let is_out_of_sight = matches!(error.reason, Reason::NotFound | Reason::Forbidden);
-        if error.reason == Reason::NotFound && !imodel.is_named || imodel.is_missing && is_out_of_sight {
-            tracing::info!("{error}; what is archived of it stays");
-            return self.with_archive(move |archive| archive.mark_imodel_unlisted(&imodel.id, &now())).await;
-        }
-        use Reason::{TimedOut, Unavailable, Unreadable};
-        if matches!(error.reason, TimedOut { .. } | Unavailable | Unreadable) {
-            *self.outages.entry(kind).or_default() += 1;
+    ) -> Result<Told, Closed> {
+        use Reason::{BudgetSpent, Forbidden, NotFound, Refused, Stopped, TimedOut, Unavailable, Unreadable};
+        match (error.reason, imodel.sight) {
+            (NotFound | Forbidden, Sight::Doubtful) => {
+                tracing::info!("{error}; nothing is concluded from it");
+                return Ok(Told::Nothing);
+            }
+            (NotFound, _) | (Forbidden, Sight::Missing) => {
+                let id = imodel.id.clone();
+                self.with_archive(move |archive| archive.mark_connections_unlisted(&id, kind, &now()))
+                    .await?;
+                if imodel.sight == Sight::Named {
+                    self.note_error(error);
+                } else {
+                    tracing::info!("{error}; what is archived of it stays");
+                }
+                return Ok(Told::Gone);
+            }
+            (TimedOut { .. } | Unavailable | Unreadable, _) => {
+                self.outages.entry(kind).or_default().in_a_row += 1;
+            }
+            _ => {}
         }
         let name = if imodel.name == imodel.id { String::new() } else { format!("{}: ", imodel.name) };
         self.note(format!("{name}{error}"), Some(error.reason));
-        Ok(())
+        Ok(match error.reason {
+            BudgetSpent { .. } | Stopped | Refused => Told::Unasked,
+            _ => Told::Nothing,
+        })
     }
 
     fn note_error(&mut self, error: &api::Error) {
@@ -419,21 +586,25 @@ impl Fleet {
 
     /// What was not begun, because nothing more could be.
     fn note_left(&mut self) {
-        let is_down = |outages: &u32| *outages >= MOST_OUTAGES;
         let mut down: Vec<Kind> =
-            self.outages.iter().filter(|(_, outages)| is_down(outages)).map(|(kind, _)| *kind).collect();
+            self.outages.iter().filter(|(_, outages)| outages.is_down()).map(|(kind, _)| *kind).collect();
         down.sort();
         for kind in down {
-            let kind = kind.as_str();
-            let told = format!(
-                "{kind} connections could not be listed {MOST_OUTAGES} times in a row, so the other iModels were \
-                 not asked for theirs"
-            );
-            self.note(told, Some(Reason::Unavailable));
+            let (in_a_row, unasked) = (self.outages[&kind].in_a_row, self.unasked.len());
+            if unasked > 0 {
+                let told = format!(
+                    "{} connections could not be listed {in_a_row} times in a row, so {unasked} iModels were not \
+                     asked for theirs",
+                    kind.as_str()
+                );
+                self.note(told, Some(Reason::Unavailable));
+            }
         }
+        let left: HashSet<String> = self.imodels.drain(..).map(|(imodel, _)| imodel.id).collect();
+        let (imodels, targets) = (left.len(), self.targets.len());
+        self.unasked.extend(left);
+        self.found.unasked = self.unasked.len() as u64;
         let Some(reason) = self.stopped else { return };
-        let (imodels, targets) = (self.imodels.len(), self.targets.len());
-        self.found.unasked += imodels as u64;
         if imodels + targets > 0 {
             let why = match reason {
                 Reason::Refused => "the platform refused the credentials",
@@ -456,10 +627,7 @@ impl Fleet {
         let below =
             [where_to(&scope.itwins, "iTwin"), where_to(&scope.imodels, "iModel")].into_iter().flatten();
         let below = below.collect::<Vec<_>>().join(" and ");
-        let told = format!(
-            "no connection was found below {below}: a service application without a role on an iTwin is given \
-             empty lists, not an error"
-        );
+        let told = format!("no connection was found below {below}: {WHY_NOTHING}");
         self.found.is_nothing = true;
         self.note(told, None);
     }
@@ -474,11 +642,11 @@ impl Imodel {
     fn named(id: String, known: Option<KnownImodel>) -> Self {
         let name = known.as_ref().and_then(|known| known.display_name.clone());
         let name = name.unwrap_or_else(|| id.clone());
-        Self { id, name, asked_at: known.and_then(|known| known.asked_at), is_missing: false, is_named: true }
+        Self { id, name, asked_at: known.and_then(|known| known.asked_at), sight: Sight::Named }
     }
 
-    fn known(known: KnownImodel, is_missing: bool) -> Self {
-        Self { is_missing, is_named: false, ..Self::named(known.id.clone(), Some(known)) }
+    fn known(known: KnownImodel, sight: Sight) -> Self {
+        Self { sight, ..Self::named(known.id.clone(), Some(known)) }
     }
 
     fn listed(named: &Named, known: Option<&KnownImodel>) -> Self {
@@ -486,8 +654,7 @@ impl Imodel {
             id: named.id.clone(),
             name: named.name.clone().unwrap_or_else(|| named.id.clone()),
             asked_at: known.and_then(|known| known.asked_at.clone()),
-            is_missing: false,
-            is_named: false,
+            sight: Sight::Listed,
         }
     }
 }

@@ -36,7 +36,7 @@ impl Running {
     }
 
     /// `kill -9`.
-    fn kill(mut self) {
+    pub fn kill(mut self) {
         self.child().kill().unwrap();
         let status = self.child().wait().unwrap();
         assert_eq!(status.code(), None, "it ended before it was killed");

@@ -7,6 +7,7 @@ mod common;
 mod docs;
 mod figures;
 mod file;
+mod fleet;
 mod import;
 mod interruption;
 mod keep;
