@@ -1,8 +1,8 @@
 -- The fleet: what lies above connections, the two kinds of connections that synchronize, what the platform
 -- sends that this program did not know, and a digest by which every run proves itself.
 --
--- `checkpoints.last_run_id` is from now on what `lastRun` said before the last complete walk, full or not;
--- '' where it said that no run had begun.
+-- `checkpoints.last_run_id` is from now on what `lastRun` said before the last complete walk, full or not,
+-- once that run is archived; '' where it said that no run had begun.
 
 -- iTwins asked for their iModels.
 CREATE TABLE itwins (

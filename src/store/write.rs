@@ -895,12 +895,15 @@ fn end_walk(
         outcome.unlisted = mark_unlisted(connection, walk, now)?;
     }
     if outcome.is_complete {
+        // A platform that names a run before it lists it: only what is archived proves that nothing began.
         let sql = "UPDATE checkpoints
                    SET settled_run_key = coalesce((SELECT max(run_key) FROM runs), 0),
                        watermark = max(coalesce(watermark, ?2), coalesce(?2, watermark)),
                        listing_end = coalesce(?3, listing_end),
                        full_walk_at = iif(?4, ?5, full_walk_at),
-                       last_run_id = coalesce(?6, last_run_id)
+                       last_run_id = iif(
+                           ?6 = '' OR EXISTS (SELECT 1 FROM runs WHERE connection_key = ?1 AND id = ?6),
+                           ?6, last_run_id)
                    WHERE connection_key = ?1";
         connection.execute(
             sql,

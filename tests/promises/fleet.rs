@@ -238,6 +238,28 @@ fn an_unfinished_run_is_followed_although_nothing_began_since() {
 }
 
 #[test]
+fn a_run_that_is_named_before_it_is_listed_is_not_forgotten() {
+    let (itwin, mut platform) = fleet(1, 1, 3);
+    let id = platform.connections.keys().next().unwrap().clone();
+    let connection = platform.connections.get_mut(&id).unwrap();
+    let newest = connection.listing.newest().unwrap().id.clone();
+    connection.unlisted.insert(newest.clone());
+    let emulator = start(platform);
+    let archive = Archive::new();
+    for _ in 0..2 {
+        sync_itwin(&archive, &emulator, &itwin, 0);
+        assert_eq!(archive.count("runs"), 2);
+    }
+    // Nothing began, but now it is listed.
+    emulator.platform().connections.get_mut(&id).unwrap().unlisted.clear();
+    sync_itwin(&archive, &emulator, &itwin, 0);
+    assert_eq!(archive.count(&format!("runs WHERE id = '{newest}'")), 1);
+    taken(&emulator);
+    sync_itwin(&archive, &emulator, &itwin, 0);
+    assert_eq!(taken(&emulator).len(), 3);
+}
+
+#[test]
 fn full_walks_of_a_fleet_are_spread_over_the_syncs_and_none_is_forgotten() {
     let (itwin, platform) = fleet(10, 5, 2);
     let emulator = start(platform);
