@@ -2,6 +2,7 @@
 
 mod demo;
 mod import;
+mod init;
 mod query;
 mod report;
 mod status;
@@ -9,6 +10,7 @@ mod sync;
 
 pub use demo::demo;
 pub use import::import;
+pub use init::init;
 pub use query::query;
 pub use report::report;
 pub use status::status;
@@ -25,6 +27,12 @@ use crate::store::{self, Reader};
 
 /// Connections of one name that an error lists.
 const MOST_NAMED: usize = 5;
+
+/// Prints what the command line says of itself: completions, a manual page.
+pub fn show(text: &str) -> Result<ExitCode, CommandError> {
+    render::print(text)?;
+    Ok(ExitCode::Done)
+}
 
 /// A JSON value as one line of data.
 fn print_json(value: &serde_json::Value) -> Result<(), CommandError> {

@@ -34,11 +34,14 @@ fn run(
 ) -> Result<error::ExitCode, error::CommandError> {
     let global = &cli.global;
     match cli.command {
+        Command::Init(typed) => commands::init(settings::Init::new(global, &typed, environment)?),
         Command::Sync(typed) => commands::sync(settings::Sync::new(global, &typed, environment)?, progress),
         Command::Import(typed) => commands::import(settings::Import::new(global, &typed, environment)?),
         Command::Status(typed) => commands::status(settings::Status::new(global, &typed, environment)?),
         Command::Query(typed) => commands::query(settings::Query::new(global, &typed, environment)?),
         Command::Report(typed) => commands::report(settings::Report::new(global, &typed, environment)?),
         Command::Demo(_) => commands::demo(settings::Demo::new(global, environment)?),
+        Command::Completions(typed) => commands::show(&cli::completions(typed.shell)),
+        Command::Man(typed) => commands::show(&cli::man(typed.command.as_deref())),
     }
 }

@@ -10,6 +10,7 @@ mod discovery;
 mod estimate;
 mod fleet;
 mod records;
+mod sight;
 mod summary;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::time::UtcText;
 pub use estimate::{Estimate, estimate};
 use fleet::Fleet;
 pub(crate) use records::read_saved;
+pub use sight::{Sight, see_connection, see_imodel, see_itwin, see_itwins};
 pub use summary::{ConnectionSummary, Found, Outcome, Problem, Summary};
 
 /// Connections that may all be walked whole in one sync.

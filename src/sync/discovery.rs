@@ -66,6 +66,16 @@ pub(super) async fn list_imodels(
     sizes: &Sizes,
     itwin: &str,
 ) -> Result<Listed<Named>, api::Error> {
+    list_some_imodels(client, sizes, itwin, u64::MAX).await
+}
+
+/// The iModels of an iTwin on so many pages.
+pub(super) async fn list_some_imodels(
+    client: &Client,
+    sizes: &Sizes,
+    itwin: &str,
+    most_pages: u64,
+) -> Result<Listed<Named>, api::Error> {
     let doing = api::Doing::ListImodels { itwin: itwin.to_owned() };
     let mut pages = Pages::new(Cursor::Token(String::new()), "iModels");
     while let Some(from) = pages.next() {
@@ -82,6 +92,10 @@ pub(super) async fn list_imodels(
         pages.take(client, &doing, answer, top, |raw| {
             Named::read(raw).map(|named| (named.id.clone(), named))
         })?;
+        if pages.listed.pages >= most_pages && pages.next().is_some() {
+            pages.listed.doubt = Some("only the beginning of the list was asked for".to_owned());
+            break;
+        }
     }
     Ok(pages.listed)
 }

@@ -1,0 +1,210 @@
+//! The questions of `archive init`.
+//!
+//! In: lines of whoever sits at the terminal. Out: answers, each checked as far as it can be without the
+//! platform. What was typed for a secret is never written back.
+
+use std::io::{self, BufRead, Write};
+use std::path::{Path, PathBuf};
+
+use crate::api::wire::Named;
+use crate::error::{CommandError, ExitCode};
+use crate::render::{clean, render_count};
+use crate::settings::{self, Given};
+use crate::time::zone::Zone;
+
+/// iTwins that are shown.
+const MOST_SHOWN: usize = 20;
+
+/// A person at a terminal.
+pub(super) struct Dialogue<'a> {
+    /// What is typed.
+    pub(super) input: &'a mut dyn BufRead,
+    /// Where questions are shown.
+    pub(super) output: &'a mut dyn Write,
+    /// Reads a line that is not shown while it is typed.
+    pub(super) hidden: &'a mut dyn FnMut() -> io::Result<String>,
+}
+
+type Answer<T> = Result<T, CommandError>;
+
+impl Dialogue<'_> {
+    /// Shows a line.
+    pub(super) fn say(&mut self, line: &str) -> Answer<()> {
+        writeln!(self.output, "{line}").map_err(failed)
+    }
+
+    /// One line, without blanks around it; nothing where only Enter was pressed.
+    fn line(&mut self, question: &str, default: Option<&str>) -> Answer<String> {
+        let default = default.map(|default| format!(" [{default}]")).unwrap_or_default();
+        write!(self.output, "{question}{default}: ").and_then(|()| self.output.flush()).map_err(failed)?;
+        let mut line = String::new();
+        if self.input.read_line(&mut line).map_err(failed)? == 0 {
+            writeln!(self.output).map_err(failed)?;
+            return Err(ended());
+        }
+        Ok(line.trim().to_owned())
+    }
+
+    /// An answer; the default for none, and the question again where there is no default.
+    fn ask(&mut self, question: &str, default: Option<&str>) -> Answer<String> {
+        loop {
+            let line = self.line(question, default)?;
+            match (line.is_empty(), default) {
+                (false, _) => return Ok(line),
+                (true, Some(default)) => return Ok(default.to_owned()),
+                (true, None) => {}
+            }
+        }
+    }
+
+    /// Asks for what is missing of a service application. `place` is where a secret is kept that is typed;
+    /// true where one was.
+    pub(super) fn ask_credentials(
+        &mut self,
+        settings: &settings::Init,
+        given: &mut Given,
+        place: &Path,
+    ) -> Answer<bool> {
+        if given.client_id.is_none() {
+            given.client_id = Some(self.ask("Client id of the service application", None)?);
+        }
+        if given.secret.is_some() || given.secret_file.is_some() {
+            return Ok(false);
+        }
+        let found = (!settings.force && place.symlink_metadata().is_ok()).then(|| place.display().to_string());
+        loop {
+            let line = match &found {
+                Some(found) => self.line("File that holds its secret", Some(found))?,
+                None => self.line("File that holds its secret (or Enter, to type it unseen)", None)?,
+            };
+            if line.is_empty() && found.is_none() {
+                write!(self.output, "The secret (it is not shown): ").map_err(failed)?;
+                self.output.flush().map_err(failed)?;
+                let secret = (self.hidden)().map_err(failed)?.trim().to_owned();
+                // At the input's end nothing was typed either.
+                if secret.is_empty() {
+                    return Err(ended());
+                }
+                given.secret = Some(secret.into());
+                return Ok(true);
+            }
+            let path = match line.is_empty() {
+                true => place.to_owned(),
+                false => settings.path(&line)?,
+            };
+            if path.is_file() {
+                given.secret_file = Some(path);
+                return Ok(false);
+            }
+            self.say("There is no file of this name. What is asked for is a file's name, not the secret.")?;
+        }
+    }
+
+    /// Asks which iTwins to archive: ids, and names where they are known. `listed` is what the credentials
+    /// see, if the platform says.
+    pub(super) fn ask_itwins(&mut self, listed: Option<&[Named]>) -> Answer<Vec<(String, Option<String>)>> {
+        if listed.is_some_and(<[Named]>::is_empty) {
+            self.say(
+                "They see no iTwin. A service application sees those that it has a role on: give it one, or \
+                 go on with an id.",
+            )?;
+        }
+        let listed = listed.unwrap_or_default();
+        let shown = &listed[..listed.len().min(MOST_SHOWN)];
+        if listed.is_empty() {
+            let ids = self.ask("Ids of the iTwins to archive, separated by commas", None)?;
+            return Ok(parts(&ids).map(|id| (id.to_owned(), None)).collect());
+        }
+        let noun = if listed.len() == 1 { "iTwin" } else { "iTwins" };
+        self.say(&format!("They see {} {noun}:", render_count(listed.len() as u64)))?;
+        for (index, itwin) in shown.iter().enumerate() {
+            let name = clean(itwin.name.as_deref().unwrap_or("(no name)"));
+            self.say(&format!("  {:>2}  {name}  {}", index + 1, clean(&itwin.id)))?;
+        }
+        if listed.len() > shown.len() {
+            self.say(&format!("      and {} more", render_count((listed.len() - shown.len()) as u64)))?;
+        }
+        let default = (listed.len() == 1).then_some("1");
+        loop {
+            let line = self.ask("Which to archive? Numbers separated by commas, all, or ids", default)?;
+            if line.eq_ignore_ascii_case("all") {
+                return Ok(listed.iter().map(named).collect());
+            }
+            match parts(&line).map(|part| choose(part, listed, shown)).collect::<Result<Vec<_>, _>>() {
+                Ok(chosen) => {
+                    let mut unique: Vec<(String, Option<String>)> = Vec::new();
+                    for itwin in chosen {
+                        if !unique.contains(&itwin) {
+                            unique.push(itwin);
+                        }
+                    }
+                    if !unique.is_empty() {
+                        return Ok(unique);
+                    }
+                }
+                Err(problem) => self.say(&problem)?,
+            }
+        }
+    }
+
+    /// Asks where the archive goes; `None` for its default place.
+    pub(super) fn ask_db(&mut self, settings: &settings::Init) -> Answer<Option<PathBuf>> {
+        let default = settings.default_db.as_deref();
+        let shown = default.map(|path| path.display().to_string());
+        loop {
+            let line = self.line("File of the archive", shown.as_deref())?;
+            if line.is_empty() {
+                match default {
+                    Some(_) => return Ok(None),
+                    None => continue,
+                }
+            }
+            let path = settings.path(&line)?;
+            if path.is_dir() || line.ends_with('/') {
+                self.say("That is a folder; give the name of a file in it, such as archive.db.")?;
+            } else {
+                return Ok(Some(path).filter(|path| Some(path.as_path()) != default));
+            }
+        }
+    }
+
+    /// Asks for the time zone; `None` for UTC.
+    pub(super) fn ask_zone(&mut self) -> Answer<Option<Zone>> {
+        loop {
+            match self.ask("Time zone of reports, such as Europe/Berlin", Some("UTC"))?.parse() {
+                Ok(zone) => return Ok(Some(zone).filter(|zone| *zone != Zone::UTC)),
+                Err(problem) => self.say(&clean(&problem))?,
+            }
+        }
+    }
+}
+
+fn parts(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty())
+}
+
+fn named(itwin: &Named) -> (String, Option<String>) {
+    (itwin.id.clone(), itwin.name.clone())
+}
+
+/// A number of those shown, or an id.
+fn choose(part: &str, listed: &[Named], shown: &[Named]) -> Result<(String, Option<String>), String> {
+    if let Some(itwin) = listed.iter().find(|itwin| itwin.id == part) {
+        return Ok(named(itwin));
+    }
+    if !part.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok((part.to_owned(), None));
+    }
+    let index = part.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+    let itwin = index.and_then(|index| shown.get(index));
+    itwin.map(named).ok_or_else(|| format!("There is no number {part}."))
+}
+
+fn failed(error: io::Error) -> CommandError {
+    anyhow::Error::new(error).context("asking on the terminal").into()
+}
+
+fn ended() -> CommandError {
+    let error = anyhow::anyhow!("the input ended before every question was answered; nothing was written");
+    CommandError::new(ExitCode::Failed, error)
+}
