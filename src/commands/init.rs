@@ -104,7 +104,8 @@ fn choose(settings: &settings::Init, mut person: Option<&mut Dialogue<'_>>) -> R
         }
         for (id, name) in &mut setup.itwins {
             let known = list.unwrap_or_default().iter().find(|itwin| itwin.id == *id);
-            *name = known.and_then(|itwin| itwin.name.as_deref()).map(|name| render::clean(name).into_owned());
+            *name =
+                known.and_then(|itwin| itwin.name.as_deref()).map(|name| render::clean(name).into_owned());
         }
         let Some(credentials) = &credentials else { break Vec::new() };
         let findings = run_async(check::find(settings, credentials, &setup))??;
@@ -177,7 +178,8 @@ impl Part {
         let folder = path.parent().unwrap_or(Path::new("."));
         let write = || {
             // 0600 is what tempfile gives unless told otherwise.
-            let mut file = tempfile::Builder::new().prefix(".archive-").suffix(".part").tempfile_in(folder)?;
+            let mut file =
+                tempfile::Builder::new().prefix(".archive-").suffix(".part").tempfile_in(folder)?;
             file.write_all(text.as_bytes())?;
             file.as_file().sync_all()?;
             Ok(file)

@@ -11,9 +11,9 @@ use toml::Value;
 use url::Url;
 
 use super::{
-    DEFAULT_API_URL, DEFAULT_AT_A_TIME, DEFAULT_CACHE_MIB, DEFAULT_ISSUER_URL, DEFAULT_PAGE_SIZE, Environment,
-    Error, Result, default_db, default_place, find_named, find_url, parse_connections, parse_url,
-    read_secret, unique,
+    DEFAULT_API_URL, DEFAULT_AT_A_TIME, DEFAULT_CACHE_MIB, DEFAULT_ISSUER_URL, DEFAULT_PAGE_SIZE,
+    Environment, Error, Result, default_db, default_place, find_named, find_url, parse_connections,
+    parse_url, read_secret, unique,
 };
 use crate::api::auth::Credentials;
 use crate::api::{ConnectionId, Kind, RequestLimit};
@@ -64,9 +64,8 @@ pub struct Given {
 
 impl Given {
     fn new(typed: &cli::Init, environment: &Environment) -> Result<Self> {
-        let path = |path: &Option<PathBuf>| {
-            path.clone().map(|path| absolute(environment.expand(path))).transpose()
-        };
+        let path =
+            |path: &Option<PathBuf>| path.clone().map(|path| absolute(environment.expand(path))).transpose();
         if typed.access_token_file.is_some() {
             return Ok(Self { token_file: path(&typed.access_token_file)?, ..Self::default() });
         }
@@ -188,7 +187,8 @@ impl Init {
         };
         let api_url = url("ITP_API_URL", DEFAULT_API_URL)?;
         let issuer_url = url("ITP_ISSUER_URL", DEFAULT_ISSUER_URL)?;
-        let other = |url: &Url, default| Some(url.clone()).filter(|url| parse_url(default).as_ref() != Ok(url));
+        let other =
+            |url: &Url, default| Some(url.clone()).filter(|url| parse_url(default).as_ref() != Ok(url));
         let setup = Setup {
             db: db.map(|path| absolute(environment.expand(path))).transpose()?,
             itwins: itwins.into_iter().map(|id| (id, None)).collect(),
@@ -269,7 +269,9 @@ impl Setup {
             None => Ok(Value::from(name)),
         };
         let list = |items: Vec<String>| Value::from(items);
-        file.say("The configuration of archive, written by archive init. A flag goes over the environment, the");
+        file.say(
+            "The configuration of archive, written by archive init. A flag goes over the environment, the",
+        );
         file.say("environment over this file, this file over the default. A line that begins with # and no");
         file.say("blank is a setting at its default: to change it, take the # away. Paths are relative to");
         file.say("this file.");
@@ -277,7 +279,9 @@ impl Setup {
         let default = default_db.unwrap_or(Path::new("archive.db"));
         file.set("db", self.db.is_some(), text_of(self.db.as_deref().unwrap_or(default))?);
 
-        file.part("iTwins: all connections of their iModels, those made later too; also --itwin, ITP_ITWIN_ID.");
+        file.part(
+            "iTwins: all connections of their iModels, those made later too; also --itwin, ITP_ITWIN_ID.",
+        );
         match self.itwins.as_slice() {
             [] => file.set("itwins", false, list(Vec::new())),
             itwins => file.set_named("itwins", itwins),
@@ -427,7 +431,9 @@ mod tests {
         let text = Setup::default().to_toml(Some(Path::new("/data/archive.db"))).unwrap();
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
         let empty = read(&text, &home);
-        assert!(empty.db.is_none() && empty.request_limits.is_none() && empty.credentials.client_id.is_none());
+        assert!(
+            empty.db.is_none() && empty.request_limits.is_none() && empty.credentials.client_id.is_none()
+        );
         let file = read(&uncommented(&text), &home);
         assert_eq!(file.db.as_deref(), Some(Path::new("/data/archive.db")));
         assert!(file.itwins.is_empty() && file.imodels.is_empty() && file.connections.is_empty());
@@ -450,7 +456,16 @@ mod tests {
     #[test]
     fn nothing_in_a_name_or_a_path_breaks_out_of_its_place() {
         let home = Home::new("");
-        for nasty in ["a\"b'\\c", "x\ndb = \"/evil\"\n", "\r\n\u{0}\u{7f}\u{1b}[2J", "\"\"\"", "'''\n", "# ]", "ä\u{2028}ö", "\\u0041"] {
+        for nasty in [
+            "a\"b'\\c",
+            "x\ndb = \"/evil\"\n",
+            "\r\n\u{0}\u{7f}\u{1b}[2J",
+            "\"\"\"",
+            "'''\n",
+            "# ]",
+            "ä\u{2028}ö",
+            "\\u0041",
+        ] {
             let setup = Setup {
                 itwins: vec![(nasty.to_owned(), Some(nasty.to_owned())), ("-second".to_owned(), None)],
                 imodels: vec![nasty.to_owned()],
@@ -486,7 +501,8 @@ mod tests {
         assert_eq!(settings.setup.issuer_url.unwrap().as_str(), "http://127.0.0.1:9/");
         assert_eq!(settings.given.token.unwrap().expose_secret(), "token");
         assert!(settings.is_in_default_place && settings.file == home.at("config/archive/archive.toml"));
-        let settings = init(&home, "--imodel m --connection -c --client-id s --config x.toml", &variables).unwrap();
+        let settings =
+            init(&home, "--imodel m --connection -c --client-id s --config x.toml", &variables).unwrap();
         assert!(settings.setup.itwins.is_empty() && !settings.is_in_default_place);
         assert_eq!(settings.setup.connections[0].as_str(), "-c");
         assert!(settings.file.is_absolute());

@@ -77,6 +77,9 @@ fn types_of_libraries_stay_in_the_module_that_knows_them() {
         ("rusqlite::", &["query", "store"]),
         (" hyper::", &["emulator"]),
         ("clap::", &["cli", "main"]),
+        ("clap_complete::", &["cli"]),
+        ("clap_mangen::", &["cli"]),
+        ("console::", &["commands"]),
         ("comfy_table::", &["render"]),
     ];
     let mut files = Vec::new();

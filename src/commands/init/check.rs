@@ -86,7 +86,11 @@ pub(super) async fn find(
         let sight = unless_useless(sync::see_connection(client, id).await)?;
         findings.push(match sight {
             Ok(name) => Finding {
-                message: format!("connection {} is {}", clean(&id.to_string()), clean(name.as_deref().unwrap_or("there"))),
+                message: format!(
+                    "connection {} is {}",
+                    clean(&id.to_string()),
+                    clean(name.as_deref().unwrap_or("there"))
+                ),
                 hint: None,
                 is_unknown: false,
                 is_seen: true,

@@ -71,7 +71,8 @@ impl Dialogue<'_> {
         if given.secret.is_some() || given.secret_file.is_some() {
             return Ok(false);
         }
-        let found = (!settings.force && place.symlink_metadata().is_ok()).then(|| place.display().to_string());
+        let found =
+            (!settings.force && place.symlink_metadata().is_ok()).then(|| place.display().to_string());
         loop {
             let line = match &found {
                 Some(found) => self.line("File that holds its secret", Some(found))?,
@@ -207,4 +208,151 @@ fn failed(error: io::Error) -> CommandError {
 fn ended() -> CommandError {
     let error = anyhow::anyhow!("the input ended before every question was answered; nothing was written");
     CommandError::new(ExitCode::Failed, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+    use crate::cli::{self, Command};
+    use crate::settings::{Environment, Folders};
+    use crate::time::UtcText;
+
+    /// What was asked of somebody who types these lines, and what came of it.
+    fn hold<T>(
+        lines: &str,
+        hidden: &str,
+        ask: impl FnOnce(&mut Dialogue<'_>) -> Answer<T>,
+    ) -> (Answer<T>, String) {
+        let mut output = Vec::new();
+        let mut hidden = || Ok(hidden.to_owned());
+        let mut input = lines.as_bytes();
+        let result = ask(&mut Dialogue { input: &mut input, output: &mut output, hidden: &mut hidden });
+        (result, String::from_utf8(output).unwrap())
+    }
+
+    fn settings(home: &Path) -> settings::Init {
+        let cli = cli::parse(["archive", "init"].map(Into::into)).unwrap();
+        let Command::Init(typed) = cli.command else { panic!("init") };
+        let folders =
+            Folders { home: home.to_owned(), configuration: home.join("config"), data: home.join("data") };
+        let now = UtcText::parse_sent("2026-11-24T12:00:00Z").unwrap();
+        let environment = Environment { variable: Box::new(|_| None), folders: Some(folders), now };
+        settings::Init::new(&cli.global, &typed, &environment).unwrap()
+    }
+
+    fn itwins(count: usize) -> Vec<Named> {
+        let itwin = |number| Named {
+            id: format!("id-{number}"),
+            name: Some(format!("Name {number}")),
+            json: String::new(),
+        };
+        (1..=count).map(itwin).collect()
+    }
+
+    #[test]
+    fn itwins_are_chosen_by_number_by_id_or_all() {
+        let listed = itwins(23);
+        let choose = |lines: &str| {
+            let (chosen, told) = hold(lines, "", |person| person.ask_itwins(Some(&listed)));
+            let ids = chosen.map(|chosen| chosen.into_iter().map(|(id, _)| id).collect::<Vec<_>>());
+            (ids.unwrap_or_default(), told)
+        };
+        assert_eq!(choose("1, 3 3\n").0, ["id-1", "id-3"]);
+        assert_eq!(choose("id-22,-other\n").0, ["id-22", "-other"]);
+        assert_eq!(choose("ALL\n").0.len(), 23);
+        let (ids, told) = choose("0\n21\n\n,\n2\n");
+        assert_eq!(ids, ["id-2"]);
+        for text in
+            ["They see 23 iTwins:", "  20  Name 20  id-20\n", "and 3 more", "no number 0", "no number 21"]
+        {
+            assert!(told.contains(text), "{text} in {told}");
+        }
+        assert!(!told.contains("Name 21"), "{told}");
+    }
+
+    #[test]
+    fn one_itwin_is_the_default_and_without_a_list_ids_are_asked_for() {
+        let one = itwins(1);
+        let (chosen, _) = hold("\n", "", |person| person.ask_itwins(Some(&one)));
+        assert_eq!(chosen.unwrap(), [("id-1".to_owned(), Some("Name 1".to_owned()))]);
+        let (chosen, told) = hold("\na, b\n", "", |person| person.ask_itwins(Some(&[])));
+        assert_eq!(chosen.unwrap(), [("a".to_owned(), None), ("b".to_owned(), None)]);
+        assert!(told.contains("They see no iTwin."), "{told}");
+    }
+
+    #[test]
+    fn a_name_cannot_write_to_the_terminal() {
+        let evil =
+            [Named { id: "a\u{7}".to_owned(), name: Some("\u{1b}[2Jx\ny".to_owned()), json: String::new() }];
+        let (_, told) = hold("1\n", "", |person| person.ask_itwins(Some(&evil)));
+        assert!(told.contains("   1  [2Jx y  a\n"), "{told:?}");
+    }
+
+    #[test]
+    fn a_secret_is_taken_from_a_file_or_unseen_and_is_never_repeated() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("secret"), "hush").unwrap();
+        let settings = settings(home.path());
+        let place = home.path().join("client-secret");
+        let mut given = Given::default();
+        let lines = "\nservice-1\ncanary\n~/secret\n";
+        let (typed, told) = hold(lines, "", |person| person.ask_credentials(&settings, &mut given, &place));
+        assert!(!typed.unwrap() && !told.contains("canary"), "{told}");
+        assert_eq!(given.client_id.as_deref(), Some("service-1"));
+        assert_eq!(given.secret_file.unwrap(), home.path().join("secret"));
+
+        let mut given = Given::default();
+        let ask = |person: &mut Dialogue<'_>| person.ask_credentials(&settings, &mut given, &place);
+        let (typed, told) = hold("service-1\n\n", " canary\n", ask);
+        assert!(typed.unwrap() && !told.contains("canary"), "{told}");
+        assert_eq!(given.secret.unwrap().expose_secret(), "canary");
+
+        std::fs::write(&place, "hush").unwrap();
+        let mut given = Given { client_id: Some("service-1".to_owned()), ..Given::default() };
+        let (_, told) = hold("\n", "", |person| person.ask_credentials(&settings, &mut given, &place));
+        assert_eq!(given.secret_file.as_ref(), Some(&place), "{told}");
+    }
+
+    #[test]
+    fn the_archive_and_the_zone_have_defaults_and_wrong_answers_are_asked_again() {
+        let home = tempfile::tempdir().unwrap();
+        let settings = settings(home.path());
+        let (db, told) = hold("\n", "", |person| person.ask_db(&settings));
+        assert_eq!(db.unwrap(), None);
+        assert!(told.contains("data/archive/archive.db]: "), "{told}");
+        let (db, _) = hold("~/\nx/\n~/a.db\n", "", |person| person.ask_db(&settings));
+        assert_eq!(db.unwrap().unwrap(), home.path().join("a.db"));
+        let (zone, told) = hold("Mars\neurope/berlin\n", "", |person| person.ask_zone());
+        assert_eq!(zone.unwrap().unwrap().name(), "Europe/Berlin");
+        assert!(told.contains("'Mars' is no time zone"), "{told}");
+        assert_eq!(hold("\n", "", |person| person.ask_zone()).0.unwrap(), None);
+    }
+
+    #[test]
+    fn the_end_of_the_input_ends_every_question() {
+        let home = tempfile::tempdir().unwrap();
+        let settings = settings(home.path());
+        let place = home.path().join("client-secret");
+        let listed = itwins(2);
+        let credentials = |lines: &str| {
+            hold(lines, "", |person| person.ask_credentials(&settings, &mut Given::default(), &place))
+                .0
+                .unwrap_err()
+        };
+        let errors = [
+            credentials(""),
+            credentials("service-1\n"),
+            credentials("service-1\n\n"),
+            hold("", "", |person| person.ask_itwins(Some(&listed))).0.unwrap_err(),
+            hold("9\n", "", |person| person.ask_itwins(Some(&listed))).0.unwrap_err(),
+            hold("", "", |person| person.ask_db(&settings)).0.unwrap_err(),
+            hold("Mars", "", |person| person.ask_zone()).0.unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.exit(), ExitCode::Failed);
+            assert!(error.to_string().contains("nothing was written"), "{error}");
+        }
+    }
 }
