@@ -24,18 +24,14 @@ pub fn init(settings: settings::Init) -> Result<ExitCode, CommandError> {
     let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
     // Not locked: whoever reads a line unseen locks standard input itself.
     let mut input = io::BufReader::new(io::stdin());
-    // `console` is part of the progress display already; it restores the terminal's echo.
-    let mut hidden = || console::Term::stderr().read_secure_line();
-    let mut dialogue = Dialogue { input: &mut input, output: &mut io::stderr(), hidden: &mut hidden };
+    #[cfg(unix)]
+    let unseen: Option<&mut dialogue::Unseen<'_>> = Some(&mut read_unseen);
+    #[cfg(not(unix))]
+    let unseen = None;
+    let mut dialogue = Dialogue { input: &mut input, output: &mut io::stderr(), unseen };
     let chosen = choose(&settings, is_terminal.then_some(&mut dialogue))?;
     write(&settings, &chosen)?;
-    for finding in &chosen.findings {
-        match finding.hint {
-            None => tracing::info!(target: "run_archive::summary", "{}", finding.message),
-            hint if finding.is_seen => tracing::warn!(hint, "{}", finding.message),
-            hint => tracing::error!(hint, "{}", finding.message),
-        }
-    }
+    tell(&chosen.findings);
     tracing::info!(target: "run_archive::summary", "wrote {}", settings.file.display());
     if let Some((path, _)) = &chosen.secret {
         tracing::info!(target: "run_archive::summary", "wrote {}", path.display());
@@ -45,6 +41,41 @@ pub fn init(settings: settings::Init) -> Result<ExitCode, CommandError> {
     }
     let is_well = chosen.findings.iter().all(|finding| finding.hint.is_none());
     Ok(if is_well { ExitCode::Done } else { ExitCode::Partial })
+}
+
+/// Says what the platform said; what is alike gets its hint once.
+fn tell(findings: &[Finding]) {
+    for (index, finding) in findings.iter().enumerate() {
+        let is_last = findings[index + 1..].iter().all(|later| later.hint != finding.hint);
+        let hint = finding.hint.filter(|_| is_last);
+        match finding {
+            Finding { hint: None, message, .. } => {
+                tracing::info!(target: "run_archive::summary", "{message}");
+            }
+            Finding { is_seen: true, message, .. } => tracing::warn!(hint, "{message}"),
+            Finding { message, .. } => tracing::error!(hint, "{message}"),
+        }
+    }
+}
+
+/// Asks for a line on the terminal that is not shown. The echo is off before the question is there, so that
+/// nothing typed after it is seen or lost; the crates for this (rpassword, console) ask first.
+#[cfg(unix)]
+fn read_unseen(question: &str) -> io::Result<String> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let stdin = io::stdin();
+    let before = tcgetattr(&stdin)?;
+    let mut unseen = before.clone();
+    unseen.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&stdin, OptionalActions::Now, &unseen)?;
+    let mut line = String::new();
+    let mut output = io::stderr();
+    let asked = write!(output, "{question}").and_then(|()| output.flush());
+    let read = asked.and_then(|()| stdin.read_line(&mut line));
+    tcsetattr(&stdin, OptionalActions::Now, &before)?;
+    // The line end that was typed is not shown either.
+    writeln!(output)?;
+    read.map(|_| line)
 }
 
 /// What is to be written, and what the platform said of it.
@@ -86,21 +117,29 @@ fn choose(settings: &settings::Init, mut person: Option<&mut Dialogue<'_>>) -> R
         Some(credentials) => Some(run_async(check::list_itwins(settings, credentials))??),
         None => None,
     };
-    if let Some(listed) = &listed {
-        let told = match listed {
-            Ok(_) => "the platform accepts the credentials".to_owned(),
-            Err(error) => format!("the platform does not list iTwins ({error})"),
-        };
-        match &mut person {
-            Some(person) => person.say(&render::clean(&told))?,
-            None => tracing::info!(target: "run_archive::summary", "{told}"),
-        }
-    }
     let list = listed.as_ref().and_then(|listed| listed.as_deref().ok());
     let is_asked = setup.is_empty();
+    match (&mut person, &listed) {
+        (_, None) => {}
+        (Some(person), Some(Ok(list))) => {
+            person.say("The platform accepts the credentials.")?;
+            if is_asked {
+                person.show_itwins(list)?;
+            }
+        }
+        (Some(person), Some(Err(error))) => {
+            person.say(&render::clean(&format!("The platform does not list iTwins ({error}).")))?;
+        }
+        (None, Some(Ok(_))) => {
+            tracing::info!(target: "run_archive::summary", "the platform accepts the credentials");
+        }
+        (None, Some(Err(error))) => {
+            tracing::info!(target: "run_archive::summary", "the platform does not list iTwins ({error})");
+        }
+    }
     let findings = loop {
         if let (Some(person), true) = (&mut person, is_asked) {
-            setup.itwins = person.ask_itwins(list)?;
+            setup.itwins = person.ask_itwins(list.unwrap_or_default())?;
         }
         for (id, name) in &mut setup.itwins {
             let known = list.unwrap_or_default().iter().find(|itwin| itwin.id == *id);

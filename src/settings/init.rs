@@ -454,6 +454,23 @@ mod tests {
     }
 
     #[test]
+    fn no_setting_that_a_file_may_hold_is_left_out() {
+        let home = Home::new("");
+        let text = Setup::default().to_toml(None).unwrap();
+        for table in ["", "[credentials]", "[platform]"] {
+            let wrong = format!("{table}\nnonsense = 1");
+            let error = File::parse(&wrong, home.at("x"), &home.environment(&[])).unwrap_err().to_string();
+            let (_, keys) = error.split_once("expected").unwrap();
+            // The message sets names between backticks.
+            for key in keys.split('`').skip(1).step_by(2) {
+                let is_there =
+                    |line: &str| line.starts_with(&format!("#{key} = ")) || line == format!("[{key}]");
+                assert!(text.lines().any(is_there), "{key} is not in {text}");
+            }
+        }
+    }
+
+    #[test]
     fn nothing_in_a_name_or_a_path_breaks_out_of_its_place() {
         let home = Home::new("");
         for nasty in [

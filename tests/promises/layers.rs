@@ -79,7 +79,7 @@ fn types_of_libraries_stay_in_the_module_that_knows_them() {
         ("clap::", &["cli", "main"]),
         ("clap_complete::", &["cli"]),
         ("clap_mangen::", &["cli"]),
-        ("console::", &["commands"]),
+        ("rustix::", &["commands"]),
         ("comfy_table::", &["render"]),
     ];
     let mut files = Vec::new();

@@ -8,13 +8,15 @@ use std::time::Duration;
 use crate::api::wire::Named;
 use crate::api::{self, Client, Credentials, Reason};
 use crate::error::{CommandError, ExitCode};
-use crate::render::clean;
+use crate::render::{clean, render_count};
 use crate::settings::{self, Setup};
 use crate::sync::{self, Sight};
 
 /// Whoever waits at a terminal does not wait as long as cron does.
 const PATIENCE: Duration = Duration::from_secs(60);
 const ATTEMPTS: usize = 3;
+/// iTwins, iModels and connections that are asked for: enough to know, with a request or few each.
+const MOST_ASKED: usize = 20;
 
 const WITHOUT_ROLE: &str = "a service application without a role on the iTwin gets an empty list, not an error: \
     give it a role there that may see iModels; the next sync then finds them";
@@ -69,20 +71,20 @@ pub(super) async fn find(
 ) -> Result<Vec<Finding>, CommandError> {
     let client = &client(settings, credentials)?;
     let mut findings = Vec::new();
-    for (id, name) in &setup.itwins {
+    for (id, name) in setup.itwins.iter().take(MOST_ASKED) {
         let called = called("iTwin", name.as_deref().unwrap_or(id));
         let sight = unless_useless(sync::see_itwin(client, id).await)?;
         findings.push(Finding::new(&called, "iModel", sight, WITHOUT_ROLE));
     }
     let kinds: &[api::Kind] = if setup.kinds.is_empty() { &[api::Kind::Export] } else { &setup.kinds };
-    for id in &setup.imodels {
+    for id in setup.imodels.iter().take(MOST_ASKED) {
         for &kind in kinds {
             let sight = unless_useless(sync::see_imodel(client, kind, id).await)?;
             let noun = format!("{} connection", kind.as_str());
             findings.push(Finding::new(&called("iModel", id), &noun, sight, HIDDEN));
         }
     }
-    for id in &setup.connections {
+    for id in setup.connections.iter().take(MOST_ASKED) {
         let sight = unless_useless(sync::see_connection(client, id).await)?;
         findings.push(match sight {
             Ok(name) => Finding {
@@ -97,6 +99,14 @@ pub(super) async fn find(
             },
             Err(error) => Finding::hidden(&error),
         });
+    }
+    let unasked: usize = [setup.itwins.len(), setup.imodels.len(), setup.connections.len()]
+        .map(|chosen| chosen.saturating_sub(MOST_ASKED))
+        .iter()
+        .sum();
+    if unasked > 0 {
+        let message = format!("{} more chosen, and not asked for", render_count(unasked as u64));
+        findings.push(Finding { message, hint: None, is_unknown: false, is_seen: false });
     }
     Ok(findings)
 }

@@ -21,9 +21,12 @@ pub(super) struct Dialogue<'a> {
     pub(super) input: &'a mut dyn BufRead,
     /// Where questions are shown.
     pub(super) output: &'a mut dyn Write,
-    /// Reads a line that is not shown while it is typed.
-    pub(super) hidden: &'a mut dyn FnMut() -> io::Result<String>,
+    /// Shows a question and reads a line that is not shown while it is typed, where that is possible.
+    pub(super) unseen: Option<&'a mut Unseen<'a>>,
 }
+
+/// From a question to the line that was typed.
+pub(super) type Unseen<'a> = dyn FnMut(&str) -> io::Result<String> + 'a;
 
 type Answer<T> = Result<T, CommandError>;
 
@@ -74,14 +77,13 @@ impl Dialogue<'_> {
         let found =
             (!settings.force && place.symlink_metadata().is_ok()).then(|| place.display().to_string());
         loop {
-            let line = match &found {
-                Some(found) => self.line("File that holds its secret", Some(found))?,
-                None => self.line("File that holds its secret (or Enter, to type it unseen)", None)?,
+            let question = match self.unseen {
+                Some(_) if found.is_none() => "File that holds its secret (or Enter, to type it unseen)",
+                _ => "File that holds its secret",
             };
-            if line.is_empty() && found.is_none() {
-                write!(self.output, "The secret (it is not shown): ").map_err(failed)?;
-                self.output.flush().map_err(failed)?;
-                let secret = (self.hidden)().map_err(failed)?.trim().to_owned();
+            let line = self.line(question, found.as_deref())?;
+            if let (true, None, Some(unseen)) = (line.is_empty(), &found, &mut self.unseen) {
+                let secret = unseen("The secret (it is not shown): ").map_err(failed)?.trim().to_owned();
                 // At the input's end nothing was typed either.
                 if secret.is_empty() {
                     return Err(ended());
@@ -93,6 +95,9 @@ impl Dialogue<'_> {
                 true => place.to_owned(),
                 false => settings.path(&line)?,
             };
+            if line.is_empty() && found.is_none() {
+                continue;
+            }
             if path.is_file() {
                 given.secret_file = Some(path);
                 return Ok(false);
@@ -101,29 +106,32 @@ impl Dialogue<'_> {
         }
     }
 
-    /// Asks which iTwins to archive: ids, and names where they are known. `listed` is what the credentials
-    /// see, if the platform says.
-    pub(super) fn ask_itwins(&mut self, listed: Option<&[Named]>) -> Answer<Vec<(String, Option<String>)>> {
-        if listed.is_some_and(<[Named]>::is_empty) {
-            self.say(
+    /// Shows what the credentials see.
+    pub(super) fn show_itwins(&mut self, listed: &[Named]) -> Answer<()> {
+        if listed.is_empty() {
+            return self.say(
                 "They see no iTwin. A service application sees those that it has a role on: give it one, or \
                  go on with an id.",
-            )?;
+            );
         }
-        let listed = listed.unwrap_or_default();
+        let noun = if listed.len() == 1 { "iTwin" } else { "iTwins" };
+        self.say(&format!("They see {} {noun}:", render_count(listed.len() as u64)))?;
+        for (index, itwin) in listed.iter().take(MOST_SHOWN).enumerate() {
+            let name = clean(itwin.name.as_deref().unwrap_or("(no name)"));
+            self.say(&format!("  {:>2}  {name}  {}", index + 1, clean(&itwin.id)))?;
+        }
+        match listed.len().saturating_sub(MOST_SHOWN) {
+            0 => Ok(()),
+            more => self.say(&format!("      and {} more", render_count(more as u64))),
+        }
+    }
+
+    /// Asks which iTwins to archive: ids, and names where they are known. `listed` is what was shown.
+    pub(super) fn ask_itwins(&mut self, listed: &[Named]) -> Answer<Vec<(String, Option<String>)>> {
         let shown = &listed[..listed.len().min(MOST_SHOWN)];
         if listed.is_empty() {
             let ids = self.ask("Ids of the iTwins to archive, separated by commas", None)?;
             return Ok(parts(&ids).map(|id| (id.to_owned(), None)).collect());
-        }
-        let noun = if listed.len() == 1 { "iTwin" } else { "iTwins" };
-        self.say(&format!("They see {} {noun}:", render_count(listed.len() as u64)))?;
-        for (index, itwin) in shown.iter().enumerate() {
-            let name = clean(itwin.name.as_deref().unwrap_or("(no name)"));
-            self.say(&format!("  {:>2}  {name}  {}", index + 1, clean(&itwin.id)))?;
-        }
-        if listed.len() > shown.len() {
-            self.say(&format!("      and {} more", render_count((listed.len() - shown.len()) as u64)))?;
         }
         let default = (listed.len() == 1).then_some("1");
         loop {
@@ -226,9 +234,9 @@ mod tests {
         ask: impl FnOnce(&mut Dialogue<'_>) -> Answer<T>,
     ) -> (Answer<T>, String) {
         let mut output = Vec::new();
-        let mut hidden = || Ok(hidden.to_owned());
+        let mut unseen = |_: &str| Ok(hidden.to_owned());
         let mut input = lines.as_bytes();
-        let result = ask(&mut Dialogue { input: &mut input, output: &mut output, hidden: &mut hidden });
+        let result = ask(&mut Dialogue { input: &mut input, output: &mut output, unseen: Some(&mut unseen) });
         (result, String::from_utf8(output).unwrap())
     }
 
@@ -255,7 +263,10 @@ mod tests {
     fn itwins_are_chosen_by_number_by_id_or_all() {
         let listed = itwins(23);
         let choose = |lines: &str| {
-            let (chosen, told) = hold(lines, "", |person| person.ask_itwins(Some(&listed)));
+            let (chosen, told) = hold(lines, "", |person| {
+                person.show_itwins(&listed)?;
+                person.ask_itwins(&listed)
+            });
             let ids = chosen.map(|chosen| chosen.into_iter().map(|(id, _)| id).collect::<Vec<_>>());
             (ids.unwrap_or_default(), told)
         };
@@ -275,9 +286,12 @@ mod tests {
     #[test]
     fn one_itwin_is_the_default_and_without_a_list_ids_are_asked_for() {
         let one = itwins(1);
-        let (chosen, _) = hold("\n", "", |person| person.ask_itwins(Some(&one)));
+        let (chosen, _) = hold("\n", "", |person| person.ask_itwins(&one));
         assert_eq!(chosen.unwrap(), [("id-1".to_owned(), Some("Name 1".to_owned()))]);
-        let (chosen, told) = hold("\na, b\n", "", |person| person.ask_itwins(Some(&[])));
+        let (chosen, told) = hold("\na, b\n", "", |person| {
+            person.show_itwins(&[])?;
+            person.ask_itwins(&[])
+        });
         assert_eq!(chosen.unwrap(), [("a".to_owned(), None), ("b".to_owned(), None)]);
         assert!(told.contains("They see no iTwin."), "{told}");
     }
@@ -286,7 +300,7 @@ mod tests {
     fn a_name_cannot_write_to_the_terminal() {
         let evil =
             [Named { id: "a\u{7}".to_owned(), name: Some("\u{1b}[2Jx\ny".to_owned()), json: String::new() }];
-        let (_, told) = hold("1\n", "", |person| person.ask_itwins(Some(&evil)));
+        let (_, told) = hold("1\n", "", |person| person.show_itwins(&evil));
         assert!(told.contains("   1  [2Jx y  a\n"), "{told:?}");
     }
 
@@ -345,8 +359,8 @@ mod tests {
             credentials(""),
             credentials("service-1\n"),
             credentials("service-1\n\n"),
-            hold("", "", |person| person.ask_itwins(Some(&listed))).0.unwrap_err(),
-            hold("9\n", "", |person| person.ask_itwins(Some(&listed))).0.unwrap_err(),
+            hold("", "", |person| person.ask_itwins(&listed)).0.unwrap_err(),
+            hold("9\n", "", |person| person.ask_itwins(&listed)).0.unwrap_err(),
             hold("", "", |person| person.ask_db(&settings)).0.unwrap_err(),
             hold("Mars", "", |person| person.ask_zone()).0.unwrap_err(),
         ];
