@@ -11,6 +11,10 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+mod manual;
+
+pub use manual::{Shell, completions, man};
+
 /// Runs asked for in one page.
 pub const PAGE_SIZES: RangeInclusive<u32> = 1..=10_000;
 /// Pages, or connections, at a time.
@@ -24,17 +28,56 @@ const ALARM: &str = "Alarm";
 const SPEED: &str = "Speed";
 const OUTPUT: &str = "Output";
 const PARAMETERS: &str = "Parameters";
+const CREDENTIALS: &str = "Credentials";
+const FILE: &str = "File";
 const GLOBAL: &str = "Global options";
+
+/// What `archive man` has a page of, in the order of the help.
+const COMMANDS: [&str; 9] =
+    ["init", "sync", "import", "status", "query", "report", "demo", "completions", "man"];
 
 const AFTER_HELP: &str = "\
 Examples:
   archive demo                    see what it does; nothing to configure
+  archive init                    set it up: credentials, iTwins, a configuration
   archive sync --itwin ID         fetch what is new into the archive
   archive status                  how fresh is the archive?
   archive report                  how did the last seven days go?
 
 Without --db and ARCHIVE_DB the archive is archive/archive.db in your data folder
 (~/.local/share on Linux).";
+
+const INIT_AFTER_HELP: &str = "\
+No secret is typed as a flag or stands in the configuration. Credentials come from
+the environment (ITP_ACCESS_TOKEN, or ITP_SERVICE_CLIENT_ID and
+ITP_SERVICE_CLIENT_SECRET) or from files that flags and the configuration name.
+ITP_API_URL and ITP_ISSUER_URL are obeyed.
+
+Examples:
+  archive init                    on a terminal: asks for what is missing
+  archive init --itwin ID --client-id service-abc --client-secret-file secret
+  archive init --config /etc/archive/archive.toml --db /var/lib/archive/archive.db
+  archive init --itwin ID --no-check --force
+
+Exit codes:
+  0  done
+  1  failed: the platform cannot be reached, or no answer was given; nothing is
+     written
+  2  wrong usage or configuration, or the file exists
+  3  written, but something that is chosen lists nothing or cannot be seen
+  4  the platform refused the credentials; nothing is written";
+
+const COMPLETIONS_AFTER_HELP: &str = "\
+Examples:
+  archive completions bash > ~/.local/share/bash-completion/completions/archive
+  archive completions zsh > ~/.zfunc/_archive      (with ~/.zfunc in fpath)
+  archive completions fish > ~/.config/fish/completions/archive.fish";
+
+const MAN_AFTER_HELP: &str = "\
+Examples:
+  archive man | man -l -
+  archive man sync | man -l -
+  archive man > ~/.local/share/man/man1/archive.1";
 
 const SYNC_AFTER_HELP: &str = "\
 Credentials come from the environment, or from files that the configuration names:
@@ -179,6 +222,12 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Set it up: check the credentials, choose what to archive, write a configuration
+    ///
+    /// Writes a configuration file with a comment on every setting. On a terminal it asks for what flags
+    /// and environment leave open, and lists the iTwins that the credentials see. Before anything is
+    /// written the platform is asked whether it accepts the credentials and what it lists.
+    Init(Init),
     /// Bring the archive up to date with the platform
     ///
     /// Fetches the runs that are new or may have changed and stores them. Safe to interrupt at any time
@@ -223,6 +272,70 @@ pub enum Command {
     /// Starts an emulated platform on this machine, syncs it as the real one, lets a week pass, syncs
     /// again, and says how to look at what was stored. Needs no network and no credentials.
     Demo(Demo),
+    /// Print the completions of a shell
+    ///
+    /// Writes a script on standard output, with which the shell completes commands, options and their
+    /// values.
+    Completions(Completions),
+    /// Print the manual page, or that of one command
+    ///
+    /// Writes a page in roff, as man reads it, on standard output.
+    Man(Man),
+}
+
+/// What was typed after `archive init`.
+#[derive(Debug, Default, Args)]
+#[command(after_help = INIT_AFTER_HELP)]
+pub struct Init {
+    /// An iTwin: all connections of its iModels; repeat for more [env: ITP_ITWIN_ID]
+    #[arg(long = "itwin", value_name = "ID", help_heading = CONNECTION)]
+    pub itwins: Vec<String>,
+    /// An iModel: all its connections; repeat for more [env: ITP_IMODEL_ID]
+    #[arg(long = "imodel", value_name = "ID", help_heading = CONNECTION)]
+    pub imodels: Vec<String>,
+    /// A connection by its id; repeat for more
+    #[arg(long = "connection", value_name = "ID", allow_hyphen_values = true, help_heading = CONNECTION)]
+    pub connections: Vec<String>,
+    /// What connections to look for below iTwins and iModels; repeat for more [default: export]
+    #[arg(long = "kind", value_name = "KIND", help_heading = CONNECTION)]
+    pub kinds: Vec<ConnectionKind>,
+    /// A service application's client id [env: ITP_SERVICE_CLIENT_ID]
+    #[arg(long, value_name = "ID", help_heading = CREDENTIALS)]
+    pub client_id: Option<String>,
+    /// A file that holds the service application's secret, and nothing else
+    #[arg(long, value_name = "FILE", help_heading = CREDENTIALS)]
+    pub client_secret_file: Option<PathBuf>,
+    /// A file that holds a bearer token, for trying
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["client_id", "client_secret_file"],
+          help_heading = CREDENTIALS)]
+    pub access_token_file: Option<PathBuf>,
+    /// Time zone of a report's days and weeks, such as Europe/Berlin [default: UTC]
+    #[arg(long, value_name = "ZONE", help_heading = FILE)]
+    pub time_zone: Option<String>,
+    /// Write the file without asking the platform anything
+    #[arg(long, help_heading = FILE)]
+    pub no_check: bool,
+    /// Write over a file that exists
+    #[arg(long, help_heading = FILE)]
+    pub force: bool,
+}
+
+/// What was typed after `archive completions`.
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS_AFTER_HELP)]
+pub struct Completions {
+    /// Whose script
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// What was typed after `archive man`.
+#[derive(Debug, Default, Args)]
+#[command(after_help = MAN_AFTER_HELP)]
+pub struct Man {
+    /// The command [default: the whole program]
+    #[arg(value_name = "COMMAND", value_parser = COMMANDS)]
+    pub command: Option<String>,
 }
 
 /// What was typed after `archive sync`.

@@ -3,6 +3,7 @@
 mod backup;
 mod demo;
 mod import;
+mod init;
 mod query;
 mod rejects;
 mod report;
@@ -13,6 +14,7 @@ mod verify;
 pub use backup::backup;
 pub use demo::demo;
 pub use import::import;
+pub use init::init;
 pub use query::query;
 pub use rejects::rejects;
 pub use report::report;
@@ -31,6 +33,12 @@ use crate::store::{self, Reader};
 
 /// Connections of one name that an error lists.
 const MOST_NAMED: usize = 5;
+
+/// Prints what the command line says of itself: completions, a manual page.
+pub fn show(text: &str) -> Result<ExitCode, CommandError> {
+    render::print(text)?;
+    Ok(ExitCode::Done)
+}
 
 /// A JSON value as one line of data.
 fn print_json(value: &serde_json::Value) -> Result<(), CommandError> {

@@ -34,6 +34,7 @@ fn run(
 ) -> Result<error::ExitCode, error::CommandError> {
     let global = &cli.global;
     match cli.command {
+        Command::Init(typed) => commands::init(settings::Init::new(global, &typed, environment)?),
         Command::Sync(typed) => commands::sync(settings::Sync::new(global, &typed, environment)?, progress),
         Command::Import(typed) => commands::import(settings::Import::new(global, &typed, environment)?),
         Command::Status(typed) => commands::status(settings::Status::new(global, &typed, environment)?),
@@ -43,5 +44,7 @@ fn run(
         Command::Backup(typed) => commands::backup(settings::Backup::new(global, &typed, environment)?),
         Command::Rejects(typed) => commands::rejects(settings::Rejects::new(global, &typed, environment)?),
         Command::Demo(_) => commands::demo(settings::Demo::new(global, environment)?),
+        Command::Completions(typed) => commands::show(&cli::completions(typed.shell)),
+        Command::Man(typed) => commands::show(&cli::man(typed.command.as_deref())),
     }
 }

@@ -28,10 +28,12 @@ use crate::error::{CommandError, ExitCode};
 use crate::time::UtcText;
 use crate::time::zone::Zone;
 
+mod init;
 mod keep;
 mod query;
 mod report;
 
+pub use init::{Given, Init, Setup};
 pub use keep::{Backup, Platform, Rejects, Verify};
 pub use query::{Query, QueryFormat, Statement};
 pub use report::{Report, ReportFormat};
@@ -176,6 +178,33 @@ pub enum Error {
     /// `-` was given more than once.
     #[error("standard input ('-') can be read only once")]
     StdinTwice,
+    /// The configuration to write exists already.
+    #[error("{} exists, and was left as it is", .0.display())]
+    Written(PathBuf),
+    /// There is no home folder to keep the configuration in.
+    #[error("there is no home folder, so the configuration has no default place")]
+    NoPlace,
+    /// `archive init` knows of nothing to archive and has nobody to ask.
+    #[error("nothing is chosen to be archived")]
+    NothingChosen,
+    /// `archive init` knows no credentials and has nobody to ask.
+    #[error("no credentials are given that could be checked")]
+    NothingToCheck,
+    /// An id of no length.
+    #[error("{0}: an id cannot be empty")]
+    EmptyId(&'static str),
+    /// A file of secrets that a flag names cannot be read. What was typed is not shown: it may be the
+    /// secret itself.
+    #[error("{flag}: no file of the name that was given can be read")]
+    SecretFile {
+        /// The flag.
+        flag: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A configuration is UTF-8.
+    #[error("a configuration cannot name {0:?}: the name is not UTF-8 text")]
+    PathNotText(PathBuf),
     /// Something is said of a query, but not of which.
     #[error("no query is chosen")]
     NoQuery,
@@ -204,6 +233,16 @@ impl Error {
             }
             Self::NoClientId => "client_id under [credentials] may hold it".to_owned(),
             Self::NoHome => "give --db FILE or set ARCHIVE_DB".to_owned(),
+            Self::Written(_) => "--force writes over it, and --config names another".to_owned(),
+            Self::NoPlace => "give --config FILE or set ARCHIVE_CONFIG".to_owned(),
+            Self::NothingChosen => "give --itwin ID, --imodel ID or --connection ID (each repeatable); on a \
+                terminal archive init lists the iTwins and asks"
+                .to_owned(),
+            Self::NothingToCheck => "set ITP_ACCESS_TOKEN, or both ITP_SERVICE_CLIENT_ID and \
+                ITP_SERVICE_CLIENT_SECRET, or give --client-id and --client-secret-file, or \
+                --access-token-file; --no-check writes the file without"
+                .to_owned(),
+            Self::SecretFile { .. } => "it takes the name of a file, never the secret itself".to_owned(),
             Self::NoQuery => "give a name, --sql or -; archive query lists the names".to_owned(),
             Self::Exists(_) => "choose another --db, or none: the demo then chooses one".to_owned(),
             _ => return None,
@@ -537,12 +576,11 @@ struct FileCredentials {
 impl File {
     /// The named file, which must exist, or the default one, which need not.
     fn read(global: &Global, environment: &Environment) -> Result<Self> {
-        let named = global.config.clone().or_else(|| environment.path("ARCHIVE_CONFIG"));
+        let named = find_named(global, environment);
         let is_named = named.is_some();
-        let path = match (named, &environment.folders) {
-            (Some(named), _) => environment.expand(named),
-            (None, Some(folders)) => folders.configuration.join("archive").join("archive.toml"),
-            (None, None) => return Ok(Self { path: PathBuf::from("archive.toml"), ..Self::default() }),
+        let path = match named.or_else(|| default_place(environment)) {
+            Some(path) => path,
+            None => return Ok(Self { path: PathBuf::from("archive.toml"), ..Self::default() }),
         };
         match fs::read_to_string(&path) {
             Ok(text) => Self::parse(&text, path, environment),
@@ -573,6 +611,23 @@ impl File {
     fn cache_mib(&self) -> u32 {
         self.cache_mib.unwrap_or(DEFAULT_CACHE_MIB)
     }
+}
+
+/// The configuration file that somebody named.
+fn find_named(global: &Global, environment: &Environment) -> Option<PathBuf> {
+    let named = global.config.clone().or_else(|| environment.path("ARCHIVE_CONFIG"));
+    named.map(|path| environment.expand(path))
+}
+
+/// Where the configuration file is looked for otherwise; nowhere without a home.
+fn default_place(environment: &Environment) -> Option<PathBuf> {
+    let folders = environment.folders.as_ref()?;
+    Some(folders.configuration.join("archive").join("archive.toml"))
+}
+
+/// Where the archive is unless told otherwise; nowhere without a home.
+fn default_db(environment: &Environment) -> Option<PathBuf> {
+    Some(environment.folders.as_ref()?.data.join("archive").join("archive.db"))
 }
 
 /// Line, key and problem. toml's own Display quotes the line, which may hold a secret in a wrong place.
@@ -740,11 +795,10 @@ fn find_request_limits(typed: &[String], file: &File) -> Result<Vec<RequestLimit
 
 fn find_db(global: &Global, environment: &Environment, file: &File) -> Result<PathBuf> {
     let named = global.db.clone().or_else(|| environment.path("ARCHIVE_DB"));
-    match (named, &file.db, &environment.folders) {
-        (Some(named), _, _) => Ok(environment.expand(named)),
-        (None, Some(path), _) => Ok(path.clone()),
-        (None, None, Some(folders)) => Ok(folders.data.join("archive").join("archive.db")),
-        (None, None, None) => Err(Error::NoHome),
+    match (named, &file.db) {
+        (Some(named), _) => Ok(environment.expand(named)),
+        (None, Some(path)) => Ok(path.clone()),
+        (None, None) => default_db(environment).ok_or(Error::NoHome),
     }
 }
 
@@ -816,10 +870,10 @@ mod tests {
     }
 
     /// A home of its own, with `archive.toml` in it if there is a text for it.
-    struct Home(TempDir);
+    pub(super) struct Home(TempDir);
 
     impl Home {
-        fn new(file: &str) -> Self {
+        pub(super) fn new(file: &str) -> Self {
             let home = Self(TempDir::new().unwrap());
             fs::create_dir_all(home.at("config/archive")).unwrap();
             if !file.is_empty() {
@@ -828,11 +882,11 @@ mod tests {
             home
         }
 
-        fn at(&self, name: &str) -> PathBuf {
+        pub(super) fn at(&self, name: &str) -> PathBuf {
             self.0.path().join(name)
         }
 
-        fn environment(&self, variables: &[(&'static str, &str)]) -> Environment {
+        pub(super) fn environment(&self, variables: &[(&'static str, &str)]) -> Environment {
             let variables: Vec<(&str, OsString)> =
                 variables.iter().map(|&(name, value)| (name, value.into())).collect();
             Environment {

@@ -11,6 +11,7 @@ mod estimate;
 mod fleet;
 mod records;
 mod retry;
+mod sight;
 mod summary;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use estimate::{Estimate, estimate};
 use fleet::Fleet;
 pub(crate) use records::read_saved;
 pub use retry::{Retried, retry_rejects};
+pub use sight::{Sight, see_connection, see_imodel, see_itwin, see_itwins};
 pub use summary::{ConnectionSummary, Found, Outcome, Problem, Summary};
 
 /// Why there may be nothing where something is expected.

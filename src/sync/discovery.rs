@@ -52,7 +52,8 @@ impl Default for Sizes {
     }
 }
 
-/// The iTwins that the credentials are a member of, at least until all of those wanted were met.
+/// The iTwins that the credentials are a member of, at least until all of those wanted were met; all of them
+/// where none is wanted in particular.
 pub(super) async fn list_itwins(
     client: &Client,
     sizes: &Sizes,
@@ -70,7 +71,7 @@ pub(super) async fn list_itwins(
             left.remove(named.id.as_str());
             Some((named.id.clone(), named))
         });
-        if left.is_empty() {
+        if !wanted.is_empty() && left.is_empty() {
             break;
         }
     }
@@ -82,6 +83,16 @@ pub(super) async fn list_imodels(
     client: &Client,
     sizes: &Sizes,
     itwin: &str,
+) -> Result<Listed<Named>, api::Error> {
+    list_some_imodels(client, sizes, itwin, u64::MAX).await
+}
+
+/// The iModels of an iTwin on so many pages.
+pub(super) async fn list_some_imodels(
+    client: &Client,
+    sizes: &Sizes,
+    itwin: &str,
+    most_pages: u64,
 ) -> Result<Listed<Named>, api::Error> {
     let doing = api::Doing::ListImodels { itwin: itwin.to_owned() };
     let mut pages = Pages::new(Cursor::Token(String::new()), "iModels");
@@ -97,6 +108,10 @@ pub(super) async fn list_imodels(
         };
         let page = parse(client, &doing, &answer, pages.name)?;
         pages.take(&page, top, |raw| Named::read(raw).map(|named| (named.id.clone(), named)));
+        if pages.listed.pages >= most_pages && pages.next().is_some() {
+            pages.listed.doubt = Some("only the beginning of the list was asked for".to_owned());
+            break;
+        }
     }
     Ok(pages.listed)
 }

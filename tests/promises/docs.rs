@@ -31,7 +31,21 @@ fn the_help_in_the_readme_is_what_the_program_prints() {
 #[test]
 fn every_command_has_help_with_an_example_and_a_chapter_in_the_readme() {
     let readme = file("README.md");
-    for command in ["sync", "import", "status", "report", "query", "verify", "backup", "rejects", "demo"] {
+    let commands = [
+        "init",
+        "sync",
+        "import",
+        "status",
+        "report",
+        "query",
+        "verify",
+        "backup",
+        "rejects",
+        "demo",
+        "completions",
+        "man",
+    ];
+    for command in commands {
         let help = help(&[command, "--help"]);
         assert!(help.contains("Examples:"), "{help}");
         assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");

@@ -81,6 +81,9 @@ fn types_of_libraries_stay_in_the_module_that_knows_them() {
         ("rusqlite::", &["query", "store"]),
         (" hyper::", &["emulator"]),
         ("clap::", &["cli", "main"]),
+        ("clap_complete::", &["cli"]),
+        ("clap_mangen::", &["cli"]),
+        ("rustix::", &["commands"]),
         ("comfy_table::", &["render"]),
     ];
     let mut files = Vec::new();

@@ -18,6 +18,7 @@ mod query;
 mod report;
 mod sandbox;
 mod screens;
+mod setup;
 mod shifting;
 mod status_and_demo;
 mod sync;

@@ -1,0 +1,156 @@
+//! Whether a configuration would work, before it is written: what the platform says of what is chosen.
+//!
+//! In: a client and a choice. Out: a sentence for each thing chosen, or the error that makes it useless to
+//! go on: refused credentials, a platform that cannot be reached.
+
+use std::time::Duration;
+
+use crate::api::wire::Named;
+use crate::api::{self, Client, Credentials, Reason};
+use crate::error::{CommandError, ExitCode};
+use crate::render::{clean, render_count};
+use crate::settings::{self, Setup};
+use crate::sync::{self, Sight};
+
+/// Whoever waits at a terminal does not wait as long as cron does.
+const PATIENCE: Duration = Duration::from_secs(60);
+const ATTEMPTS: usize = 3;
+/// iTwins, iModels and connections that are asked for: enough to know, with a request or few each.
+const MOST_ASKED: usize = 20;
+
+const WITHOUT_ROLE: &str = "a service application without a role on the iTwin gets an empty list, not an error: \
+    give it a role there that may see iModels; the next sync then finds them";
+const HIDDEN: &str = "check the id, and give the service application a role on the iTwin";
+
+/// What was found of one thing that is chosen.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub(super) message: String,
+    /// Why it may be so and what to do; `None` where all is well.
+    pub(super) hint: Option<&'static str>,
+    /// The platform knows no such thing.
+    pub(super) is_unknown: bool,
+    /// The platform showed something of it.
+    pub(super) is_seen: bool,
+}
+
+/// Who asks; a secret is read from its file.
+pub(super) fn credentials(given: &settings::Given) -> Result<Credentials, CommandError> {
+    given.credentials().map_err(|error| {
+        let is_half = matches!(error, settings::Error::NoSecret);
+        let error = CommandError::from(error);
+        match is_half {
+            true => error.with_hint("or name a file that holds it with --client-secret-file"),
+            false => error,
+        }
+    })
+}
+
+/// A client with a time budget of its own: whoever ponders an answer spends nothing of it.
+fn client(settings: &settings::Init, credentials: &Credentials) -> Result<Client, CommandError> {
+    let (api_url, issuer_url) = (settings.api_url.clone(), settings.issuer_url.clone());
+    let mut options = api::Options::new(api_url, issuer_url, credentials.clone());
+    options.deadline = tokio::time::Instant::now().checked_add(PATIENCE);
+    options.max_attempts = ATTEMPTS;
+    Client::new(options).map_err(CommandError::from)
+}
+
+/// The iTwins that the credentials see, or why the platform does not list them although it answers.
+pub(super) async fn list_itwins(
+    settings: &settings::Init,
+    credentials: &Credentials,
+) -> Result<Result<Vec<Named>, api::Error>, CommandError> {
+    unless_useless(sync::see_itwins(&client(settings, credentials)?).await)
+}
+
+/// What the platform says of everything that is chosen, in order.
+pub(super) async fn find(
+    settings: &settings::Init,
+    credentials: &Credentials,
+    setup: &Setup,
+) -> Result<Vec<Finding>, CommandError> {
+    let client = &client(settings, credentials)?;
+    let mut findings = Vec::new();
+    for (id, name) in setup.itwins.iter().take(MOST_ASKED) {
+        let called = called("iTwin", name.as_deref().unwrap_or(id));
+        let sight = unless_useless(sync::see_itwin(client, id).await)?;
+        findings.push(Finding::new(&called, "iModel", sight, WITHOUT_ROLE));
+    }
+    let kinds: &[api::Kind] = if setup.kinds.is_empty() { &[api::Kind::Export] } else { &setup.kinds };
+    for id in setup.imodels.iter().take(MOST_ASKED) {
+        for &kind in kinds {
+            let sight = unless_useless(sync::see_imodel(client, kind, id).await)?;
+            let noun = format!("{} connection", kind.as_str());
+            findings.push(Finding::new(&called("iModel", id), &noun, sight, HIDDEN));
+        }
+    }
+    for id in setup.connections.iter().take(MOST_ASKED) {
+        let sight = unless_useless(sync::see_connection(client, id).await)?;
+        findings.push(match sight {
+            Ok(name) => Finding {
+                message: format!(
+                    "connection {} is {}",
+                    clean(&id.to_string()),
+                    clean(name.as_deref().unwrap_or("there"))
+                ),
+                hint: None,
+                is_unknown: false,
+                is_seen: true,
+            },
+            Err(error) => Finding::hidden(&error),
+        });
+    }
+    let unasked: usize = [setup.itwins.len(), setup.imodels.len(), setup.connections.len()]
+        .map(|chosen| chosen.saturating_sub(MOST_ASKED))
+        .iter()
+        .sum();
+    if unasked > 0 {
+        let message = format!("{} more chosen, and not asked for", render_count(unasked as u64));
+        findings.push(Finding { message, hint: None, is_unknown: false, is_seen: false });
+    }
+    Ok(findings)
+}
+
+impl Finding {
+    fn new(called: &str, noun: &str, sight: Result<Sight, api::Error>, empty: &'static str) -> Self {
+        let sight = match sight {
+            Ok(sight) => sight,
+            Err(error) => return Self::hidden(&error),
+        };
+        let (message, hint) = match sight {
+            Sight { listed: 0, .. } => (format!("{called} lists no {noun}s"), Some(empty)),
+            Sight { listed, has_more } => {
+                let more = if has_more { " or more" } else { "" };
+                (format!("{called} lists {}{more}", super::super::counted(listed, noun)), None)
+            }
+        };
+        Self { message, hint, is_unknown: false, is_seen: true }
+    }
+
+    fn hidden(error: &api::Error) -> Self {
+        let is_unknown = error.reason == Reason::NotFound;
+        Self { message: error.to_string(), hint: Some(HIDDEN), is_unknown, is_seen: false }
+    }
+}
+
+fn called(noun: &str, name: &str) -> String {
+    format!("{noun} {}", clean(name))
+}
+
+/// An error that is about one question stays; one that is about all of them ends the command.
+fn unless_useless<T>(answer: Result<T, api::Error>) -> Result<Result<T, api::Error>, CommandError> {
+    use Reason::{Forbidden, NotFound, PageTooLarge, Refused, Rejected, Unreadable};
+    match answer {
+        Err(error) if error.reason == Refused => Err(CommandError::new(ExitCode::Refused, error).with_hint(
+            "nothing was written; check the client id and the secret, or that the token is still valid",
+        )),
+        Err(error)
+            if !matches!(error.reason, Forbidden | NotFound | Rejected | Unreadable | PageTooLarge)
+                || error.doing == api::Doing::GetToken =>
+        {
+            Err(CommandError::new(ExitCode::Failed, error)
+                .with_hint("nothing was written; --no-check writes the file without asking the platform"))
+        }
+        answer => Ok(answer),
+    }
+}
