@@ -150,6 +150,16 @@ impl Fleet {
         }
         // A closed writer tells by itself why it closed.
         let _ = fleet.work().await;
+        // Seen later than this sync began, so that much is sure.
+        let quiet: Vec<_> = fleet
+            .done
+            .iter()
+            .filter(|(_, summary)| summary.is_quiet)
+            .map(|(_, summary)| (summary.id.clone(), started_at))
+            .collect();
+        if !quiet.is_empty() {
+            let _ = fleet.with_archive(move |archive| archive.mark_quiet(&quiet)).await;
+        }
         let Self { mut done, found, shared: own, .. } = fleet;
         done.sort_by_key(|(at, _)| *at);
         let connections = done.into_iter().map(|(_, summary)| summary).collect();

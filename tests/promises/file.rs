@@ -15,8 +15,11 @@ use crate::interruption::{Running, wait_until};
 
 /// Landed migrations and FNV-1a (64 bit) of their bytes. One that an archive somewhere was made with is
 /// never edited: what must change goes into the next one, and this list only grows.
-const LANDED: &[(&str, u64)] =
-    &[("V1__archive.sql", 0x0cf8_e4dd_30b9_af01), ("V2__reading.sql", 0x364d_235e_302e_5a9a)];
+const LANDED: &[(&str, u64)] = &[
+    ("V1__archive.sql", 0x0cf8_e4dd_30b9_af01),
+    ("V2__reading.sql", 0x364d_235e_302e_5a9a),
+    ("V3__fleet.sql", 0x2754_f2da_cc6f_796a),
+];
 
 /// The name and the bytes of every file in the folder, the lock aside.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
