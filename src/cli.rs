@@ -33,8 +33,20 @@ const FILE: &str = "File";
 const GLOBAL: &str = "Global options";
 
 /// What `archive man` has a page of, in the order of the help.
-const COMMANDS: [&str; 9] =
-    ["init", "sync", "import", "status", "query", "report", "demo", "completions", "man"];
+const COMMANDS: [&str; 12] = [
+    "init",
+    "sync",
+    "import",
+    "status",
+    "query",
+    "report",
+    "verify",
+    "backup",
+    "rejects",
+    "demo",
+    "completions",
+    "man",
+];
 
 const AFTER_HELP: &str = "\
 Examples:
