@@ -17,6 +17,10 @@ const MET_IN_MEMORY: usize = 8_192;
 
 /// One record of an answer, ready for the tables.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "in a backfill nearly all are runs, and a box for each costs more"
+)]
 pub enum Received<'a> {
     /// A run whose text is not the archived one, or may not be.
     Run {

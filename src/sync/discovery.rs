@@ -413,7 +413,7 @@ mod tests {
             let (listed, _) = drive(start, top, |_, number| {
                 let (ids, next, token) = &answers[number % answers.len()];
                 // Every fifth id is none.
-                let entry = |id: &u32| if id % 5 == 0 { json!([id]) } else { json!({"id": id.to_string()}) };
+                let entry = |id: &u32| if id.is_multiple_of(5) { json!([id]) } else { json!({"id": id.to_string()}) };
                 let items: Vec<Value> = ids.iter().map(entry).collect();
                 let next = match next {
                     0 => return json!({"items": items}).to_string(),

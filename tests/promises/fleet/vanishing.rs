@@ -100,7 +100,7 @@ fn an_imodel_that_is_gone_is_noted_once_and_comes_back() {
     assert_says(&ended, "iModel Model 0002: its iTwin no longer lists it");
     assert_eq!(
         archive.column::<String>("SELECT id FROM imodels WHERE unlisted_at IS NOT NULL"),
-        [gone.clone()]
+        std::slice::from_ref(&gone)
     );
     assert_eq!(marked(&archive).len(), 2);
     assert_eq!(archive.count("runs WHERE unlisted_at IS NULL"), 12);
