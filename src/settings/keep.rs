@@ -76,7 +76,7 @@ impl Verify {
     /// Joins what was typed with the environment and the file.
     ///
     /// # Errors
-    /// Any [`Error`], but none about credentials where the platform is not asked.
+    /// Any [`Error`](super::Error), but none about credentials where the platform is not asked.
     pub fn new(global: &Global, typed: &cli::Verify, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         let platform = match typed.offline {
@@ -111,7 +111,7 @@ impl Backup {
     /// Joins what was typed with the environment and the file.
     ///
     /// # Errors
-    /// Any [`Error`], but none about credentials.
+    /// Any [`Error`](super::Error), but none about credentials.
     pub fn new(global: &Global, typed: &cli::Backup, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         Ok(Self {
@@ -142,7 +142,7 @@ impl Rejects {
     /// Joins what was typed with the environment and the file.
     ///
     /// # Errors
-    /// Any [`Error`], but none about credentials.
+    /// Any [`Error`](super::Error), but none about credentials.
     pub fn new(global: &Global, typed: &cli::Rejects, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         Ok(Self {

@@ -1,6 +1,6 @@
 //! A consistent copy of the archive, made while a sync may be writing.
 //!
-//! In: an archive, and where the copy goes. Out: a [`Copy`], not yet under its name, so that it can be
+//! In: an archive, and where the copy goes. Out: a [`struct@Copy`], not yet under its name, so that it can be
 //! looked at first. SQLite writes it from one state of the archive, without the log and without holes.
 
 use std::fs::{self, File};
