@@ -59,8 +59,6 @@ struct Answers {
     left: usize,
     /// Whether it answered for one, or may be there for another reason.
     is_there: bool,
-    /// Whether it was not asked for one at all.
-    is_unasked: bool,
 }
 
 /// What an answer says of an iModel.
@@ -412,11 +410,7 @@ impl Fleet {
         let Some(answers) = self.answers.get_mut(&imodel.id) else { return Ok(()) };
         answers.left = answers.left.saturating_sub(1);
         answers.is_there |= told != Told::Gone;
-        answers.is_unasked |= told == Told::Unasked;
-        let (is_gone, is_asked) = (!answers.is_there, !answers.is_unasked);
-        if answers.left > 0 {
-            return Ok(());
-        }
+        let is_gone = answers.left == 0 && !answers.is_there;
         // One that its iTwin lists is there, whatever its connections are.
         let is_gone = is_gone && matches!(imodel.sight, Sight::Named | Sight::Missing);
         if is_gone && imodel.sight == Sight::Missing {
@@ -433,8 +427,9 @@ impl Fleet {
             if is_gone {
                 archive.mark_imodel_unlisted(&imodel.id, &now())?;
             }
-            // Asked in vain is asked too, or those that fail would come first each time.
-            if is_asked { archive.note_asked(&imodel.id, &now()) } else { Ok(()) }
+            // Asked in vain is asked too, or those that fail would come first each time; and for one kind is
+            // enough, or one that is down would keep all from being noted.
+            if told == Told::Unasked { Ok(()) } else { archive.note_asked(&imodel.id, &now()) }
         });
         write.await
     }
