@@ -9,6 +9,7 @@ mod connection;
 mod discovery;
 mod estimate;
 mod fleet;
+mod listing;
 mod records;
 mod retry;
 mod sight;
@@ -28,6 +29,7 @@ use crate::time::UtcText;
 
 pub use estimate::{Estimate, estimate};
 use fleet::Fleet;
+pub(crate) use listing::Pages;
 pub(crate) use records::read_saved;
 pub use retry::{Retried, retry_rejects};
 pub use sight::{Sight, see_connection, see_imodel, see_itwin, see_itwins};

@@ -11,7 +11,6 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::json;
-use tokio::task::JoinSet;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::api::wire::{LastRun, Object, Page};
@@ -21,14 +20,12 @@ use crate::query::{self, Catalog, Database};
 use crate::store::check::{Digests, Subject};
 use crate::store::write::{Received, Source};
 use crate::store::{self, Archive, Reader};
-use crate::sync::{now, read_saved};
+use crate::sync::{Pages, now, read_saved};
 use crate::time::UtcText;
 use crate::walk::{Ask, End, Entry, Key, Plan, Walk};
 
 pub use compare::Difference;
 
-/// Pages of a single run cannot overlap, so no smaller page is ever asked for.
-const SMALLEST_PAGE: u32 = 2;
 /// Runs, and differences of one run, that are told by name.
 const MOST_NAMED: usize = 20;
 
@@ -284,28 +281,12 @@ impl Comparison<'_> {
 
     /// Asks for all pages of the listing.
     async fn walk(&mut self, walk: &mut Walk) -> Result<(), Stop> {
-        let mut requests: JoinSet<(Ask, Result<Answer, api::Error>)> = JoinSet::new();
+        let mut pages = Pages::new(self.client, &self.compared.id);
         let mut ids = HashSet::new();
-        loop {
-            for ask in walk.plan_asks() {
-                let (client, id) = (self.client.clone(), self.compared.id.clone());
-                requests.spawn(async move { (ask, client.list_runs(&id, ask.skip, ask.top).await) });
-            }
-            if walk.end().is_some() {
-                return Ok(());
-            }
-            let Some(answered) = requests.join_next().await else { return Ok(()) };
-            let (ask, answer) =
-                answered.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-            match answer {
-                Ok(answer) => self.take_page(walk, ask, &answer, &mut ids)?,
-                Err(error) if error.asks_for_less() && ask.top > SMALLEST_PAGE => {
-                    walk.shrink_pages((ask.top / 2).max(SMALLEST_PAGE));
-                    walk.give_up(ask);
-                }
-                Err(error) => return Err(Stop::Api(error)),
-            }
+        while let Some((ask, answer)) = pages.next(walk).await.map_err(Stop::Api)? {
+            self.take_page(walk, ask, &answer, &mut ids)?;
         }
+        Ok(())
     }
 
     fn take_page(

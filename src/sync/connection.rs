@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::task::JoinSet;
 
+use super::listing::{Pages, SMALLEST_PAGE};
 use super::records::{self, Batch, Lookup};
 use super::summary::ConnectionSummary;
 use super::{Shared, Sink, Stop, now, store_stop};
@@ -23,8 +24,6 @@ use crate::walk::{Ask, Checkpoint, End, Order, Plan, Walk};
 const MOST_BY_ID: u64 = 1_000;
 /// Runs that the platform may fail to answer for, after all attempts, before the others are left for later.
 const MOST_OUTAGES: u32 = 3;
-/// Pages of a single run cannot overlap, so no smaller page is ever asked for.
-const SMALLEST_PAGE: u32 = 2;
 
 /// One connection's part of a sync.
 pub(super) struct ConnectionSync<'a> {
@@ -335,32 +334,16 @@ impl<'a> ConnectionSync<'a> {
 
     /// Asks what the walk plans until it ends.
     async fn drive(&mut self, walk: &mut Walk, walk_key: i64) -> Result<(), Stop> {
-        // Dropping the set ends what is still in flight.
-        let mut requests: JoinSet<(Ask, Result<api::Answer, api::Error>)> = JoinSet::new();
+        let mut pages = Pages::new(&self.shared.client, &self.id);
         loop {
-            for ask in walk.plan_asks() {
-                let (client, id) = (self.shared.client.clone(), self.id.clone());
-                requests.spawn(async move { (ask, client.list_runs(&id, ask.skip, ask.top).await) });
+            let next = pages.next(walk).await;
+            // Whatever came of it: where less was asked for meanwhile, less it stays.
+            if walk.page_size() < self.page_size {
+                self.page_size = walk.page_size();
+                self.has_shrunk = true;
             }
-            if walk.end().is_some() {
-                return Ok(());
-            }
-            let Some(answered) = requests.join_next().await else { return Ok(()) };
-            let (ask, answer) =
-                answered.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-            match answer {
-                Ok(answer) => self.take_page(walk, walk_key, ask, answer).await?,
-                Err(error) if is_too_much(&error) && ask.top > SMALLEST_PAGE => {
-                    tracing::info!("{error}; asking for less");
-                    if ask.top <= walk.page_size() {
-                        walk.shrink_pages((ask.top / 2).max(SMALLEST_PAGE));
-                        self.page_size = walk.page_size();
-                        self.has_shrunk = true;
-                    }
-                    walk.give_up(ask);
-                }
-                Err(error) => return Err(error.into()),
-            }
+            let Some((ask, answer)) = next? else { return Ok(()) };
+            self.take_page(walk, walk_key, ask, answer).await?;
         }
     }
 
@@ -520,12 +503,6 @@ impl<'a> ConnectionSync<'a> {
         }
         self.summary.note_error(error);
     }
-}
-
-/// Whether a smaller page may be answered where this one was not.
-fn is_too_much(error: &api::Error) -> bool {
-    matches!(error.reason, Reason::PageTooLarge | Reason::TimedOut { .. })
-        || error.problem.status == Some(504)
 }
 
 /// Whether another page may be had where this one was not.
