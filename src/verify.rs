@@ -176,7 +176,7 @@ pub async fn compare_all(
     let mut compared = Vec::new();
     let mut unlisted = 0;
     for known in known.into_iter().filter(|known| is_chosen(&known.id)) {
-        let subject = reader.read_subject(known.id.kind().as_str(), known.id.as_str())?;
+        let subject = reader.read_subject(&known.id)?;
         let Some(subject) = subject else { continue };
         if subject.is_unlisted && options.connections.is_empty() {
             unlisted += 1;
@@ -273,10 +273,11 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// An empty listing where there were runs: a service that lost its role is given one, too.
+    /// An empty listing where there were runs: a service that lost its role is given one, too. A connection
+    /// that does not answer for itself may have any.
     async fn may_have_runs(&self) -> bool {
         let connection = self.client.get_connection(&self.compared.id).await;
-        connection.is_ok_and(|connection| matches!(connection.last_run, LastRun::Run(_)))
+        connection.map_or(true, |connection| matches!(connection.last_run, LastRun::Run(_)))
     }
 
     /// Asks for all pages of the listing.

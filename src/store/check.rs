@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Map, Value};
 
 use super::{Archive, Reader, Result, read};
+use crate::api::ConnectionId;
 use crate::normalize::digest::{Digest, digest_of_rows};
 use crate::time::UtcText;
 
@@ -103,7 +104,7 @@ impl Reader {
     }
 
     /// What verifying a connection needs to know of it.
-    pub fn read_subject(&self, kind: &str, id: &str) -> Result<Option<Subject>> {
+    pub fn read_subject(&self, id: &ConnectionId) -> Result<Option<Subject>> {
         let sql = "SELECT connection_key, unlisted_at IS NOT NULL AS is_unlisted,
                           max(coalesce(quiet_at, ''),
                               coalesce((SELECT max(started_at) FROM walks
@@ -115,7 +116,7 @@ impl Reader {
                           (SELECT coalesce(max(run_key), 0) FROM runs) AS newest_run_key
                    FROM connections LEFT JOIN checkpoints USING (connection_key)
                    WHERE kind = ?1 AND id = ?2";
-        let subject = self.connection.query_row(sql, [kind, id], |row| {
+        let subject = self.connection.query_row(sql, [id.kind().as_str(), id.as_str()], |row| {
             Ok(Subject {
                 connection_key: row.get("connection_key")?,
                 complete_as_of: read::time(row, "complete_as_of")?,

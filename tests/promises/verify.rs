@@ -1,7 +1,7 @@
 //! `archive verify` finds what is wrong with the file and what is wrong with the history, and mends it
 //! only when told to.
 
-use run_archive::emulator::{Answer, Emulator, On, Order, Run, Scripted};
+use run_archive::emulator::{Answer, Emulator, Listing, On, Order, Run, Scripted};
 use serde_json::Value;
 
 use crate::common::{Archive, CONNECTION, Ended, platform, run, run_in_state, run_of_json, runs};
@@ -300,6 +300,17 @@ fn a_listing_that_cannot_be_proved_is_no_proof() {
     emulator.platform().connections.get_mut(CONNECTION).unwrap().listing = kept;
     assert_repaired(&archive, &emulator);
     assert_eq!(archive.count("runs WHERE unlisted_at IS NULL"), 120);
+}
+
+#[test]
+fn an_empty_listing_that_nobody_confirms_marks_nothing_as_gone() {
+    let (archive, emulator) = synced(5);
+    emulator.platform().connections.get_mut(CONNECTION).unwrap().listing = Listing::new();
+    emulator.platform().faults.script = vec![Scripted::always(On::GetConnection, Answer::Documented(403))];
+    let told = verify(&archive, &emulator, &["--repair"]).expect(3).json();
+    assert!(told["connections"][0]["problem"].as_str().unwrap().contains("role"), "{told}");
+    assert_eq!(found(&told, "gone_upstream"), 0);
+    assert_eq!(archive.count("runs WHERE unlisted_at IS NULL"), 5);
 }
 
 #[test]
