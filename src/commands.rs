@@ -31,6 +31,10 @@ use crate::render;
 use crate::store::fleet::{self, Choice, KnownConnection};
 use crate::store::{self, Reader};
 
+/// What to do where the platform refused the credentials.
+const REFUSED_HINT: &str = "set ITP_ACCESS_TOKEN to a token that is still valid, or both \
+                            ITP_SERVICE_CLIENT_ID and ITP_SERVICE_CLIENT_SECRET";
+
 /// Connections of one name that an error lists.
 const MOST_NAMED: usize = 5;
 

@@ -342,9 +342,7 @@ fn hint(summary: &Summary) -> Option<&'static str> {
     } else if summary.found.is_nothing {
         Some(NOTHING_SEEN)
     } else if has(|reason| matches!(reason, Reason::Refused)) {
-        Some(
-            "set ITP_ACCESS_TOKEN to a token that is still valid, or both ITP_SERVICE_CLIENT_ID and ITP_SERVICE_CLIENT_SECRET",
-        )
+        Some(super::REFUSED_HINT)
     } else if has(|reason| matches!(reason, Reason::Forbidden)) {
         Some("give the service application a role on the iTwin that lets it read the iModel")
     } else if has(|reason| matches!(reason, Reason::BudgetSpent { .. })) {

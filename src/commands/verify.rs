@@ -76,7 +76,7 @@ pub fn verify(settings: settings::Verify) -> Result<ExitCode, CommandError> {
     match code {
         ExitCode::Done => tracing::info!(target: "run_archive::summary", "verified: nothing is off"),
         ExitCode::Refused => tracing::error!(
-            hint = "set ITP_ACCESS_TOKEN to a token that is still valid, or both ITP_SERVICE_CLIENT_ID and ITP_SERVICE_CLIENT_SECRET",
+            hint = super::REFUSED_HINT,
             "the platform refused the credentials, so nothing was compared"
         ),
         _ if report.is_repair => tracing::error!("something is off that could not be repaired"),

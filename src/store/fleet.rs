@@ -100,12 +100,12 @@ impl Archive {
     }
 
     /// Notes of connections that no run had begun, at that time, since their last complete walk.
-    pub fn mark_quiet(&mut self, quiet: &[(ConnectionId, UtcText)]) -> Result<()> {
+    pub fn mark_quiet(&mut self, quiet: &[ConnectionId], at: &UtcText) -> Result<()> {
         let sql = "UPDATE checkpoints SET quiet_at = ?3
                    WHERE connection_key = (SELECT connection_key FROM connections WHERE kind = ?1 AND id = ?2)";
         let write = || {
             let mut statement = self.connection.prepare_cached(sql)?;
-            for (id, at) in quiet {
+            for id in quiet {
                 statement.execute(params![id.kind().as_str(), id.as_str(), at.as_str()])?;
             }
             Ok(())

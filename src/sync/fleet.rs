@@ -148,15 +148,11 @@ impl Fleet {
         }
         // A closed writer tells by itself why it closed.
         let _ = fleet.work().await;
-        // Seen later than this sync began, so that much is sure.
-        let quiet: Vec<_> = fleet
-            .done
-            .iter()
-            .filter(|(_, summary)| summary.is_quiet)
-            .map(|(_, summary)| (summary.id.clone(), started_at))
-            .collect();
+        let quiet = fleet.done.iter().filter(|(_, summary)| summary.is_quiet);
+        let quiet: Vec<ConnectionId> = quiet.map(|(_, summary)| summary.id.clone()).collect();
         if !quiet.is_empty() {
-            let _ = fleet.with_archive(move |archive| archive.mark_quiet(&quiet)).await;
+            // Seen later than this sync began, so that much is sure.
+            let _ = fleet.with_archive(move |archive| archive.mark_quiet(&quiet, &started_at)).await;
         }
         let Self { mut done, found, shared: own, .. } = fleet;
         done.sort_by_key(|(at, _)| *at);
