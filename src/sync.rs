@@ -14,6 +14,7 @@ mod records;
 mod retry;
 mod sight;
 mod summary;
+mod unfinished;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,40 +5,33 @@
 //! asked about a connection whose `lastRun` says that nothing began since all was proved stored.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
-
-use tokio::task::JoinSet;
 
 use super::listing::{Pages, SMALLEST_PAGE};
 use super::records::{self, Batch, Lookup};
 use super::summary::ConnectionSummary;
+use super::unfinished::MOST_BY_ID;
 use super::{Shared, Sink, Stop, now, store_stop};
 use crate::api::wire::{self, LastRun};
 use crate::api::{self, ConnectionId, Doing, Reason};
 use crate::store::read::ConnectionState;
-use crate::store::write::{Source, WalkEnd, WalkOutcome};
+use crate::store::write::{WalkEnd, WalkOutcome};
 use crate::time::UtcText;
 use crate::walk::{Ask, Checkpoint, End, Order, Plan, Walk};
 
-/// Asking for single runs is only cheaper than walking while they are few.
-const MOST_BY_ID: u64 = 1_000;
-/// Runs that the platform may fail to answer for, after all attempts, before the others are left for later.
-const MOST_OUTAGES: u32 = 3;
-
 /// One connection's part of a sync.
 pub(super) struct ConnectionSync<'a> {
-    shared: &'a Shared,
-    id: ConnectionId,
+    pub(super) shared: &'a Shared,
+    pub(super) id: ConnectionId,
     /// What a list said of it before anything else was asked.
     listed: Option<wire::Connection>,
-    state: ConnectionState,
-    page_size: u32,
+    pub(super) state: ConnectionState,
+    pub(super) page_size: u32,
     /// Whether a larger page was refused; what is learned is the first size that then came.
     has_shrunk: bool,
     learned_page_size: Option<u32>,
     /// Archived runs that are not terminal and were not met yet.
-    unfinished: HashMap<String, i64>,
-    summary: ConnectionSummary,
+    pub(super) unfinished: HashMap<String, i64>,
+    pub(super) summary: ConnectionSummary,
 }
 
 impl<'a> ConnectionSync<'a> {
@@ -206,7 +199,7 @@ impl<'a> ConnectionSync<'a> {
         self.walk(plan, None, last_run).await
     }
 
-    async fn walk_full(&mut self) -> Result<(), Stop> {
+    pub(super) async fn walk_full(&mut self) -> Result<(), Stop> {
         if self.listed.is_none() {
             self.listed = self.get_connection().await?;
         }
@@ -415,86 +408,7 @@ impl<'a> ConnectionSync<'a> {
         Ok(())
     }
 
-    /// Archived runs that are not terminal and were not met are asked for one by one.
-    async fn fetch_unfinished(&mut self) -> Result<(), Stop> {
-        let walk_pages = self.state.listed / u64::from(self.page_size.max(1)) + 16;
-        if self.unfinished.len() as u64 > walk_pages && !self.summary.has_walked_full {
-            self.walk_full().await?;
-        }
-        let mut waiting: Vec<(String, i64)> = self.unfinished.drain().collect();
-        if let (true, Sink::Archive { writer, .. }) = (self.summary.has_walked_full, &self.shared.sink) {
-            // Too many to remember, perhaps: those that the full walk did not meet.
-            let (key, most) = (self.state.connection_key, MOST_BY_ID);
-            let unlisted = writer.ask(move |archive| archive.read_unlisted_unfinished(key, most)).await?;
-            waiting.extend(unlisted.into_iter().map(|(run_key, id)| (id, run_key)));
-        }
-        waiting.sort_unstable_by_key(|(_, key)| *key);
-        waiting.dedup();
-        let mut waiting = waiting.into_iter();
-        let mut requests = JoinSet::new();
-        let mut outages = 0;
-        loop {
-            while requests.len() < self.shared.options.pages_in_flight.max(1) {
-                let Some((run, run_key)) = waiting.next() else { break };
-                let (client, id) = (self.shared.client.clone(), self.id.clone());
-                requests.spawn(async move {
-                    let answer = client.get_run(&id, &run).await;
-                    (run, run_key, answer)
-                });
-            }
-            let Some(answered) = requests.join_next().await else { return Ok(()) };
-            let (run, run_key, answer) =
-                answered.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-            let result = match answer {
-                Ok(answer) => self.take_run(run, answer).await,
-                Err(error) if error.reason == Reason::NotFound => {
-                    tracing::info!("{error}; it stays archived");
-                    if let Sink::Archive { writer, .. } = &self.shared.sink {
-                        let key = self.state.connection_key;
-                        writer.write(move |archive| archive.mark_not_found(key, run_key, &now())).await?;
-                    }
-                    Ok(())
-                }
-                Err(error) => Err(error.into()),
-            };
-            match result {
-                // One run that cannot be had does not keep the others from being asked for.
-                Err(Stop::Api(error)) if is_about_one_run(&error) && outages < MOST_OUTAGES => {
-                    outages += u32::from(error.reason == Reason::Unavailable);
-                    self.note_error(&error).await;
-                }
-                result => result?,
-            }
-        }
-    }
-
-    async fn take_run(&mut self, run: String, answer: api::Answer) -> Result<(), Stop> {
-        let doing = Doing::GetRun { connection: self.id.clone(), run: run.clone() };
-        let unreadable =
-            |problem: &wire::Unreadable| Stop::Api(self.shared.client.unreadable(doing.clone(), problem));
-        let batch = Batch::of_run(answer).map_err(|problem| unreadable(&problem))?;
-        if batch.ids().any(|id| id != run) {
-            return Err(unreadable(&wire::Unreadable::Missing("run of that id")));
-        }
-        match &self.shared.sink {
-            Sink::DryRun => {}
-            Sink::Archive { writer, .. } => {
-                let key = self.state.connection_key;
-                let (progress, totals) = (self.shared.progress.clone(), self.summary.stored.clone());
-                writer
-                    .write(move |archive| {
-                        let counts = archive.store_records(key, Source::ById, batch.records(), &now())?;
-                        progress.changed.fetch_add(counts.changed, Ordering::Relaxed);
-                        totals.add(counts);
-                        Ok(())
-                    })
-                    .await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn note_error(&mut self, error: &api::Error) {
+    pub(super) async fn note_error(&mut self, error: &api::Error) {
         let is_gone = error.reason == Reason::NotFound && matches!(error.doing, Doing::ListRuns { .. });
         if let (true, Sink::Archive { writer, .. }) = (is_gone, &self.shared.sink) {
             let key = self.state.connection_key;
@@ -509,10 +423,4 @@ impl<'a> ConnectionSync<'a> {
 fn is_about_one_page(error: &api::Error) -> bool {
     use Reason::{PageTooLarge, TimedOut, Unavailable, Unreadable};
     matches!(error.reason, PageTooLarge | TimedOut { .. } | Unavailable | Unreadable)
-}
-
-/// Whether another run may be had where this one was not.
-fn is_about_one_run(error: &api::Error) -> bool {
-    error.problem.status.is_some() && matches!(error.reason, Reason::Unavailable | Reason::Rejected)
-        || matches!(error.reason, Reason::Unreadable | Reason::Rejected)
 }
