@@ -7,6 +7,7 @@ mod init;
 mod query;
 mod rejects;
 mod report;
+mod restore;
 mod status;
 mod sync;
 mod verify;
@@ -18,6 +19,7 @@ pub use init::init;
 pub use query::query;
 pub use rejects::rejects;
 pub use report::report;
+pub use restore::restore;
 pub use status::status;
 pub use sync::sync;
 pub use verify::verify;
@@ -145,7 +147,9 @@ impl From<store::Error> for CommandError {
             E::Older(_) => (ExitCode::Failed, Some("archive sync or archive import brings it up to date")),
             E::Damaged { .. } => (
                 ExitCode::Failed,
-                Some("keep the file, and restore a copy; sqlite3's .recover reads what is left"),
+                Some(
+                    "archive restore FILE puts a copy in its place and keeps it; sqlite3's .recover reads what is left",
+                ),
             ),
             E::Full(_) => (ExitCode::Failed, Some("make room; the next sync goes on where this one stopped")),
             E::Exists(_) => (ExitCode::Usage, Some("choose another name, or give --replace")),

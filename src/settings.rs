@@ -34,7 +34,7 @@ mod query;
 mod report;
 
 pub use init::{Given, Init, Setup};
-pub use keep::{Backup, Platform, Rejects, Verify};
+pub use keep::{Backup, Platform, Rejects, Restore, Verify};
 pub use query::{Query, QueryFormat, Statement};
 pub use report::{Report, ReportFormat};
 

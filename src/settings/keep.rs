@@ -1,5 +1,5 @@
-//! What `archive verify`, `archive backup` and `archive rejects` are to do: the commands that keep the
-//! archive what it is.
+//! What `archive verify`, `archive backup`, `archive restore` and `archive rejects` are to do: the commands
+//! that keep the archive what it is.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -118,6 +118,32 @@ impl Backup {
             db: find_db(global, environment, &file)?,
             file: environment.expand(typed.file.clone()),
             replace: typed.replace,
+            format: typed.format.into(),
+        })
+    }
+}
+
+/// What `archive restore` is to do.
+#[derive(Debug, Clone)]
+pub struct Restore {
+    /// The archive.
+    pub db: PathBuf,
+    /// The copy that takes its place.
+    pub file: PathBuf,
+    /// How the summary is told.
+    pub format: Format,
+}
+
+impl Restore {
+    /// Joins what was typed with the environment and the file.
+    ///
+    /// # Errors
+    /// Any [`Error`](super::Error), but none about credentials.
+    pub fn new(global: &Global, typed: &cli::Restore, environment: &Environment) -> Result<Self> {
+        let file = File::read(global, environment)?;
+        Ok(Self {
+            db: find_db(global, environment, &file)?,
+            file: environment.expand(typed.file.clone()),
             format: typed.format.into(),
         })
     }

@@ -16,6 +16,7 @@ mod listing;
 mod page;
 mod query;
 mod report;
+mod restore;
 mod sandbox;
 mod screens;
 mod setup;
