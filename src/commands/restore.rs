@@ -52,11 +52,11 @@ pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
     let seconds = began.elapsed();
     tracing::info!(
         target: "run_archive::summary",
-        "{}: {}{}{} restored from {} in {}",
+        "{}: {}{}{}, restored from {} in {}",
         path.display(),
         runs.map(|runs| format!("{}, ", super::counted(runs, "run"))).unwrap_or_default(),
         render_size(size),
-        as_of.as_deref().map(|time| format!(", as of {}", clean(time))).unwrap_or_default(),
+        as_of.as_deref().and_then(|time| time.get(..19)).map(|time| format!(", as of {time}Z")).unwrap_or_default(),
         file.display(),
         render_duration(seconds),
     );

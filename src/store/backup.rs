@@ -246,8 +246,11 @@ pub(super) fn find_foreign_log(path: &Path) -> Option<String> {
 
 /// The archive's own file that this name means, by whatever spelling or link, whether it exists or not.
 pub fn find_own_file(archive: &Path, named: &Path) -> Option<PathBuf> {
-    let named = real_path(&follow_links(named));
-    let archive = real_path(&follow_links(archive));
+    let real = |path: &Path| {
+        let path = follow_links(path);
+        real_path(&std::path::absolute(&path).unwrap_or(path))
+    };
+    let (archive, named) = (real(archive), real(named));
     let mut own = vec![archive.clone(), lock_path(&archive), beside(&archive, INDEX)];
     own.extend(LOGS.map(|ending| beside(&archive, ending)));
     own.into_iter().find(|own| named == *own || is_same_file(own, &named))
