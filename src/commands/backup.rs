@@ -50,7 +50,7 @@ pub fn backup(settings: settings::Backup) -> Result<ExitCode, CommandError> {
     }
     if !is_sound {
         tracing::error!(
-            hint = "archive verify tells what is wrong; keep the copies made before",
+            hint = "archive verify tells what is wrong; archive restore puts a copy made before in its place",
             "the archive is not sound, and neither is its copy"
         );
     }

@@ -10,8 +10,9 @@ use crate::error::{CommandError, ExitCode};
 use crate::query;
 use crate::render::{clean, render_duration, render_size};
 use crate::settings::{self, Format};
+use crate::store;
 use crate::store::Reader;
-use crate::store::restore::{self, Restore, about};
+use crate::store::restore::{self, Restore};
 use crate::sync::now;
 
 /// What to do where the copy is not restored for what it is.
@@ -24,7 +25,7 @@ pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
     let (path, file) = (&settings.db, &settings.file);
     let mut restore = Restore::begin(path, file, now()).map_err(told)?;
     let of_file = |error| match error {
-        query::Error::Store(error) => told(about(error, file).into()),
+        query::Error::Store(error) => told(restore::Error::of_copy(error, file)),
         error => error.into(),
     };
     let (complaints, runs) = check(restore.copy()).map_err(of_file)?;
@@ -91,6 +92,7 @@ pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
 fn told(error: restore::Error) -> CommandError {
     use restore::Error as E;
     match error {
+        E::Copy(error) => of_copy(error),
         E::Store(error) => explain(error),
         E::OwnFile(_) => {
             CommandError::new(ExitCode::Usage, error).with_hint("name the copy that is to be restored")
@@ -101,4 +103,15 @@ fn told(error: restore::Error) -> CommandError {
             "restore into another folder with --db, and use the archive there; the one that is here stays",
         ),
     }
+}
+
+/// What is wrong with the file that was to be restored.
+fn of_copy(error: store::Error) -> CommandError {
+    use store::Error as E;
+    let hint = match &error {
+        E::Missing(_) | E::NotADatabase(_) | E::NotAnArchive(_) => "name a copy that archive backup made",
+        E::Newer { .. } => "install the newer version of archive; the archive that is there is as it was",
+        _ => UNSOUND_HINT,
+    };
+    CommandError::new(ExitCode::Failed, error).with_hint(hint)
 }

@@ -26,7 +26,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Why an archive is not restored. What was there is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Anything that can be wrong with either file.
+    /// The file cannot be restored.
+    #[error(transparent)]
+    Copy(super::Error),
+    /// Anything that can be wrong with the archive that is there, or with its place.
     #[error(transparent)]
     Store(#[from] super::Error),
     /// What is to be restored is what would be replaced.
@@ -47,6 +50,26 @@ pub enum Error {
 
 /// Results of this module.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// What went wrong with the copy, told of the file that it is a copy of: nobody knows the copy's own name.
+    #[must_use]
+    pub fn of_copy(error: super::Error, file: &Path) -> Self {
+        use super::Error as E;
+        let path = file.to_owned();
+        Self::Copy(match error {
+            E::Missing(_) => E::Missing(path),
+            E::NotADatabase(_) => E::NotADatabase(path),
+            E::NotAnArchive(_) => E::NotAnArchive(path),
+            E::Newer { found, known, .. } => E::Newer { path, found, known },
+            E::Older(_) => E::Older(path),
+            E::Damaged { what, .. } => E::Damaged { path, what },
+            E::Sqlite { what, .. } => E::Sqlite { path, what },
+            // The place where the copy is made, or the copy's file, which only differ in what they are called.
+            error => return Self::Store(error),
+        })
+    }
+}
 
 /// One step of a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,10 +142,10 @@ impl Restore {
         let was_archive = lock_path(&path).exists();
         look(&path, was_archive)?;
         if !file.exists() {
-            return Err(super::Error::Missing(file.to_owned()).into());
+            return Err(Error::Copy(super::Error::Missing(file.to_owned())));
         }
         let lock = lock(&path)?;
-        let copy = Copy::of_file(file, &path)?;
+        let copy = Copy::of_file(file, &path).map_err(|error| Error::of_copy(error, file))?;
         let present = look(&path, was_archive)?;
         let remaining = match present {
             Present::Nothing => VecDeque::from([Step::RemoveLogs, Step::Replace]),
@@ -153,7 +176,8 @@ impl Restore {
     /// Takes the next step; `None` once the archive is restored.
     ///
     /// # Errors
-    /// The step cannot be taken. The archive that was there has its name and its log still.
+    /// The step cannot be taken. What was there has its name and its log still or, where it is damaged, has
+    /// them under its dated name.
     pub fn next_step(&mut self) -> Result<Option<Step>> {
         let Some(step) = self.remaining.pop_front() else { return Ok(None) };
         match step {
@@ -406,20 +430,48 @@ fn exchange(_one: &Path, _other: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// An error about the copy, told of the file that it is a copy of: nobody knows the copy's own name.
-#[must_use]
-pub fn about(error: super::Error, file: &Path) -> super::Error {
-    use super::Error as E;
-    let path = file.to_owned();
-    match error {
-        E::Missing(_) => E::Missing(path),
-        E::NotADatabase(_) => E::NotADatabase(path),
-        E::NotAnArchive(_) => E::NotAnArchive(path),
-        E::Newer { found, known, .. } => E::Newer { path, found, known },
-        E::Older(_) => E::Older(path),
-        E::Damaged { what, .. } => E::Damaged { path, what },
-        E::Sqlite { what, .. } => E::Sqlite { path, what },
-        E::Io { doing, source, .. } => E::Io { doing, path, source },
-        error => error,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Archive, Reader};
+
+    /// An archive that a sync began at this time in.
+    fn make(path: &Path, began: &str) -> UtcText {
+        let began = UtcText::parse_sent(began).unwrap();
+        let mut archive = Archive::open(path, 1).unwrap();
+        archive.write(|archive| archive.begin_sync("sync", &began)).unwrap();
+        archive.close().unwrap();
+        began
+    }
+
+    fn read(path: &Path) -> String {
+        Reader::open(path).unwrap().read_last_sync().unwrap().unwrap().started_at
+    }
+
+    #[test]
+    fn where_names_cannot_be_exchanged_the_archive_has_two_for_a_moment_and_is_never_missing() {
+        for taken in 0..=4 {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, file) = (folder.path().join("a.db"), folder.path().join("b.db"));
+            let old = make(&path, "2026-01-01T00:00:00Z");
+            let new = make(&file, "2025-01-01T00:00:00Z");
+            let mut restore = Restore::begin(&path, &file, new).unwrap();
+            for _ in 0..taken {
+                let step = restore.next_step().unwrap();
+                if step == Some(Step::Hold) {
+                    // As `hold` decides on a file system that does not exchange names.
+                    assert!(restore.can_exchange());
+                    restore.remaining = [Step::Link, Step::Replace].into();
+                }
+            }
+            let aside = restore.set_aside().map(Path::to_owned);
+            drop(restore);
+            let expected = if taken < 3 { &old } else { &new };
+            assert_eq!(read(&path), expected.as_str(), "{taken}");
+            assert_eq!(aside.is_some(), taken >= 2);
+            if let Some(aside) = aside {
+                assert_eq!(read(&aside), old.as_str());
+            }
+        }
     }
 }
