@@ -17,6 +17,7 @@ mod page;
 mod query;
 mod report;
 mod sandbox;
+mod saved;
 mod screens;
 mod setup;
 mod shifting;
