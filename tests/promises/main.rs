@@ -21,6 +21,7 @@ mod saved;
 mod screens;
 mod setup;
 mod shifting;
+mod signatures;
 mod status_and_demo;
 mod sync;
 mod transport;
