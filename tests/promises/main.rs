@@ -1,6 +1,6 @@
 //! Promises to the user, one file each, kept by the real binary against a real loopback server.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![expect(clippy::print_stdout, reason = "a failing test prints what it was about; a skipped one why")]
+#![expect(clippy::print_stdout, reason = "a failing test prints what it was about")]
 
 mod common;
 
