@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use run_archive::store::restore::{Restore, Step};
 use run_archive::sync::now;
 use serde_json::Value;
 
-use crate::common::{Archive, Ended, platform, run, runs};
+use crate::common::{Archive, Ended, platform, run, runs, skip};
 use crate::file::Mounted;
 use crate::interruption::{Running, wait_until};
 
@@ -420,17 +420,11 @@ fn a_damaged_archive_that_another_program_has_open_is_not_replaced() {
     let archive = archive_of(20);
     let size = archive.path().metadata().unwrap().len();
     // Another process, since a lock of this one would not keep this one out.
-    let script = "import sqlite3, sys\n\
-                  database = sqlite3.connect(sys.argv[1])\n\
-                  database.execute('BEGIN'); database.execute('SELECT count(*) FROM runs').fetchone()\n\
-                  print('open', flush=True); sys.stdin.read()";
-    let mut reader = Command::new("python3");
-    reader.args(["-c", script]).arg(archive.path());
-    reader.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-    let Ok(mut reader) = reader.spawn() else {
-        println!("skipped: there is no python3");
-        return;
-    };
+    let mut reader = Command::new("sqlite3");
+    reader.arg(archive.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut reader) = reader.spawn() else { return skip("there is no sqlite3") };
+    let script = "BEGIN;\nCREATE TEMP TABLE read AS SELECT count(*) FROM runs;\n.shell echo open\n";
+    std::io::Write::write_all(reader.stdin.as_mut().unwrap(), script.as_bytes()).unwrap();
     let mut word = [0; 4];
     std::io::Read::read_exact(reader.stdout.as_mut().unwrap(), &mut word).unwrap();
     fs::OpenOptions::new().write(true).open(archive.path()).unwrap().set_len(size / 2).unwrap();
@@ -735,8 +729,7 @@ fn an_archive_that_root_restores_is_still_its_owners() {
     let nobody = 65_534;
     let (archive, copy) = (archive_of(20), copy_of(5));
     if archive.folder().metadata().unwrap().uid() != 0 {
-        println!("skipped: only root can become another account");
-        return;
+        return skip("only root can become another account");
     }
     std::os::unix::fs::chown(archive.path(), Some(nobody), Some(nobody)).unwrap();
     restore(&archive, copy.path()).expect(0);
