@@ -30,7 +30,7 @@ pub use error::{Detail, Doing, Error, Problem, Reason};
 pub use id::{ConnectionId, ConnectionIdError, Kind};
 pub use limit::RequestLimit;
 
-use auth::Tokens;
+use auth::{Token, Tokens};
 use error::{MESSAGE_CHARS, Secrets};
 use id::vanishes_from_path;
 use pace::{Gate, Patience};
@@ -45,6 +45,9 @@ pub const DEFAULT_BACKOFF_START: Duration = Duration::from_millis(500);
 /// Requests at a time, unless set.
 pub const DEFAULT_IN_FLIGHT: usize = 4;
 
+/// New tokens for one request. A platform where a token serves some requests and then dies is worked with;
+/// one where five in a row die before this request's turn would be asked for ever.
+const MAX_RENEWALS: usize = 5;
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest answer that is read, in bytes after decompression.
@@ -349,25 +352,22 @@ impl Shared {
         gate.bound(&doing, work).await
     }
 
-    /// One attempt: with a second token if the first is refused.
+    /// One attempt: with another token where the first is refused, and again where that one served other
+    /// requests and died before this request's turn.
     async fn attempt(&self, doing: &Doing, url: &Url) -> Result<Answer, Error> {
         let slot = self.transport.gate.slot(doing).await?;
         let mut token = self.tokens.current(&self.transport).await?;
-        let mut renewed = false;
+        let mut renewals = 0;
         loop {
+            let was_fresh = AtomicBool::new(false);
             let request = || {
-                let request = self.transport.api.get(url.clone());
-                let request = request.header(AUTHORIZATION, token.header.clone());
-                // Whole objects, where an API would send their ids alone; of iModels names are enough.
-                let (accept, detail) = match doing {
-                    Doing::ListImodels { .. } => (ACCEPT_V2, "return=minimal"),
-                    _ => (ACCEPT, "return=representation"),
-                };
-                request.header("accept", accept).header("prefer", detail)
+                was_fresh.fetch_or(token.note_sent(), Ordering::Relaxed);
+                self.request(doing, url, &token)
             };
             let sent = self.transport.send(doing, request).await;
             let error = match sent {
                 Ok(text) => {
+                    token.note_accepted();
                     self.accepted.store(true, Ordering::Relaxed);
                     return Ok(Answer { text, _slot: slot });
                 }
@@ -375,17 +375,32 @@ impl Shared {
             };
             let status = error.problem.status;
             if status.is_some_and(|status| !matches!(status, 401 | 408 | 500..)) {
+                token.note_accepted();
                 self.accepted.store(true, Ordering::Relaxed);
             }
-            if error.reason != Reason::Refused || renewed {
+            if error.reason != Reason::Refused {
+                return Err(error);
+            }
+            let is_refusal = renewals > 0 && token.is_refusal(was_fresh.into_inner());
+            if is_refusal || renewals == MAX_RENEWALS {
                 return Err(error);
             }
             token = match self.tokens.after_refusal(&token, &self.transport).await? {
                 Some(token) => token,
                 None => return Err(error),
             };
-            renewed = true;
+            renewals += 1;
         }
+    }
+
+    fn request(&self, doing: &Doing, url: &Url, token: &Token) -> RequestBuilder {
+        // Whole objects, where an API would send their ids alone; of iModels names are enough.
+        let (accept, detail) = match doing {
+            Doing::ListImodels { .. } => (ACCEPT_V2, "return=minimal"),
+            _ => (ACCEPT, "return=representation"),
+        };
+        let request = self.transport.api.get(url.clone());
+        request.header(AUTHORIZATION, token.header.clone()).header("accept", accept).header("prefer", detail)
     }
 }
 
@@ -738,6 +753,45 @@ mod tests {
         assert_eq!((error.reason, client.requests(), client.was_accepted()), (Reason::Refused, 4, false));
         let told = "listing runs of connection X: the platform refused the credentials: 401 HeaderNotFound";
         assert_eq!(error.to_string(), told);
+    }
+
+    /// A platform where each token serves the first request that arrives with it and dies: the others, sent
+    /// with it at the same time, are refused twice and more although the credentials are good.
+    #[tokio::test]
+    async fn a_token_that_dies_again_and_again_after_it_served_others_is_renewed() {
+        let served = Mutex::new(std::collections::HashSet::new());
+        let server = Server::start(move |request, number| {
+            if request.starts_with("POST /connect/token ") {
+                return token(number, 3600);
+            }
+            let bearer = request.lines().find(|line| line.starts_with("authorization: ")).unwrap();
+            match served.lock().unwrap().insert(bearer.to_owned()) {
+                true => http("200 OK", "", PAGE),
+                false => http("401 Unauthorized", "", ""),
+            }
+        })
+        .await;
+        let client = server.service();
+        let (a, b, c, d) = tokio::join!(list(&client), list(&client), list(&client), list(&client));
+        assert!(a.is_ok() && b.is_ok() && c.is_ok() && d.is_ok(), "{a:?} {b:?} {c:?} {d:?}");
+    }
+
+    /// The dead token is known to have served nobody: each request that is refused twice is told so, and the
+    /// issuer is not asked for ever.
+    #[tokio::test]
+    async fn a_platform_that_refuses_every_token_ends_requests_in_flight_after_few_renewals() {
+        let server = Server::start(|request, number| match request {
+            _ if request.starts_with("POST") => token(number, 3600),
+            _ => http("401 Unauthorized", "", ""),
+        })
+        .await;
+        let client = server.service();
+        let (a, b, c, d) = tokio::join!(list(&client), list(&client), list(&client), list(&client));
+        for outcome in [a, b, c, d] {
+            assert_eq!(outcome.unwrap_err().reason, Reason::Refused);
+        }
+        let posts = server.seen().iter().filter(|request| request.starts_with("POST")).count();
+        assert!((2..=5).contains(&posts), "{posts}");
     }
 
     #[tokio::test]
