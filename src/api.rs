@@ -23,17 +23,20 @@ pub mod error;
 mod id;
 pub mod limit;
 pub mod pace;
+mod route;
 pub mod wire;
 
 pub use auth::Credentials;
 pub use error::{Detail, Doing, Error, Problem, Reason};
 pub use id::{ConnectionId, ConnectionIdError, Kind};
 pub use limit::RequestLimit;
+pub use route::Obstacle;
 
 use auth::{Token, Tokens};
 use error::{MESSAGE_CHARS, Secrets};
 use id::vanishes_from_path;
 use pace::{Gate, Patience};
+use route::{Resolver, Route};
 use wire::Cursor;
 
 /// How long one request may take, from connecting to the last byte, unless set.
@@ -174,7 +177,9 @@ struct Shared {
 /// Sends requests and reads answers; no idea of tokens or of what is asked.
 struct Transport {
     api: reqwest::Client,
+    api_route: Route,
     issuer: reqwest::Client,
+    issuer_route: Route,
     gate: Gate,
     secrets: Secrets,
     timeout: Duration,
@@ -203,13 +208,19 @@ impl Client {
         } else {
             http_client(&options.issuer_url, options.timeout)?
         };
+        // What is no text cannot name a proxy: the HTTP client ignores it, too.
+        let variable = |name: &str| std::env::var(name).ok();
         let patience = Patience { max_attempts: options.max_attempts, backoff_start: options.backoff_start };
+        let (api_route, issuer_route) =
+            (Route::find(&options.api_url, variable), Route::find(&options.issuer_url, variable));
         Ok(Self(Arc::new(Shared {
             api_url: options.api_url,
             max_attempts: options.max_attempts,
             transport: Transport {
                 api,
+                api_route,
                 issuer,
+                issuer_route,
                 gate: Gate::new(options.in_flight, options.deadline, patience, &options.limits),
                 secrets,
                 timeout: options.timeout,
@@ -411,6 +422,9 @@ impl Transport {
     }
 
     async fn send_once(&self, doing: &Doing, request: RequestBuilder) -> Result<String, Error> {
+        if let Some(problem) = self.route(doing).problem() {
+            return Err(Error::new(doing.clone(), Reason::Unreachable(Obstacle::Proxy), problem));
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
         let begun = Instant::now();
         let received = self.receive(doing, request).await;
@@ -489,10 +503,27 @@ impl Transport {
             let reason = Reason::TimedOut { after: self.timeout };
             return Error::new(doing.clone(), reason, "");
         }
-        let what =
-            if error.is_connect() { "no connection" } else { "the connection or the answer broke off" };
+        let obstacle = route::obstacle(&error);
+        let reason = obstacle.map_or(Reason::Unavailable, Reason::Unreachable);
+        let what = match obstacle {
+            Some(Obstacle::Certificate) => ": its certificate is not trusted",
+            Some(Obstacle::NoTls) => ": it speaks no TLS that is understood",
+            Some(Obstacle::UnknownHost | Obstacle::Proxy) | None => "",
+        };
+        let route = self.route(doing);
+        let what = match error.is_connect() {
+            true => format!("no connection to {route}{what}"),
+            false => format!("the connection to {route} or the answer broke off"),
+        };
         let causes = self.secrets.tell(&causes(&error.without_url()), MESSAGE_CHARS);
-        Error::new(doing.clone(), Reason::Unavailable, format!("{what}: {causes}"))
+        Error::new(doing.clone(), reason, format!("{what}: {causes}"))
+    }
+
+    fn route(&self, doing: &Doing) -> &Route {
+        match doing {
+            Doing::GetToken => &self.issuer_route,
+            _ => &self.api_route,
+        }
     }
 }
 
@@ -548,6 +579,7 @@ fn http_client(url: &Url, timeout: Duration) -> Result<reqwest::Client, SetupErr
         .redirect(reqwest::redirect::Policy::none())
         // Retries are counted and paced here; those of the library are neither.
         .retry(reqwest::retry::never())
+        .dns_resolver(Resolver::default())
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout)
         .gzip(true);
@@ -965,7 +997,7 @@ mod tests {
         let client = Client::new(options).unwrap();
         let error = list(&client).await.unwrap_err();
         assert_eq!((error.reason, client.requests()), (Reason::Unavailable, 3));
-        assert!(error.to_string().starts_with("listing runs of connection X: no connection: "), "{error}");
+        assert!(error.to_string().starts_with("listing runs of connection X: no connection to 127.0.0.1:"), "{error}");
         assert!(!client.was_accepted());
     }
 

@@ -238,11 +238,7 @@ impl<'a> ConnectionSync<'a> {
                 }
                 Ok(Some(connection))
             }
-            Err(error)
-                if matches!(error.reason, Reason::Refused | Reason::BudgetSpent { .. } | Reason::Stopped) =>
-            {
-                Err(error.into())
-            }
+            Err(error) if !error.is_about_one() => Err(error.into()),
             Err(error) => {
                 tracing::info!("{error}; its runs are listed all the same");
                 Ok(None)

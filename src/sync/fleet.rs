@@ -26,7 +26,8 @@ use crate::time::UtcText;
 const MOST_OUTAGES: u32 = 3;
 /// The same once other iModels' connections of that kind were listed: then it may be these iModels.
 const MOST_OUTAGES_OF_SOME: u32 = 12;
-/// Refusals of the credentials in a row, after which no further request is expected to be accepted.
+/// Refusals of the credentials, or hosts that cannot be reached, in a row, after which no further request is
+/// expected to be accepted.
 const MOST_REFUSED: u32 = 4;
 
 /// Why an iModel is asked.
@@ -241,7 +242,8 @@ impl Fleet {
 
     /// Where no further request can succeed, no further one is begun.
     fn note_reason(&mut self, reason: Reason) {
-        self.refused = if reason == Reason::Refused { self.refused + 1 } else { 0 };
+        let is_useless = matches!(reason, Reason::Refused | Reason::Unreachable(_));
+        self.refused = if is_useless { self.refused + 1 } else { 0 };
         let is_refused = self.refused > 0 && !self.shared.client.was_accepted();
         if is_refused
             || self.refused >= MOST_REFUSED
@@ -544,7 +546,9 @@ impl Fleet {
         kind: Kind,
         error: &api::Error,
     ) -> Result<Told, Closed> {
-        use Reason::{BudgetSpent, Forbidden, NotFound, Refused, Stopped, TimedOut, Unavailable, Unreadable};
+        use Reason::{
+            BudgetSpent, Forbidden, NotFound, Refused, Stopped, TimedOut, Unavailable, Unreachable, Unreadable,
+        };
         match (error.reason, imodel.sight) {
             (NotFound | Forbidden, Sight::Doubtful) => {
                 tracing::info!("{error}; nothing is concluded from it");
@@ -569,7 +573,7 @@ impl Fleet {
         let name = if imodel.name == imodel.id { String::new() } else { format!("{}: ", imodel.name) };
         self.note(format!("{name}{error}"), Some(error.reason));
         Ok(match error.reason {
-            BudgetSpent { .. } | Stopped | Refused => Told::Unasked,
+            BudgetSpent { .. } | Stopped | Refused | Unreachable(_) => Told::Unasked,
             _ => Told::Nothing,
         })
     }
@@ -609,6 +613,7 @@ impl Fleet {
         if imodels + targets > 0 {
             let why = match reason {
                 Reason::Refused => "the platform refused the credentials",
+                Reason::Unreachable(_) => "the platform cannot be reached",
                 Reason::Stopped => "it was asked to stop",
                 _ => "the time budget is spent",
             };
