@@ -997,7 +997,10 @@ mod tests {
         let client = Client::new(options).unwrap();
         let error = list(&client).await.unwrap_err();
         assert_eq!((error.reason, client.requests()), (Reason::Unavailable, 3));
-        assert!(error.to_string().starts_with("listing runs of connection X: no connection to 127.0.0.1:"), "{error}");
+        assert!(
+            error.to_string().starts_with("listing runs of connection X: no connection to 127.0.0.1:"),
+            "{error}"
+        );
         assert!(!client.was_accepted());
     }
 

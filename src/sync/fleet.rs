@@ -547,7 +547,8 @@ impl Fleet {
         error: &api::Error,
     ) -> Result<Told, Closed> {
         use Reason::{
-            BudgetSpent, Forbidden, NotFound, Refused, Stopped, TimedOut, Unavailable, Unreachable, Unreadable,
+            BudgetSpent, Forbidden, NotFound, Refused, Stopped, TimedOut, Unavailable, Unreachable,
+            Unreadable,
         };
         match (error.reason, imodel.sight) {
             (NotFound | Forbidden, Sight::Doubtful) => {
