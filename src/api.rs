@@ -22,6 +22,7 @@ pub mod auth;
 pub mod error;
 mod id;
 pub mod limit;
+mod lone;
 pub mod pace;
 mod route;
 pub mod wire;
@@ -132,7 +133,9 @@ pub enum SetupError {
     #[error("https cannot be set up: {0} (install the package ca-certificates, or set SSL_CERT_FILE)")]
     Https(String),
     /// The HTTP client cannot be built for another reason.
-    #[error("the http client cannot be set up: {0}")]
+    #[error(
+        "the http client cannot be set up: {0} (a fault of this machine or of the program, no setting: report it)"
+    )]
     Http(String),
 }
 
@@ -159,7 +162,7 @@ fn encode(value: &str) -> String {
 pub struct Answer {
     /// JSON as it was sent: UTF-8, from an opening brace to a closing one. What is between is not checked.
     pub text: String,
-    _slot: OwnedSemaphorePermit,
+    _slot: Option<OwnedSemaphorePermit>,
 }
 
 /// The platform client. Clones share everything: pauses, tokens, limits and counts.
@@ -366,7 +369,7 @@ impl Shared {
     /// One attempt: with another token where the first is refused, and again where that one served other
     /// requests and died before this request's turn.
     async fn attempt(&self, doing: &Doing, url: &Url) -> Result<Answer, Error> {
-        let slot = self.transport.gate.slot(doing).await?;
+        let mut slot = Some(self.transport.gate.slot(doing).await?);
         let mut token = self.tokens.current(&self.transport).await?;
         let mut renewals = 0;
         loop {
@@ -375,7 +378,7 @@ impl Shared {
                 was_fresh.fetch_or(token.note_sent(), Ordering::Relaxed);
                 self.request(doing, url, &token)
             };
-            let sent = self.transport.send(doing, request).await;
+            let sent = self.transport.send(doing, &mut slot, request).await;
             let error = match sent {
                 Ok(text) => {
                     token.note_accepted();
@@ -417,8 +420,13 @@ impl Shared {
 
 impl Transport {
     /// Sends a request in its turn, again after each 429, and gives the text of the answer.
-    async fn send(&self, doing: &Doing, request: impl Fn() -> RequestBuilder) -> Result<String, Error> {
-        self.gate.send(doing, || self.send_once(doing, request())).await
+    async fn send(
+        &self,
+        doing: &Doing,
+        slot: &mut Option<OwnedSemaphorePermit>,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<String, Error> {
+        self.gate.send(doing, slot, || self.send_once(doing, request())).await
     }
 
     async fn send_once(&self, doing: &Doing, request: RequestBuilder) -> Result<String, Error> {

@@ -53,6 +53,18 @@ fn hint_for(reason: Reason, credentials: &CredentialsSource) -> Option<String> {
     Some(hint)
 }
 
+/// Keeps the memory of this process, which holds credentials, out of core dumps. A limit of one byte does
+/// what none at all does not: Linux then starts no program that a pipe in `core_pattern` names either.
+pub fn forbid_core_dumps() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let least = if cfg!(target_os = "linux") { 1 } else { 0 };
+        // A hard limit below that forbids them already.
+        setrlimit(Resource::Core, Rlimit { current: Some(least), maximum: Some(least) }).ok();
+    }
+}
+
 /// What lets requests through again.
 fn way_round(obstacle: Obstacle) -> &'static str {
     match obstacle {
@@ -146,7 +158,11 @@ impl From<QueryError> for CommandError {
             | E::Unnamed(_)
             | E::File { .. } => (ExitCode::Usage, None),
             E::Timeout(_) => (ExitCode::Failed, Some("--timeout says how long a query may take")),
-            E::Memory | E::Row { .. } | E::Sink(_) => (ExitCode::Failed, None),
+            E::Memory => (ExitCode::Failed, Some("ask for fewer rows or columns at a time")),
+            E::Row { .. } => {
+                (ExitCode::Failed, Some("archive verify --offline tells whether the file is sound"))
+            }
+            E::Sink(_) => (ExitCode::Failed, None),
         };
         let mut error = Self::new(exit, error);
         if let Some(excerpt) = excerpt {

@@ -155,7 +155,7 @@ impl Tokens {
         }
         let asked_at = Instant::now();
         let request = || self.request(transport, id, secret);
-        let answer = transport.send(&Doing::GetToken, request).await.map_err(|mut error| {
+        let answer = transport.send(&Doing::GetToken, &mut None, request).await.map_err(|mut error| {
             if error.reason == Reason::Refused {
                 state.refusal = Some(error.clone());
             }

@@ -170,6 +170,19 @@ impl Doing {
         }
     }
 
+    /// What the platform may throttle alone: a connection, the lists of one iModel or iTwin.
+    pub(super) fn subject(&self) -> String {
+        match self {
+            Self::ListRuns { connection, .. }
+            | Self::GetRun { connection, .. }
+            | Self::GetConnection { connection } => format!("connection {connection}"),
+            Self::ListConnections { kind, imodel, .. } => format!("{} of {imodel}", kind.as_str()),
+            Self::ListImodels { itwin } => format!("iTwin {itwin}"),
+            Self::ListItwins => "iTwins".to_owned(),
+            Self::GetToken => "token".to_owned(),
+        }
+    }
+
     /// Who answers.
     fn answerer(&self) -> &'static str {
         match self {

@@ -355,7 +355,7 @@ impl Fleet {
         }
         if listed.unusable > 0 {
             let count = listed.unusable;
-            self.note(format!("listing the iModels of iTwin {itwin}: {count} without an id"), None);
+            self.note(format!("listing the iModels of iTwin {itwin}: {count} without an id were left out; the others are asked"), None);
         }
         let known: HashMap<String, KnownImodel> =
             known.into_iter().map(|known| (known.id.clone(), known)).collect();
@@ -468,11 +468,20 @@ impl Fleet {
             }
         }
         if let Some(doubt) = &listed.doubt {
-            self.note(format!("{}: {doubt}; more may be there", of(imodel, kind)), None);
+            self.note(
+                format!("{}: {doubt}; more may be there, the next sync asks again", of(imodel, kind)),
+                None,
+            );
         }
         if listed.unusable > 0 {
             let count = listed.unusable;
-            self.note(format!("{}: {count} without an id that can be used", of(imodel, kind)), None);
+            self.note(
+                format!(
+                    "{}: {count} without an id that can be used were left out, the others are synced",
+                    of(imodel, kind)
+                ),
+                None,
+            );
         }
         if listed.items.is_empty() && listed.doubt.is_none() && listed.unusable == 0 {
             if !before.is_empty() && !self.is_gone(imodel, kind, &before).await {
