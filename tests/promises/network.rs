@@ -150,7 +150,10 @@ fn a_proxy_that_refuses_is_named() {
 
 #[test]
 fn refused_credentials_are_told_with_the_place_where_they_were_found() {
-    let emulator = Emulator::start(platform(runs(0, 1))).unwrap();
+    let mut platform = platform(runs(0, 1));
+    platform.access.tokens.insert("a good one".to_owned());
+    platform.access.clients.insert("service-1".to_owned(), "another".to_owned());
+    let emulator = Emulator::start(platform).unwrap();
     let archive = Archive::new();
     let mut command = archive.sync(&emulator);
     command.env("ITP_ACCESS_TOKEN", "0ld-token");
@@ -216,6 +219,94 @@ fn a_sync_that_crashes_leaves_no_core_dump() {
     assert!(ended.success());
     let status = child.wait().unwrap();
     assert!(!std::os::unix::process::ExitStatusExt::core_dumped(&status), "{status}");
+}
+
+/// A server on loopback that answers the first request of each connection with these bytes, and, if there are
+/// any to repeat, with those until the client has gone.
+fn http1(first: &'static str, again: Option<(&'static str, Duration)>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                if !matches!(stream.read(&mut [0; 8192]), Ok(1..))
+                    || stream.write_all(first.as_bytes()).is_err()
+                {
+                    return;
+                }
+                while let Some((again, pause)) = again {
+                    std::thread::sleep(pause);
+                    if stream.write_all(again.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+/// The same for HTTP/1: lengths that are wrong, headers and informational answers without end.
+#[test]
+fn an_http1_server_at_its_worst_costs_no_more_than_the_budget() {
+    let often = Duration::ZERO;
+    let servers = [
+        ("ends before its length", http1("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{}", None)),
+        (
+            "has two lengths",
+            http1("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}", None),
+        ),
+        ("has a length that is none", http1("HTTP/1.1 200 OK\r\ncontent-length: -2\r\n\r\n{}", None)),
+        (
+            "has a length beyond all numbers",
+            http1("HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999999\r\n\r\n{}", None),
+        ),
+        (
+            "has a chunk that is none",
+            http1("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n{}", None),
+        ),
+        (
+            "has a chunk beyond all numbers",
+            http1("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffffff\r\n{}", None),
+        ),
+        ("names an unknown coding", http1("HTTP/1.1 200 OK\r\ntransfer-encoding: x\r\n\r\n{}", None)),
+        (
+            "is no gzip",
+            http1("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}", None),
+        ),
+        ("never ends the header", http1("HTTP/1.1 200 OK\r\n", Some(("a: b\r\n", often)))),
+        (
+            "never ends a line",
+            http1("HTTP/1.1 200 OK\r\na: ", Some(("bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", often))),
+        ),
+        (
+            "goes on with informational answers",
+            http1("", Some(("HTTP/1.1 103 Early Hints\r\n\r\n", Duration::from_millis(1)))),
+        ),
+        (
+            "never ends a chunk's extension",
+            http1(
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;",
+                Some(("aaaaaaaaaaaaaaaa", often)),
+            ),
+        ),
+        (
+            "never ends the trailers",
+            http1(
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n",
+                Some(("a: b\r\n", often)),
+            ),
+        ),
+        (
+            "sends a byte now and then",
+            http1(
+                "HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n",
+                Some((" ", Duration::from_millis(300))),
+            ),
+        ),
+        ("is no HTTP", http1("SSH-2.0-OpenSSH_9.9\r\n", None)),
+    ];
+    end_in_time(servers);
 }
 
 /// One frame of HTTP/2.
@@ -352,6 +443,11 @@ fn an_http2_server_at_its_worst_costs_no_more_than_the_budget() {
         ("sends frames that are none", http2(|id| frame(0xff, 0xff, id, &[0xff; 99]), None)),
         ("sends no answer", http2(|_| Vec::new(), None)),
     ];
+    end_in_time(servers);
+}
+
+/// Syncs against all of these side by side: each ends in part or failed, and says what now.
+fn end_in_time<const N: usize>(servers: [(&'static str, String); N]) {
     std::thread::scope(|scope| {
         let running = servers.map(|(what, url)| (what, scope.spawn(move || sync_against(&url))));
         for (what, ended) in running {
@@ -361,4 +457,24 @@ fn an_http2_server_at_its_worst_costs_no_more_than_the_budget() {
             assert!(ended.stderr.contains("hint: "), "{what}: {}", ended.stderr);
         }
     });
+}
+
+/// A window of no length lets no body through: the form that asks for a token cannot be sent.
+#[test]
+fn an_issuer_that_takes_no_byte_costs_no_more_than_the_budget() {
+    let url = secured("h2", |mut stream| {
+        let no_window = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+        if stream.read_exact(&mut [0; 24]).is_ok() && stream.write_all(&no_window).is_ok() {
+            while next_request(&mut stream).is_some() {}
+        }
+    });
+    let archive = Archive::new();
+    let mut command = sync_of(&archive, &url);
+    command.env_remove("ITP_ACCESS_TOKEN").env("ITP_SERVICE_CLIENT_ID", "me");
+    command.env("ITP_SERVICE_CLIENT_SECRET", "hush").env("SSL_CERT_FILE", tls_file("ca.pem"));
+    command.args(["--time-budget", "2s"]);
+    let begun = Instant::now();
+    let ended = run(command).expect(3);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(ended.stderr.contains("the time budget is spent"), "{}", ended.stderr);
 }
