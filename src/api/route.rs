@@ -69,20 +69,18 @@ impl Route {
         let no_proxy = ["NO_PROXY", "no_proxy"].into_iter().find_map(&variable).unwrap_or_default();
         let matcher = |value: &str| Matcher::builder().https(value.to_owned()).no(no_proxy.clone()).build();
         let is_exempt = matcher("http://proxy.invalid").intercept(&asked).is_none();
-        let named = [first(HTTPS_PROXY), first(ALL_PROXY)];
-        let mut proxy = None;
-        for (name, value) in named.into_iter().flatten().filter(|_| !is_exempt) {
+        let named = first(HTTPS_PROXY).or_else(|| first(ALL_PROXY)).filter(|_| !is_exempt);
+        // What cannot be read is ignored by the HTTP client, which then asks without a proxy. Somebody who
+        // names one does not want that.
+        let proxy = named.map(|(name, value)| {
             let found = matcher(&value).intercept(&asked);
             let uri = found.as_ref().map(|found| found.uri());
-            // What cannot be read is ignored by the HTTP client, which then asks without a proxy. Somebody
-            // who names one does not want that.
-            proxy = Some(Proxy {
+            Proxy {
                 variable: Some(name),
                 scheme: uri.and_then(|uri| uri.scheme_str()).unwrap_or_default().to_owned(),
                 address: uri.and_then(|uri| uri.authority()).map(ToString::to_string).unwrap_or_default(),
-            });
-            break;
-        }
+            }
+        });
         Self { target, proxy: proxy.or_else(|| Self::of_system(&asked)) }
     }
 

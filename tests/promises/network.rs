@@ -342,12 +342,12 @@ fn next_request(stream: &mut Secured) -> Option<u32> {
     }
 }
 
+/// What is sent on a stream.
+type Frames = fn(u32) -> Vec<u8>;
+
 /// An HTTP/2 server that answers each request with these frames, and, if there are any to repeat, with those
 /// until the client has gone.
-fn http2(
-    first: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static,
-    again: Option<(fn(u32) -> Vec<u8>, Duration)>,
-) -> String {
+fn http2(first: Frames, again: Option<(Frames, Duration)>) -> String {
     secured("h2", move |mut stream| {
         if stream.read_exact(&mut [0; 24]).is_err() || stream.write_all(&frame(SETTINGS, 0, 0, &[])).is_err()
         {
