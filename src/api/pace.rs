@@ -1,7 +1,7 @@
 //! One gate for all requests of this process: how many at a time, when, and how often again.
 //!
 //! In: requests as futures. Out: their answers, after the pauses that the platform asks for (429, shared
-//! by all requests because the quota is, unless [`lone`] knows better), after retries with backoff and
+//! by all requests because the quota is, unless `lone` knows better), after retries with backoff and
 //! jitter, and within the time budget. It knows errors by their meaning and nothing of HTTP but the headers
 //! that ask for a wait.
 

@@ -189,7 +189,7 @@ fn a_connection_that_is_throttled_alone_does_not_slow_the_others() {
     let emulator = Emulator::start(platform).unwrap();
     let archive = Archive::new();
     let mut command = archive.sync(&emulator);
-    command.args(["--connection", "second", "--pages-in-flight", "1", "--time-budget", "15s"]);
+    command.args(["--connection", "second", "--pages-in-flight", "1", "--time-budget", "25s"]);
     run(command).expect(3);
     assert_eq!(archive.count("runs"), 1_950);
     assert_eq!(archive.count("walks WHERE complete = 1"), 1);
@@ -394,7 +394,7 @@ fn sync_against(url: &str) -> Ended {
     let ended = crate::common::ended(child.wait_with_output().unwrap());
     watched.store(false, std::sync::atomic::Ordering::Relaxed);
     let most = watching.join().unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}: {}", begun.elapsed(), ended.stderr);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}: {}", begun.elapsed(), ended.stderr);
     assert!(most < 300 << 10, "{most} KiB: {}", ended.stderr);
     archive.assert_sound();
     ended
@@ -475,6 +475,6 @@ fn an_issuer_that_takes_no_byte_costs_no_more_than_the_budget() {
     command.args(["--time-budget", "2s"]);
     let begun = Instant::now();
     let ended = run(command).expect(3);
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     assert!(ended.stderr.contains("the time budget is spent"), "{}", ended.stderr);
 }
