@@ -14,9 +14,11 @@ use crate::time::UtcText;
 
 pub mod digest;
 mod drift;
+mod volatile;
 
 pub use digest::Digest;
 pub use drift::Drift;
+pub use volatile::{VOLATILE, find_volatile};
 
 /// Text that a column holds, or nothing.
 pub type Text<'a> = Option<Cow<'a, str>>;
@@ -108,7 +110,7 @@ pub struct Task<'a> {
 }
 
 /// The error object of a task. A task that succeeded may carry one.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct TaskError<'a> {
     /// `errorCode`.
     pub error_code: Text<'a>,

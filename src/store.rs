@@ -8,7 +8,11 @@ pub mod backup;
 pub mod check;
 mod drift;
 pub mod fleet;
+mod links;
+pub mod prune;
 pub mod read;
+mod rejects;
+mod walk_rows;
 pub mod write;
 mod writer;
 
