@@ -34,7 +34,7 @@ mod query;
 mod report;
 
 pub use init::{Given, Init, Setup};
-pub use keep::{Backup, Platform, Rejects, Verify};
+pub use keep::{Backup, Compact, Consent, Platform, Prune, Rejects, Verify};
 pub use query::{Query, QueryFormat, Statement};
 pub use report::{Report, ReportFormat};
 
@@ -208,6 +208,9 @@ pub enum Error {
     /// Something is said of a query, but not of which.
     #[error("no query is chosen")]
     NoQuery,
+    /// Something is to be taken out for good, and no copy was spoken of.
+    #[error("archive prune takes out for good, and no copy is to be made first")]
+    NoBackup,
     /// `--param` was given twice for one parameter.
     #[error("the parameter {0} is given twice")]
     ParameterTwice(String),
@@ -244,6 +247,7 @@ impl Error {
                 .to_owned(),
             Self::SecretFile { .. } => "it takes the name of a file, never the secret itself".to_owned(),
             Self::NoQuery => "give a name, --sql or -; archive query lists the names".to_owned(),
+            Self::NoBackup => "give --backup FILE, or --no-backup if there is a copy".to_owned(),
             Self::Exists(_) => "choose another --db, or none: the demo then chooses one".to_owned(),
             _ => return None,
         };

@@ -131,6 +131,12 @@ impl Archive {
         Ok(())
     }
 
+    /// The newest sync, import or repair, and when it ended: another one was written if it is another.
+    pub fn read_newest_sync(&self) -> Result<Option<(i64, Option<String>)>> {
+        let sql = "SELECT sync_key, ended_at FROM syncs ORDER BY sync_key DESC LIMIT 1";
+        self.sqlite(self.connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+    }
+
     /// Writes the file anew without what has gone, through the log. Gives back nothing: the file is small once
     /// the log is put into it, which [`Archive::close`] does.
     pub fn compact(&mut self) -> Result<()> {
