@@ -118,12 +118,6 @@ impl UtcText {
         seconds * TICKS_PER_SECOND + number(20..27)
     }
 
-    /// So long before; `None` before the year 1.
-    pub fn before(&self, length: std::time::Duration) -> Option<Self> {
-        let time = DateTime::parse_from_rfc3339(self.as_str()).ok()?.with_timezone(&Utc);
-        Self::from_datetime(&time.checked_sub_signed(chrono::TimeDelta::from_std(length).ok()?)?)
-    }
-
     /// Whole milliseconds from `self` to `later`; `None` where `later` is before `self`.
     pub fn milliseconds_until(&self, later: &Self) -> Option<i64> {
         let ticks = later.ticks() - self.ticks();

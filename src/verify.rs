@@ -371,7 +371,7 @@ impl Comparison<'_> {
     fn have_links_moved(&self, run_key: i64, raw: &str) -> Result<bool, Stop> {
         let archived = self.reader.read_run(run_key)?;
         let merged = normalize::merge(&normalize::rebuild(&archived), raw);
-        let listed = normalize::normalize(&merged).ok();
+        let listed = normalize::normalize(&merged.json).ok();
         Ok(listed.is_some_and(|listed| normalize::find_volatile(&archived, &listed).is_some()))
     }
 

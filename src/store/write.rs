@@ -10,11 +10,14 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::rejects::{self, MOST_REJECTED_BYTES, MOST_REJECTS, SetAside};
 use super::{Archive, Result, drift, links, prune, read, walk_rows};
 use crate::normalize::digest::digest_of_rows;
-use crate::normalize::{self, Execution, Job, Run};
+use crate::normalize::{self, Execution, Job, Merged, Run, Unread};
 use crate::time::UtcText;
 
 /// Runs met by an incremental walk that are kept in memory to tell at its end what it did not meet.
 const MET_IN_MEMORY: usize = 8_192;
+
+/// The fingerprint of no text.
+const NO_FINGERPRINT: [u8; 16] = [0; 16];
 
 /// One record of an answer, ready for the tables.
 #[derive(Debug)]
@@ -399,9 +402,9 @@ impl Archive {
         self.sqlite(read())
     }
 
-    /// Notes that this version could not read a record either.
-    pub fn keep_reject(&mut self, reject_key: i64, reason: &str) -> Result<()> {
-        let sql = "UPDATE rejects SET version = ?2, reason = ?3 WHERE reject_key = ?1";
+    /// Notes that this version could not read a record either; without a reason, for the reason it had.
+    pub fn keep_reject(&mut self, reject_key: i64, reason: Option<&str>) -> Result<()> {
+        let sql = "UPDATE rejects SET version = ?2, reason = coalesce(?3, reason) WHERE reject_key = ?1";
         let values = params![reject_key, env!("CARGO_PKG_VERSION"), reason];
         self.sqlite(self.connection.execute(sql, values)).map(drop)
     }
@@ -505,6 +508,7 @@ fn store_records(
                 kind: StoredKind::Unchanged,
                 is_own: matches!(source, From::Walk(walk) if Some(walk.walk_key) == *walk_key),
                 is_back: false,
+                unread: None,
             },
             Received::Pruned { run_key } => Stored::pruned(*run_key),
             Received::Run { raw, fingerprint, run } => {
@@ -512,22 +516,27 @@ fn store_records(
                     true => prune::pruned(connection, connection_key, &run.id)?,
                     false => None,
                 };
-                match pruned {
+                let stored = match pruned {
                     Some(run_key) => Stored::pruned(run_key),
                     None => {
                         newest = newest.max(run.execution.started_at);
                         store_run(connection, connection_key, source, (raw, fingerprint, run), now)?
                     }
+                };
+                if let Some(unread) = stored.unread {
+                    let reason = unread.to_string();
+                    let record = (*raw, fingerprint, reason.as_str());
+                    let kept = rejects::set_aside(connection, connection_key, &mut room, record, now)?;
+                    note_set_aside(kept, source, &mut counts);
                 }
+                stored
             }
             Received::Rejected { raw, fingerprint, reason, known } => {
                 let record = (*raw, fingerprint, reason.as_str());
                 let kept = rejects::set_aside(connection, connection_key, &mut room, record, now)?;
+                note_set_aside(kept, source, &mut counts);
                 counts.rejected += 1;
-                counts.not_kept += u64::from(kept == SetAside::NotKept);
                 if let From::Walk(walk) = source {
-                    walk.has_news |= kept == SetAside::Kept;
-                    walk.not_kept += u64::from(kept == SetAside::NotKept);
                     // It is listed all the same, so the run it is about is not missing.
                     match known {
                         Some((_, first_walk)) if *first_walk == Some(walk.walk_key) => {}
@@ -540,7 +549,9 @@ fn store_records(
                 continue;
             }
         };
+        // What could not be read whole is set aside, though the rest of it is stored.
         match stored.kind {
+            _ if stored.unread.is_some() => counts.rejected += 1,
             StoredKind::New => counts.new += 1,
             StoredKind::Changed => counts.changed += 1,
             StoredKind::Unchanged | StoredKind::Pruned => counts.unchanged += 1,
@@ -583,11 +594,22 @@ struct Stored {
     is_own: bool,
     /// Whether it was thought to be unlisted.
     is_back: bool,
+    /// What of it could not be read.
+    unread: Option<Unread>,
+}
+
+/// Notes what became of a text that was set aside, whole or in part.
+fn note_set_aside(kept: SetAside, source: &mut From<'_>, counts: &mut Counts) {
+    counts.not_kept += u64::from(kept == SetAside::NotKept);
+    if let From::Walk(walk) = source {
+        walk.has_news |= kept == SetAside::Kept;
+        walk.not_kept += u64::from(kept == SetAside::NotKept);
+    }
 }
 
 impl Stored {
     fn pruned(run_key: i64) -> Self {
-        Self { run_key, kind: StoredKind::Pruned, is_own: false, is_back: false }
+        Self { run_key, kind: StoredKind::Pruned, is_own: false, is_back: false, unread: None }
     }
 }
 
@@ -614,6 +636,9 @@ fn store_run(
         From::Other(_) => None,
     };
     let execution = &run.execution;
+    let unread = Unread::of_run(run);
+    // A text that could not be read whole is no text to know the run by: it is told each time it comes.
+    let fingerprint = if unread.is_some() { &NO_FINGERPRINT } else { fingerprint };
     // A key that a pruned run had is given to no other: walks count runs by it.
     let insert =
         "INSERT INTO runs (run_key, connection_key, id, state, result, started_at, ended_at, duration_ms, extra,
@@ -647,7 +672,7 @@ fn store_run(
         let run_key = connection.last_insert_rowid();
         insert_children(connection, connection_key, run_key, run)?;
         drift::note(connection, run_key, &run.drift, &[], now)?;
-        return Ok(Stored { run_key, kind: StoredKind::New, is_own: true, is_back: false });
+        return Ok(Stored { run_key, kind: StoredKind::New, is_own: true, is_back: false, unread });
     }
     let select = "SELECT run_key, fingerprint, state, ended_at, walk_key,
                          unlisted_at IS NOT NULL AS is_unlisted, not_found_at IS NOT NULL AS is_not_found
@@ -682,27 +707,40 @@ fn store_run(
         From::Other(Source::ById | Source::Repair) => false,
     };
     let is_repair = matches!(source, From::Other(Source::Repair));
-    let is_changed = (is_repair || archived.fingerprint != *fingerprint)
-        && !is_older
-        && change_run(connection, connection_key, run_key, (raw, run, fingerprint), now)?;
-    if let (true, From::Walk(walk)) = (is_changed, source) {
+    let is_text_known = archived.fingerprint == *fingerprint && unread.is_none();
+    let change = if !is_older && (is_repair || !is_text_known) {
+        change_run(connection, connection_key, run_key, (raw, run, fingerprint), now)?
+    } else {
+        Change { is_changed: false, unread }
+    };
+    if let (true, From::Walk(walk)) = (change.is_changed, source) {
         walk.changed.insert(run_key);
     }
-    let kind = if is_changed { StoredKind::Changed } else { StoredKind::Unchanged };
-    Ok(Stored { run_key, kind, is_own, is_back })
+    let kind = if change.is_changed { StoredKind::Changed } else { StoredKind::Unchanged };
+    Ok(Stored { run_key, kind, is_own, is_back, unread: change.unread })
 }
 
-/// Replaces a run's content by what was received, merged; false if it says what is archived already.
+/// What an answer changed of an archived run.
+struct Change {
+    /// Whether it says anything that is not archived already.
+    is_changed: bool,
+    /// What of it could not be read.
+    unread: Option<Unread>,
+}
+
+/// Replaces a run's content by what was received, merged, unless that says what is archived already.
 fn change_run(
     connection: &Connection,
     connection_key: i64,
     run_key: i64,
     (raw, received, fingerprint): (&str, &Run<'_>, &[u8; 16]),
     now: &UtcText,
-) -> rusqlite::Result<bool> {
+) -> rusqlite::Result<Change> {
     let before = read::run(connection, run_key)?;
     let archived = normalize::rebuild(&before);
-    let merged = normalize::merge(&archived, raw);
+    let Merged { json: merged, unread } = normalize::merge(&archived, raw);
+    let unread = unread.or_else(|| Unread::of_run(received));
+    let fingerprint = if unread.is_some() { &NO_FINGERPRINT } else { fingerprint };
     // A merge of two runs is a run; if it were not, what was received stands by itself.
     let merged = normalize::normalize(&merged).ok();
     let run = merged.as_ref().unwrap_or(received);
@@ -712,7 +750,7 @@ fn change_run(
             let sql = "UPDATE runs SET digest = ?2 WHERE run_key = ?1";
             connection.prepare_cached(sql)?.execute(params![run_key, run.digest])?;
         }
-        return Ok(false);
+        return Ok(Change { is_changed: false, unread });
     }
     // Of a run that was altered in the archive nothing is known but that it is not what came.
     if before.digest == Some(digest_of_rows(&before))
@@ -720,7 +758,7 @@ fn change_run(
     {
         links::replace(connection, run_key, (&before, run), fingerprint)?;
         drift::note_volatile(connection, run_key, &fields, now)?;
-        return Ok(false);
+        return Ok(Change { is_changed: false, unread });
     }
     let revision = "INSERT INTO revisions (run_key, number, replaced_at, content)
                     SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3 FROM revisions WHERE run_key = ?1";
@@ -756,7 +794,7 @@ fn change_run(
         let before = normalize::normalize(&archived).map(|run| run.drift).unwrap_or_default();
         drift::note(connection, run_key, &run.drift, &before, now)?;
     }
-    Ok(true)
+    Ok(Change { is_changed: true, unread })
 }
 
 /// From a run's start to the start of its first job, where that is not before it.

@@ -11,8 +11,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::api::Answer;
 use crate::api::wire::{self, More, Object, Page, Unreadable};
-use crate::normalize;
 use crate::normalize::digest::digest_of_rows;
+use crate::normalize::{self, Unread};
 use crate::store::read::Known;
 use crate::store::write::{Counts, Received};
 use crate::store::{self, Reader};
@@ -140,6 +140,7 @@ impl Batch {
             counts.listed += u64::from(is_first && key.is_some());
             match received {
                 Received::Rejected { .. } => counts.rejected += 1,
+                Received::Run { run, .. } if Unread::of_run(run).is_some() => counts.rejected += 1,
                 Received::Run { .. } if is_first && *stands == Stands::Changed => counts.changed += 1,
                 Received::Run { .. } if is_first && *stands == Stands::New => counts.new += 1,
                 Received::Run { .. } | Received::Unchanged { .. } | Received::Pruned { .. } => {
@@ -256,13 +257,16 @@ enum Said {
     Another,
 }
 
+/// One that could not be read whole is told each time it comes, so it is for the writer.
 fn compare(reader: &Reader, known: &Known, raw: &str) -> Result<Said, store::Error> {
-    if known.is_unlisted || normalize::normalize(raw).is_err() {
+    let is_whole = |run: &normalize::Run<'_>| Unread::of_run(run).is_none();
+    if known.is_unlisted || !normalize::normalize(raw).is_ok_and(|run| is_whole(&run)) {
         return Ok(Said::Another);
     }
     let archived = reader.read_run(known.run_key)?;
     let merged = normalize::merge(&normalize::rebuild(&archived), raw);
-    let Ok(run) = normalize::normalize(&merged) else { return Ok(Said::Another) };
+    let run = normalize::normalize(&merged.json).ok().filter(|_| merged.unread.is_none());
+    let Some(run) = run else { return Ok(Said::Another) };
     Ok(match run.digest == Some(digest_of_rows(&archived)) {
         true => Said::TheSame,
         false if normalize::find_volatile(&archived, &run).is_some() => Said::OtherLinks,
