@@ -52,9 +52,9 @@ ALTER TABLE rejects ADD COLUMN last_seen_at TEXT;                -- when it was 
 -- month is a row. A complete walk that brought nothing has no row: `checkpoints.quiet_at` tells of it.
 ALTER TABLE walks ADD COLUMN times INTEGER NOT NULL DEFAULT 1;
 
--- The newest walk on record when `quiet_at` was set: what that walk had against it is over. NULL where a
--- walk that is on record ended since.
-ALTER TABLE checkpoints ADD COLUMN quiet_walk_key INTEGER;
+-- The newest walk on record when the connection was last proved whole, by a walk or by `lastRun`: what that
+-- walk had against it is over. NULL where a walk ended since that is counted on a row of before.
+ALTER TABLE checkpoints ADD COLUMN proved_walk_key INTEGER;
 
 -- Where a later sync goes on, found without reading the others. A checkpoint that a later full walk has
 -- passed is none.
@@ -87,7 +87,7 @@ SELECT
     coalesce(checkpoints.quiet_at, complete_walk.started_at) AS complete_as_of,
     last_walk.walk_key AS last_walk_key,
     CASE
-        WHEN last_walk.complete OR checkpoints.quiet_walk_key >= last_walk.walk_key THEN NULL
+        WHEN last_walk.complete OR checkpoints.proved_walk_key >= last_walk.walk_key THEN NULL
         ELSE last_walk.reason
     END AS last_problem
 FROM checkpoints

@@ -104,7 +104,7 @@ impl Archive {
     pub fn mark_quiet(&mut self, quiet: &[ConnectionId], at: &UtcText) -> Result<()> {
         let sql = "UPDATE checkpoints
                    SET quiet_at = ?3,
-                       quiet_walk_key = (SELECT max(walk_key) FROM walks
+                       proved_walk_key = (SELECT max(walk_key) FROM walks
                                          WHERE walks.connection_key = checkpoints.connection_key)
                    WHERE connection_key = (SELECT connection_key FROM connections WHERE kind = ?1 AND id = ?2)";
         let write = || {

@@ -109,7 +109,7 @@ pub struct DriftStatus {
     pub object: String,
     /// The field's name.
     pub field: String,
-    /// `field`, `value` or `type`.
+    /// `field`, `value`, `type` or `volatile`.
     pub what: String,
     /// The new value, or its type.
     pub value: String,

@@ -6,7 +6,7 @@ SELECT EXISTS (SELECT 1 FROM runs WHERE runs.connection_key = :connection_key)
           AND state IS NOT 'Completed' AND not_found_at IS NULL)                AS unfinished,
        -- Not where a complete walk that brought nothing, and so left no row, came after it.
        coalesce((SELECT kind = 'incremental' AND NOT complete AND pages >= 8
-                        AND walk_key > coalesce(quiet_walk_key, 0)
+                        AND walk_key > coalesce(proved_walk_key, 0)
                  FROM walks
                  WHERE walks.connection_key = :connection_key
                  ORDER BY walk_key DESC LIMIT 1), 0)                            AS was_cut_short,

@@ -57,18 +57,19 @@ impl Room {
     }
 }
 
-/// Keeps a record that is no run. `room` is read once for all records of an answer.
+/// Keeps a record that is no run. `room` is read once for all records of an answer; a saved page that is read
+/// again was not received again, and counts nothing up.
 pub(super) fn set_aside(
     connection: &Connection,
     connection_key: i64,
-    room: &mut Option<Room>,
+    (room, is_saved): (&mut Option<Room>, bool),
     (raw, fingerprint, reason): (&str, &[u8; 16], &str),
     now: &UtcText,
 ) -> rusqlite::Result<SetAside> {
-    let count = "UPDATE rejects SET times = times + 1, last_seen_at = ?3
+    let count = "UPDATE rejects SET times = times + ?4, last_seen_at = iif(?4, ?3, last_seen_at)
                  WHERE connection_key = ?1 AND fingerprint = ?2";
-    let counted =
-        connection.prepare_cached(count)?.execute(params![connection_key, fingerprint, now.as_str()])?;
+    let values = params![connection_key, fingerprint, now.as_str(), !is_saved];
+    let counted = connection.prepare_cached(count)?.execute(values)?;
     if counted > 0 {
         return Ok(SetAside::Counted);
     }

@@ -37,7 +37,7 @@ impl Ended<'_> {
                 return self.record_quiet(connection);
             }
             let sql =
-                "UPDATE checkpoints SET quiet_at = NULL, quiet_walk_key = NULL WHERE connection_key = ?1";
+                "UPDATE checkpoints SET quiet_at = NULL, proved_walk_key = NULL WHERE connection_key = ?1";
             connection.prepare_cached(sql)?.execute([self.connection_key])?;
         } else if !self.has_news
             && self.checkpoint.is_none()
@@ -76,12 +76,18 @@ impl Ended<'_> {
     /// Nothing refers to a walk that brought nothing: its time is all that is to be kept of it.
     fn record_quiet(&self, connection: &Connection) -> rusqlite::Result<()> {
         self.delete_row(connection)?;
+        self.note_proved(connection, Some(&self.started_at))
+    }
+
+    /// Whatever the newest walk on record had against it is over: that may be one that began after this one
+    /// did, where this one was interrupted.
+    fn note_proved(&self, connection: &Connection, quiet_at: Option<&UtcText>) -> rusqlite::Result<()> {
         let sql = "UPDATE checkpoints
                    SET quiet_at = ?2,
-                       quiet_walk_key = (SELECT max(walk_key) FROM walks WHERE walks.connection_key = ?1)
+                       proved_walk_key = (SELECT max(walk_key) FROM walks WHERE walks.connection_key = ?1)
                    WHERE connection_key = ?1";
-        connection.prepare_cached(sql)?.execute(params![self.connection_key, self.started_at.as_str()])?;
-        Ok(())
+        let values = params![self.connection_key, quiet_at.map(UtcText::as_str)];
+        connection.prepare_cached(sql)?.execute(values).map(drop)
     }
 
     /// The newest walk on record, if it ended like this one.
@@ -105,7 +111,7 @@ impl Ended<'_> {
         let sql = "UPDATE walks SET times = times + 1, ended_at = ?2, reason = ?3 WHERE walk_key = ?1";
         connection.prepare_cached(sql)?.execute(params![before, self.ended_at.as_str(), self.reason])?;
         // What stands against it is not over any more, if it was.
-        let sql = "UPDATE checkpoints SET quiet_walk_key = NULL WHERE connection_key = ?1";
+        let sql = "UPDATE checkpoints SET proved_walk_key = NULL WHERE connection_key = ?1";
         connection.prepare_cached(sql)?.execute([self.connection_key])?;
         Ok(())
     }

@@ -500,6 +500,7 @@ fn store_records(
     let mut newest: Option<UtcText> = None;
     let mut listed_more = 0_i64;
     let mut room = None;
+    let is_saved = matches!(source, From::Other(Source::File));
     let has_pruned = prune::has_pruned(connection, connection_key)?;
     for record in records {
         let stored = match record {
@@ -526,14 +527,16 @@ fn store_records(
                 if let Some(unread) = stored.unread {
                     let reason = unread.to_string();
                     let record = (*raw, fingerprint, reason.as_str());
-                    let kept = rejects::set_aside(connection, connection_key, &mut room, record, now)?;
+                    let kept =
+                        rejects::set_aside(connection, connection_key, (&mut room, is_saved), record, now)?;
                     note_set_aside(kept, source, &mut counts);
                 }
                 stored
             }
             Received::Rejected { raw, fingerprint, reason, known } => {
                 let record = (*raw, fingerprint, reason.as_str());
-                let kept = rejects::set_aside(connection, connection_key, &mut room, record, now)?;
+                let kept =
+                    rejects::set_aside(connection, connection_key, (&mut room, is_saved), record, now)?;
                 note_set_aside(kept, source, &mut counts);
                 counts.rejected += 1;
                 if let From::Walk(walk) = source {

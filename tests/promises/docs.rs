@@ -41,6 +41,8 @@ fn every_command_has_help_with_an_example_and_a_chapter_in_the_readme() {
         "verify",
         "backup",
         "rejects",
+        "prune",
+        "compact",
         "demo",
         "completions",
         "man",
