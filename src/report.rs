@@ -458,7 +458,7 @@ impl Questions<'_> {
             [period, compared_with].iter().any(|period| gap.until > period.since && gap.after < period.until)
         };
         Ok(Coverage {
-            pruned: pruned(&rows, &[*period, compared_with]),
+            pruned: pruned(&rows, &[*period, *compared_with]),
             rejects: rows.iter().map(|row| row.rejects).sum(),
             runs_without_start: rows.iter().map(|row| row.without_start).sum(),
             connections: rows
