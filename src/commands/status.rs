@@ -193,7 +193,11 @@ pub(super) fn to_text(
             "field" => format!("the field {} of a {}", clean(&note.field), note.object),
             "value" => format!("{} {} is {}", note.object, clean(&note.field), clean(&note.value)),
             "volatile" => {
-                format!("the URLs in {} of a {} differ in every answer", clean(&note.field), note.object)
+                format!(
+                    "the URLs in the field {} of {} objects differ in every answer",
+                    clean(&note.field),
+                    note.object
+                )
             }
             _ => format!("{} {} came as a {}", note.object, clean(&note.field), note.value),
         };

@@ -153,7 +153,7 @@ fn an_archive_pruned_of_all_its_runs_takes_new_ones_under_new_keys() {
     });
     assert_eq!(json(&archive, &emulator, &[])["new"], 3);
     // Keys that the pruned ones had would make two runs one, where a walk counts what it met.
-    assert_eq!(archive.column::<i64>("SELECT run_key FROM runs"), [11, 12, 13]);
+    assert_eq!(archive.column::<i64>("SELECT run_key FROM runs ORDER BY run_key"), [11, 12, 13]);
     let told = json(&archive, &emulator, &["--full"]);
     assert_eq!((&told["listed"], &told["new"]), (&13.into(), &0.into()));
     run(verify(&archive, &emulator)).expect(0);
@@ -267,11 +267,11 @@ fn a_copy_that_is_not_sound_or_has_a_name_that_is_taken_stops_the_prune() {
 
 #[test]
 fn compacting_makes_the_file_small_and_changes_nothing_in_it() {
-    let emulator = Emulator::start(platform(old_runs(1_000).chain(runs(0, 20)))).unwrap();
+    let emulator = Emulator::start(platform(old_runs(1_400).chain(runs(0, 20)))).unwrap();
     let archive = Archive::new();
     run(archive.sync(&emulator)).expect(0);
     run(prune(&archive, &["--runs", "--yes", "--no-backup"])).expect(0);
-    assert_eq!(archive.count("pruned_runs"), 1_000);
+    assert_eq!(archive.count("pruned_runs"), 1_400);
     let before = archive.dump();
     let mut compact = archive.command();
     compact.args(["compact", "--format", "json"]);
@@ -279,7 +279,8 @@ fn compacting_makes_the_file_small_and_changes_nothing_in_it() {
     assert!(told.stderr.contains("before"), "{}", told.stderr);
     let told = told.json();
     let (was, is) = (told["bytes_before"].as_u64().unwrap(), told["bytes_after"].as_u64().unwrap());
-    assert!(is < was / 2, "{was} {is}");
+    // What is left is a page for each table and index, for the most part.
+    assert!(was - is > 256 << 10, "{was} {is}");
     assert_eq!(archive.path().metadata().unwrap().len(), is);
     assert_eq!(archive.dump(), before);
     archive.assert_sound();

@@ -161,9 +161,9 @@ fn drift(section: &mut Section, report: &Report) {
             "field" => phrase.words("the field ").data(&note.field).words(format!(" of a {}", note.object)),
             "value" => phrase.words(format!("{} {} is ", note.object, note.field)).data(&note.value),
             "volatile" => phrase
-                .words("the URLs in ")
+                .words("the URLs in the field ")
                 .data(&note.field)
-                .words(format!(" of a {} differ in every answer", note.object)),
+                .words(format!(" of {} objects differ in every answer", note.object)),
             _ => phrase
                 .words(format!("{} ", note.object))
                 .data(&note.field)
