@@ -1,7 +1,8 @@
 //! What five years of hourly syncs of 1,000 named connections leave, and how long `archive status` takes then.
 //!
 //! `cargo bench --bench growth` writes what such syncs write, by the calls that a sync makes, on a clock of its
-//! own: the first sync stores the runs, and of the 43,800 after it one in a hundred walks every connection. A
+//! own: the first sync stores the runs, and of the 43,800 after it one in a hundred (or in so many as are given: `-- 10`) walks every
+//! connection. A
 //! walk that brings nothing leaves no row, so that the walks of the others would leave the same file; their own
 //! rows in `syncs` are written for each. Ten connections are forbidden all the time, and once in every twenty
 //! walked syncs the platform answers nobody; every tenth walked sync walks the listings whole.
@@ -20,12 +21,13 @@ use run_archive::time::UtcText;
 const CONNECTIONS: u64 = 1_000;
 const RUNS_PER_CONNECTION: u64 = 20;
 const SYNCS: u32 = 5 * 365 * 24;
-/// Of the syncs, one in so many is walked connection by connection.
+/// Of the syncs, one in so many is walked connection by connection, unless a number is given.
 const WALKED: u32 = 100;
 const FORBIDDEN: u64 = 10;
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let every = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(WALKED);
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("archive.db");
     let end = UtcText::parse_sent("2026-11-25T12:00:00Z").ok_or("a time")?;
@@ -42,16 +44,16 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     simulation.archive = Archive::open(&path, 64)?;
     let began = Instant::now();
-    let walked = SYNCS / WALKED;
+    let walked = SYNCS / every;
     for number in 1..=walked {
-        simulation.sync(number, &at(number * WALKED)?)?;
+        simulation.sync(number, &at(number * every)?)?;
     }
     let each = began.elapsed().as_secs_f64() / f64::from(walked);
     simulation.archive.close()?;
     say(&format!(
         "{walked} syncs that walked {CONNECTIONS} connections each: {each:.3} s of writing for one"
     ));
-    fill_syncs(&path, &at)?;
+    fill_syncs(&path, every, &at)?;
     let (size_after, rows_after) = (size(&path)?, rows(&path)?);
     say(&format!(
         "after {} syncs: {} rows in syncs, {} in walks ({} more), {:.1} MB more",
@@ -63,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     ));
 
     let mut best = Duration::MAX;
-    for _ in 0..5 {
+    for _ in 0..10 {
         let began = Instant::now();
         let output =
             Command::new(env!("CARGO_BIN_EXE_archive")).arg("--db").arg(&path).arg("status").output()?;
@@ -173,7 +175,7 @@ fn failed(reason: &str) -> WalkEnd {
 fn fill_syncs(path: &Path, at: &impl Fn(u32) -> Result<UtcText, &'static str>) -> Result<(), Box<dyn Error>> {
     let mut database = rusqlite::Connection::open(path)?;
     let transaction = database.transaction()?;
-    for sync in (1..=SYNCS).filter(|sync| !sync.is_multiple_of(WALKED)) {
+    for sync in (1..=SYNCS).filter(|sync| !sync.is_multiple_of(every)) {
         let sql = "INSERT INTO syncs (command, version, started_at, ended_at, outcome, exit_code, problem, requests,
                                       connections, requested_at)
                    SELECT command, version, ?1, ?1, outcome, exit_code, problem, requests, connections, ?1
