@@ -172,7 +172,11 @@ fn failed(reason: &str) -> WalkEnd {
 }
 
 /// The rows of the syncs between those that were walked, as these are.
-fn fill_syncs(path: &Path, at: &impl Fn(u32) -> Result<UtcText, &'static str>) -> Result<(), Box<dyn Error>> {
+fn fill_syncs(
+    path: &Path,
+    every: u32,
+    at: &impl Fn(u32) -> Result<UtcText, &'static str>,
+) -> Result<(), Box<dyn Error>> {
     let mut database = rusqlite::Connection::open(path)?;
     let transaction = database.transaction()?;
     for sync in (1..=SYNCS).filter(|sync| !sync.is_multiple_of(every)) {
