@@ -17,13 +17,14 @@ WITH rules (number, rule) AS (
         (6, 'has_failure says whether a job or task failed or carries an error'),
         (7, 'error_runs says what errors says'),
         (8, 'what the columns cannot give back is a JSON object'),
-        (9, 'the count of listed runs is their number'),
+        (9, 'the counts of listed and of pruned runs are their numbers'),
         (10, 'the newest start noted is the newest one'),
         (11, 'a run whose id is not found is not listed'),
-        (12, 'revisions are numbered from 1 without a hole, and are JSON'),
+        (12, 'revisions are numbered without a hole, and are JSON'),
         (13, 'a complete walk has ended and has no reason against it'),
         (14, 'every connection has a checkpoint, a kind and a name of its own'),
-        (15, 'a drift note counts runs and names one of them')
+        (15, 'a drift note counts runs and names one of them'),
+        (16, 'a run that was pruned is not archived')
 ),
 times (place, time) AS (
     SELECT 'run ' || run_key, started_at FROM runs WHERE started_at IS NOT NULL
@@ -181,6 +182,13 @@ broken (number, example) AS (
         WHERE runs.connection_key = checkpoints.connection_key AND unlisted_at IS NULL
     )
     UNION ALL
+    SELECT 9, 'connection ' || connections.id || ': ' || pruned || ' noted as pruned'
+    FROM checkpoints
+        JOIN connections ON connections.connection_key = checkpoints.connection_key
+    WHERE pruned <> (
+        SELECT count(*) FROM pruned_runs WHERE pruned_runs.connection_key = checkpoints.connection_key
+    )
+    UNION ALL
     -- A run that changed may have given up the newest start, so that none may be newer is all that holds.
     SELECT 10, 'connection ' || connections.id
     FROM checkpoints
@@ -197,7 +205,8 @@ broken (number, example) AS (
     SELECT 12, 'revisions of run ' || run_key
     FROM revisions
     GROUP BY run_key
-    HAVING min(number) <> 1 OR max(number) <> count(*) OR min(json_valid(content)) = 0
+    -- The oldest may have been pruned.
+    HAVING min(number) < 1 OR max(number) - min(number) + 1 <> count(*) OR min(json_valid(content)) = 0
     UNION ALL
     SELECT 13, 'walk ' || walk_key
     FROM walks
@@ -218,6 +227,10 @@ broken (number, example) AS (
     SELECT 15, 'drift ' || drift_key
     FROM drift
     WHERE runs < 1 OR NOT EXISTS (SELECT 1 FROM runs WHERE run_key = example_run_key)
+    UNION ALL
+    SELECT 16, 'run ' || pruned_runs.id
+    FROM pruned_runs
+        JOIN runs ON runs.connection_key = pruned_runs.connection_key AND runs.id = pruned_runs.id
 )
 SELECT rule, count(example) AS broken, min(example) AS example
 FROM rules

@@ -1,9 +1,11 @@
 //! One function per subcommand: settings in, exit code out.
 
 mod backup;
+mod compact;
 mod demo;
 mod import;
 mod init;
+mod prune;
 mod query;
 mod rejects;
 mod report;
@@ -13,9 +15,11 @@ mod sync;
 mod verify;
 
 pub use backup::backup;
+pub use compact::compact;
 pub use demo::demo;
 pub use import::import;
 pub use init::init;
+pub use prune::prune;
 pub use query::query;
 pub use rejects::rejects;
 pub use report::report;

@@ -45,6 +45,8 @@ fn run(
         Command::Backup(typed) => commands::backup(settings::Backup::new(global, &typed, environment)?),
         Command::Restore(typed) => commands::restore(settings::Restore::new(global, &typed, environment)?),
         Command::Rejects(typed) => commands::rejects(settings::Rejects::new(global, &typed, environment)?),
+        Command::Prune(typed) => commands::prune(settings::Prune::new(global, &typed, environment)?),
+        Command::Compact(typed) => commands::compact(settings::Compact::new(global, &typed, environment)?),
         Command::Demo(_) => commands::demo(settings::Demo::new(global, environment)?),
         Command::Completions(typed) => commands::show(&cli::completions(typed.shell)),
         Command::Man(typed) => commands::show(&cli::man(typed.command.as_deref())),

@@ -15,10 +15,12 @@ use crate::time::UtcText;
 pub mod digest;
 mod drift;
 mod merge;
+mod volatile;
 
 pub use digest::Digest;
 pub use drift::Drift;
 pub use merge::{Merged, Unread, merge};
+pub use volatile::{VOLATILE, find_volatile};
 
 /// Text that a column holds, or nothing.
 pub type Text<'a> = Option<Cow<'a, str>>;
@@ -110,7 +112,7 @@ pub struct Task<'a> {
 }
 
 /// The error object of a task. A task that succeeded may carry one.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct TaskError<'a> {
     /// `errorCode`.
     pub error_code: Text<'a>,

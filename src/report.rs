@@ -458,6 +458,7 @@ impl Questions<'_> {
             [period, compared_with].iter().any(|period| gap.until > period.since && gap.after < period.until)
         };
         Ok(Coverage {
+            pruned: pruned(&rows, &[*period, *compared_with]),
             rejects: rows.iter().map(|row| row.rejects).sum(),
             runs_without_start: rows.iter().map(|row| row.without_start).sum(),
             connections: rows
@@ -475,6 +476,7 @@ impl Questions<'_> {
                     gaps: row.gaps,
                     last_problem: row.last_problem,
                     unlisted_at: row.unlisted_at,
+                    pruned: row.pruned,
                 })
                 .collect(),
             gaps: gaps
@@ -510,6 +512,17 @@ impl Questions<'_> {
             }),
         })
     }
+}
+
+/// What was pruned of all connections, if anything was.
+fn pruned(rows: &[CoverageRow], periods: &[Period]) -> Option<Pruned> {
+    let before = rows.iter().filter_map(|row| row.pruned_before).max()?;
+    Some(Pruned {
+        runs: rows.iter().map(|row| row.pruned).sum(),
+        before,
+        pruned_at: rows.iter().filter_map(|row| row.pruned_at).max()?,
+        touches_period: periods.iter().any(|period| period.since < before),
+    })
 }
 
 /// How long things took, before it is known in which order connections are told.

@@ -35,7 +35,7 @@ mod report;
 pub use credentials::{CredentialsSource, Place};
 use credentials::{FileCredentials, find_credentials, read_secret};
 pub use init::{Given, Init, Setup};
-pub use keep::{Backup, Platform, Rejects, Restore, Verify};
+pub use keep::{Backup, Compact, Consent, Platform, Prune, Rejects, Restore, Verify};
 pub use query::{Query, QueryFormat, Statement};
 pub use report::{Report, ReportFormat};
 
@@ -209,6 +209,9 @@ pub enum Error {
     /// Something is said of a query, but not of which.
     #[error("no query is chosen")]
     NoQuery,
+    /// Something is to be taken out for good, and no copy was spoken of.
+    #[error("archive prune takes out for good, and no copy is to be made first")]
+    NoBackup,
     /// `--param` was given twice for one parameter.
     #[error("the parameter {0} is given twice")]
     ParameterTwice(String),
@@ -245,6 +248,7 @@ impl Error {
                 .to_owned(),
             Self::SecretFile { .. } => "it takes the name of a file, never the secret itself".to_owned(),
             Self::NoQuery => "give a name, --sql or -; archive query lists the names".to_owned(),
+            Self::NoBackup => "give --backup FILE, or --no-backup if there is a copy".to_owned(),
             Self::Exists(_) => "choose another --db, or none: the demo then chooses one".to_owned(),
             _ => return None,
         };

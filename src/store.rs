@@ -8,9 +8,13 @@ pub mod backup;
 pub mod check;
 mod drift;
 pub mod fleet;
+mod links;
+pub mod prune;
 pub mod read;
+mod rejects;
 pub mod restore;
 mod staging;
+mod walk_rows;
 pub mod write;
 mod writer;
 

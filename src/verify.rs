@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::api::wire::{LastRun, Object, Page};
 use crate::api::{self, Answer, Client, ConnectionId, Doing};
 use crate::error::ExitCode;
+use crate::normalize;
 use crate::query::{self, Catalog, Database};
 use crate::store::check::{Digests, Subject};
 use crate::store::write::{Received, Source};
@@ -335,6 +336,10 @@ impl Comparison<'_> {
     /// Compares one listed run with its archived copy; true if the archive should take it as it is listed.
     fn compare_run(&mut self, id: &str, started_at: Option<UtcText>, raw: &str) -> Result<bool, Stop> {
         let Some(copy) = self.reader.read_copy(self.subject.connection_key, id)? else {
+            // It was archived, and taken out on purpose.
+            if self.reader.read_pruned(self.subject.connection_key, id)?.is_some() {
+                return Ok(false);
+            }
             let is_new =
                 self.subject.complete_as_of.zip(started_at).is_some_and(|(then, start)| start > then)
                     || self.subject.complete_as_of.is_none();
@@ -351,7 +356,7 @@ impl Comparison<'_> {
         }
         let is_altered = copy.digest.is_some_and(|digest| digest != copy.digest_of_rows);
         let differences = compare::differences(&copy, raw);
-        if differences.is_empty() && !is_altered {
+        if !is_altered && (differences.is_empty() || self.have_links_moved(copy.run_key, raw)?) {
             return Ok(false);
         }
         if !copy.is_completed && !is_altered {
@@ -360,6 +365,14 @@ impl Comparison<'_> {
             self.compared.different.push(Different { run_id: id.to_owned(), is_altered, differences });
         }
         Ok(true)
+    }
+
+    /// Whether a run differs in links alone that are signed anew in every answer.
+    fn have_links_moved(&self, run_key: i64, raw: &str) -> Result<bool, Stop> {
+        let archived = self.reader.read_run(run_key)?;
+        let merged = normalize::merge(&normalize::rebuild(&archived), raw);
+        let listed = normalize::normalize(&merged.json).ok();
+        Ok(listed.is_some_and(|listed| normalize::find_volatile(&archived, &listed).is_some()))
     }
 
     /// Archived runs that a whole listing did not hold.

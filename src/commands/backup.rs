@@ -58,7 +58,7 @@ pub fn backup(settings: settings::Backup) -> Result<ExitCode, CommandError> {
 }
 
 /// Refuses a place where the copy would replace what is no copy, or would be destroyed.
-fn check_target(archive: &Path, to: &Path, is_replaced: bool) -> Result<(), CommandError> {
+pub(super) fn check_target(archive: &Path, to: &Path, is_replaced: bool) -> Result<(), CommandError> {
     let refuse = |what: String, hint: &'static str| {
         Err(CommandError::new(ExitCode::Usage, anyhow!(what)).with_hint(hint))
     };

@@ -57,6 +57,9 @@ fn to_json(connections: &[ConnectionStatus], last_sync: Option<&LastSync>, drift
             "complete_as_of": connection.complete_as_of,
             "last_problem": connection.last_problem,
             "unlisted_at": connection.unlisted_at,
+            "pruned_runs": connection.pruned_runs,
+            "pruned_before": connection.pruned_before,
+            "pruned_at": connection.pruned_at,
         })
     });
     let last_sync = last_sync.map(|sync| {
@@ -100,6 +103,10 @@ fn together(connections: &[ConnectionStatus], since: impl Fn(&Option<String>) ->
         since(&newest),
         since(&complete_as_of),
     ]
+}
+
+fn since_text(time: &str, now: &UtcText) -> String {
+    UtcText::from_stored(time).map(|time| ago(&time, now)).unwrap_or_default()
 }
 
 /// The status for a terminal: a table, then what needs a sentence.
@@ -164,6 +171,13 @@ pub(super) fn to_text(
                 super::counted(connection.unlisted_runs, "run")
             ));
         }
+        if let (Some(before), Some(at)) = (&connection.pruned_before, &connection.pruned_at) {
+            let runs = super::counted(connection.pruned_runs, "run");
+            note(format!(
+                "{runs} pruned, the last of them {}; they began before {before}",
+                since_text(at, now)
+            ));
+        }
         if connection.rejects > 0 {
             note(format!("{} set aside in the table rejects", super::counted(connection.rejects, "record")));
         }
@@ -178,6 +192,13 @@ pub(super) fn to_text(
         let what = match note.what.as_str() {
             "field" => format!("the field {} of a {}", clean(&note.field), note.object),
             "value" => format!("{} {} is {}", note.object, clean(&note.field), clean(&note.value)),
+            "volatile" => {
+                format!(
+                    "the URLs in the field {} of {} objects differ in every answer",
+                    clean(&note.field),
+                    note.object
+                )
+            }
             _ => format!("{} {} came as a {}", note.object, clean(&note.field), note.value),
         };
         let since = UtcText::from_stored(&note.first_seen_at).map(|time| ago(&time, now)).unwrap_or_default();

@@ -197,6 +197,9 @@ pub(super) struct CoverageRow {
     pub gaps: u64,
     pub last_problem: Option<String>,
     pub unlisted_at: Option<UtcText>,
+    pub pruned: u64,
+    pub pruned_before: Option<UtcText>,
+    pub pruned_at: Option<UtcText>,
 }
 
 #[derive(Debug, Deserialize)]

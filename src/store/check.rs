@@ -106,15 +106,12 @@ impl Reader {
     /// What verifying a connection needs to know of it.
     pub fn read_subject(&self, id: &ConnectionId) -> Result<Option<Subject>> {
         let sql = "SELECT connection_key, unlisted_at IS NOT NULL AS is_unlisted,
-                          max(coalesce(quiet_at, ''),
-                              coalesce((SELECT max(started_at) FROM walks
-                                        WHERE walks.connection_key = connections.connection_key
-                                          AND complete), '')) AS complete_as_of,
+                          complete_as_of,
                           (SELECT count(*) FROM runs
                            WHERE runs.connection_key = connections.connection_key
                              AND runs.unlisted_at IS NULL) AS listed,
                           (SELECT coalesce(max(run_key), 0) FROM runs) AS newest_run_key
-                   FROM connections LEFT JOIN checkpoints USING (connection_key)
+                   FROM connections LEFT JOIN connection_coverage USING (connection_key)
                    WHERE kind = ?1 AND id = ?2";
         let subject = self.connection.query_row(sql, [id.kind().as_str(), id.as_str()], |row| {
             Ok(Subject {

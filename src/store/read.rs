@@ -29,7 +29,7 @@ pub struct ConnectionState {
     pub connection_key: i64,
     /// What reports call it.
     pub name: Option<String>,
-    /// Whether any run of it is archived.
+    /// Whether any run of it is archived, or was until it was pruned.
     pub has_runs: bool,
     /// The stored word for the order of its listing.
     pub listing_order: Option<String>,
@@ -43,6 +43,8 @@ pub struct ConnectionState {
     pub full_walk_at: Option<UtcText>,
     /// Archived runs that are not known to be unlisted.
     pub listed: u64,
+    /// Runs that were pruned: they count as archived, and the platform may still list them.
+    pub pruned: u64,
     /// JSON: where the listing ended.
     pub listing_end: Option<String>,
     /// `lastRun` as it was before the last complete walk; empty where it said that no run had begun.
@@ -92,6 +94,12 @@ pub struct ConnectionStatus {
     pub last_problem: Option<String>,
     /// When the connection itself was found missing.
     pub unlisted_at: Option<String>,
+    /// Runs that were pruned.
+    pub pruned_runs: u64,
+    /// What began before this was taken by the last prune of its runs.
+    pub pruned_before: Option<String>,
+    /// When that was.
+    pub pruned_at: Option<String>,
 }
 
 /// What the platform sent and this program did not know.
@@ -101,7 +109,7 @@ pub struct DriftStatus {
     pub object: String,
     /// The field's name.
     pub field: String,
-    /// `field`, `value` or `type`.
+    /// `field`, `value`, `type` or `volatile`.
     pub what: String,
     /// The new value, or its type.
     pub value: String,
@@ -184,6 +192,9 @@ impl Reader {
                     complete_as_of: row.get("complete_as_of")?,
                     last_problem: row.get("last_problem")?,
                     unlisted_at: row.get("unlisted_at")?,
+                    pruned_runs: row.get::<_, i64>("pruned_runs")?.cast_unsigned(),
+                    pruned_before: row.get("pruned_before")?,
+                    pruned_at: row.get("pruned_at")?,
                 })
             })?;
             rows.collect()
@@ -307,6 +318,7 @@ fn state(connection: &Connection, connection_key: i64) -> rusqlite::Result<Conne
             watermark: time(row, "watermark")?,
             full_walk_at: time(row, "full_walk_at")?,
             listed: row.get::<_, i64>("listed")?.cast_unsigned(),
+            pruned: row.get::<_, i64>("pruned")?.cast_unsigned(),
             listing_end: row.get("listing_end")?,
             last_run_id: row.get("last_run_id")?,
             open_walk: open_walk.zip(checkpoint),

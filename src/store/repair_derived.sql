@@ -84,4 +84,10 @@ SET
         ''
     );
 
+UPDATE checkpoints
+SET pruned = (SELECT count(*) FROM pruned_runs WHERE pruned_runs.connection_key = checkpoints.connection_key)
+WHERE pruned <> (
+    SELECT count(*) FROM pruned_runs WHERE pruned_runs.connection_key = checkpoints.connection_key
+);
+
 DELETE FROM drift WHERE NOT EXISTS (SELECT 1 FROM runs WHERE run_key = example_run_key);

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Archive, Result, drift, read};
+use super::rejects::{self, MOST_REJECTED_BYTES, MOST_REJECTS, SetAside};
+use super::{Archive, Result, drift, links, prune, read, walk_rows};
 use crate::normalize::digest::digest_of_rows;
 use crate::normalize::{self, Execution, Job, Merged, Run, Unread};
 use crate::time::UtcText;
@@ -41,6 +42,11 @@ pub enum Received<'a> {
         /// The walk that stored it first.
         walk_key: Option<i64>,
     },
+    /// A run that was pruned: it counts as archived, whatever it says.
+    Pruned {
+        /// The key that it had.
+        run_key: i64,
+    },
     /// A record that is no run.
     Rejected {
         /// The exact text.
@@ -67,6 +73,8 @@ pub struct Counts {
     pub unchanged: u64,
     /// Records set aside.
     pub rejected: u64,
+    /// Of these, those that are kept nowhere: the connection has its most.
+    pub not_kept: u64,
     /// Runs that this walk met for the first time.
     pub listed: u64,
 }
@@ -79,6 +87,7 @@ impl Counts {
         self.changed += other.changed;
         self.unchanged += other.unchanged;
         self.rejected += other.rejected;
+        self.not_kept += other.not_kept;
         self.listed += other.listed;
     }
 }
@@ -128,8 +137,14 @@ pub(super) struct WalkRecord {
     newest_before: Option<UtcText>,
     base_run_key: i64,
     listed: u64,
+    /// Of these, runs that were pruned.
+    pruned: u64,
     set_aside: u64,
     pages: u64,
+    /// Whether it brought anything that the archive did not have.
+    has_news: bool,
+    /// Records that are no runs and are kept nowhere.
+    not_kept: u64,
 }
 
 /// How a walk ended, for the record.
@@ -293,6 +308,7 @@ impl Archive {
                 let old = "DELETE FROM walk_runs
                            WHERE walk_key IN (SELECT walk_key FROM walks WHERE connection_key = ?1)";
                 self.connection.execute(old, [connection_key])?;
+                walk_rows::forget_checkpoints(&self.connection, connection_key)?;
             }
             // What an interrupted walk stored is no baseline for gaps; what complete walks proved is.
             let sql = "INSERT INTO walks (connection_key, sync_key, kind, started_at, reason,
@@ -330,8 +346,11 @@ impl Archive {
                 newest_before: read::time(row, "newest_before")?,
                 base_run_key: row.get("base_run_key")?,
                 listed: row.get::<_, i64>("listed")?.cast_unsigned(),
+                pruned: 0,
                 set_aside: row.get::<_, i64>("set_aside")?.cast_unsigned(),
                 pages: row.get::<_, i64>("pages")?.cast_unsigned(),
+                has_news: false,
+                not_kept: 0,
             })
         }))?;
         self.walks.insert(walk_key, walk);
@@ -480,6 +499,9 @@ fn store_records(
     let mut counts = Counts { received: records.len() as u64, ..Counts::default() };
     let mut newest: Option<UtcText> = None;
     let mut listed_more = 0_i64;
+    let mut room = None;
+    let is_saved = matches!(source, From::Other(Source::File));
+    let has_pruned = prune::has_pruned(connection, connection_key)?;
     for record in records {
         let stored = match record {
             Received::Unchanged { run_key, walk_key } => Stored {
@@ -489,16 +511,33 @@ fn store_records(
                 is_back: false,
                 unread: None,
             },
+            Received::Pruned { run_key } => Stored::pruned(*run_key),
             Received::Run { raw, fingerprint, run } => {
-                newest = newest.max(run.execution.started_at);
-                let stored = store_run(connection, connection_key, source, (raw, fingerprint, run), now)?;
+                let pruned = match has_pruned {
+                    true => prune::pruned(connection, connection_key, &run.id)?,
+                    false => None,
+                };
+                let stored = match pruned {
+                    Some(run_key) => Stored::pruned(run_key),
+                    None => {
+                        newest = newest.max(run.execution.started_at);
+                        store_run(connection, connection_key, source, (raw, fingerprint, run), now)?
+                    }
+                };
                 if let Some(unread) = stored.unread {
-                    set_aside(connection, connection_key, (raw, fingerprint), &unread.to_string(), now)?;
+                    let reason = unread.to_string();
+                    let record = (*raw, fingerprint, reason.as_str());
+                    let kept =
+                        rejects::set_aside(connection, connection_key, (&mut room, is_saved), record, now)?;
+                    note_set_aside(kept, source, &mut counts);
                 }
                 stored
             }
             Received::Rejected { raw, fingerprint, reason, known } => {
-                set_aside(connection, connection_key, (raw, fingerprint), reason, now)?;
+                let record = (*raw, fingerprint, reason.as_str());
+                let kept =
+                    rejects::set_aside(connection, connection_key, (&mut room, is_saved), record, now)?;
+                note_set_aside(kept, source, &mut counts);
                 counts.rejected += 1;
                 if let From::Walk(walk) = source {
                     // It is listed all the same, so the run it is about is not missing.
@@ -518,13 +557,16 @@ fn store_records(
             _ if stored.unread.is_some() => counts.rejected += 1,
             StoredKind::New => counts.new += 1,
             StoredKind::Changed => counts.changed += 1,
-            StoredKind::Unchanged => counts.unchanged += 1,
+            StoredKind::Unchanged | StoredKind::Pruned => counts.unchanged += 1,
         }
         let is_new = matches!(stored.kind, StoredKind::New);
         listed_more += i64::from(is_new || stored.is_back);
         if let From::Walk(walk) = source {
             let is_first = is_new || !stored.is_own && walk.meets(connection, stored.run_key)?;
             counts.listed += u64::from(is_first);
+            let is_pruned = matches!(stored.kind, StoredKind::Pruned);
+            walk.pruned += u64::from(is_first && is_pruned);
+            walk.has_news |= stored.is_back || matches!(stored.kind, StoredKind::New | StoredKind::Changed);
         }
     }
     // Every record received is accounted for, or nothing of the page is stored.
@@ -545,6 +587,7 @@ enum StoredKind {
     New,
     Changed,
     Unchanged,
+    Pruned,
 }
 
 struct Stored {
@@ -558,19 +601,19 @@ struct Stored {
     unread: Option<Unread>,
 }
 
-/// Keeps a text that could not be read, or not whole.
-fn set_aside(
-    connection: &Connection,
-    connection_key: i64,
-    (raw, fingerprint): (&str, &[u8; 16]),
-    reason: &str,
-    now: &UtcText,
-) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO rejects (connection_key, rejected_at, version, reason, raw, fingerprint)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
-    let version = env!("CARGO_PKG_VERSION");
-    let values = params![connection_key, now.as_str(), version, reason, raw, fingerprint];
-    connection.prepare_cached(sql)?.execute(values).map(drop)
+/// Notes what became of a text that was set aside, whole or in part.
+fn note_set_aside(kept: SetAside, source: &mut From<'_>, counts: &mut Counts) {
+    counts.not_kept += u64::from(kept == SetAside::NotKept);
+    if let From::Walk(walk) = source {
+        walk.has_news |= kept == SetAside::Kept;
+        walk.not_kept += u64::from(kept == SetAside::NotKept);
+    }
+}
+
+impl Stored {
+    fn pruned(run_key: i64) -> Self {
+        Self { run_key, kind: StoredKind::Pruned, is_own: false, is_back: false, unread: None }
+    }
 }
 
 /// What is archived of a run that was received again.
@@ -599,11 +642,15 @@ fn store_run(
     let unread = Unread::of_run(run);
     // A text that could not be read whole is no text to know the run by: it is told each time it comes.
     let fingerprint = if unread.is_some() { &NO_FINGERPRINT } else { fingerprint };
+    // A key that a pruned run had is given to no other: walks count runs by it.
     let insert =
-        "INSERT INTO runs (connection_key, id, state, result, started_at, ended_at, duration_ms, extra,
+        "INSERT INTO runs (run_key, connection_key, id, state, result, started_at, ended_at, duration_ms, extra,
                                     fingerprint, first_seen_at, walk_key, queue_ms, has_failure, phase,
                                     error_key, error_description, digest)
-                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+                  VALUES ((SELECT newest_run_key + 1 FROM prunes
+                           WHERE prune_key = (SELECT max(prune_key) FROM prunes)
+                             AND newest_run_key >= coalesce((SELECT max(run_key) FROM runs), 0)),
+                          ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
                   ON CONFLICT (connection_key, id) DO NOTHING";
     let inserted = connection.prepare_cached(insert)?.execute(params![
         connection_key,
@@ -706,6 +753,14 @@ fn change_run(
             let sql = "UPDATE runs SET digest = ?2 WHERE run_key = ?1";
             connection.prepare_cached(sql)?.execute(params![run_key, run.digest])?;
         }
+        return Ok(Change { is_changed: false, unread });
+    }
+    // Of a run that was altered in the archive nothing is known but that it is not what came.
+    if before.digest == Some(digest_of_rows(&before))
+        && let Some(fields) = normalize::find_volatile(&before, run)
+    {
+        links::replace(connection, run_key, (&before, run), fingerprint)?;
+        drift::note_volatile(connection, run_key, &fields, now)?;
         return Ok(Change { is_changed: false, unread });
     }
     let revision = "INSERT INTO revisions (run_key, number, replaced_at, content)
@@ -926,6 +981,14 @@ fn end_walk(
                 .to_owned(),
         );
     }
+    if outcome.is_complete && walk.not_kept > 0 {
+        outcome.is_complete = false;
+        outcome.reason = Some(format!(
+            "records set aside have reached {MOST_REJECTS} or {} MiB for this connection, and no more are kept; \
+             archive rejects lists them, archive prune takes old ones out",
+            MOST_REJECTED_BYTES >> 20
+        ));
+    }
     if outcome.is_complete && end.covers_listing {
         outcome.gap = note_gap(connection, walk, end, now)?;
         outcome.unlisted = mark_unlisted(connection, walk, now)?;
@@ -938,7 +1001,8 @@ fn end_walk(
                        listing_end = coalesce(?3, listing_end),
                        full_walk_at = iif(?4, ?5, full_walk_at),
                        last_run_id = iif(
-                           ?6 = '' OR EXISTS (SELECT 1 FROM runs WHERE connection_key = ?1 AND id = ?6),
+                           ?6 = '' OR EXISTS (SELECT 1 FROM runs WHERE connection_key = ?1 AND id = ?6)
+                           OR EXISTS (SELECT 1 FROM pruned_runs WHERE connection_key = ?1 AND id = ?6),
                            ?6, last_run_id)
                    WHERE connection_key = ?1";
         connection.execute(
@@ -961,18 +1025,21 @@ fn end_walk(
     if checkpoint.is_none() {
         connection.execute("DELETE FROM walk_runs WHERE walk_key = ?1", [walk.walk_key])?;
     }
-    let sql = "UPDATE walks SET ended_at = ?2, complete = ?3, reason = ?4, checkpoint = ?5, kind = ?6 WHERE walk_key = ?1";
-    connection.execute(
-        sql,
-        params![
-            walk.walk_key,
-            now.as_str(),
-            outcome.is_complete,
-            outcome.reason,
-            checkpoint,
-            kind(end.is_full)
-        ],
-    )?;
+    let ended = walk_rows::Ended {
+        walk_key: walk.walk_key,
+        connection_key: key,
+        started_at: walk.started_at,
+        ended_at: *now,
+        kind: kind(end.is_full),
+        pages: walk.pages,
+        is_complete: outcome.is_complete,
+        covers_listing: end.covers_listing,
+        reason: outcome.reason.as_deref(),
+        checkpoint,
+        // What a resumed walk stored before it was interrupted carries its key.
+        has_news: walk.has_news || walk.is_resumed || outcome.gap.is_some() || outcome.unlisted > 0,
+    };
+    ended.record(connection)?;
     Ok(outcome)
 }
 
@@ -982,9 +1049,10 @@ fn mark_unlisted(connection: &Connection, walk: &WalkRecord, now: &UtcText) -> r
     let listed: i64 =
         connection
             .query_row("SELECT listed FROM checkpoints WHERE connection_key = ?1", [key], |row| row.get(0))?;
-    // Every run met is archived as listed by now, so equal numbers mean the same runs; but while a walk was
-    // interrupted others may have been stored. And a record that could not be matched may be any run.
-    let is_same = listed.cast_unsigned() == walk.listed && !walk.is_resumed;
+    // Every run met is archived as listed by now, those that were pruned aside, so equal numbers mean the same
+    // runs; but while a walk was interrupted others may have been stored. And a record that could not be
+    // matched may be any run.
+    let is_same = listed.cast_unsigned() == walk.listed - walk.pruned && !walk.is_resumed;
     if is_same || walk.is_overflowing || walk.set_aside > 0 {
         return Ok(0);
     }

@@ -194,7 +194,7 @@ impl<'a> ConnectionSync<'a> {
                 return self.walk_full().await;
             }
             (Some(Order::OldestFirst), Some(end)) => Plan::Oldest(end),
-            _ => Plan::Newest { listed: Some(self.state.listed) },
+            _ => Plan::Newest { listed: Some(self.state.listed + self.state.pruned) },
         };
         let last_run = self.last_run_listed();
         self.walk(plan, None, last_run).await

@@ -42,6 +42,8 @@ fn every_command_has_help_with_an_example_and_a_chapter_in_the_readme() {
         "backup",
         "restore",
         "rejects",
+        "prune",
+        "compact",
         "demo",
         "completions",
         "man",

@@ -46,6 +46,7 @@ pub(super) fn coverage(report: &Report) -> Section {
     notes.into_iter().take(ROWS).for_each(|note| section.item(note));
     more(&mut section, hidden, "coverage");
     gaps(&mut section, report);
+    pruned(&mut section, report);
     rejects(&mut section, coverage);
     drift(&mut section, report);
     if coverage.runs_without_start > 0 {
@@ -129,6 +130,19 @@ fn gaps(section: &mut Section, report: &Report) {
     more(section, beyond(gaps.len(), ROWS), "gaps");
 }
 
+fn pruned(section: &mut Section, report: &Report) {
+    let Some(pruned) = &report.coverage.pruned else { return };
+    let at = |time| moment(&time, &report.zone, &report.as_of);
+    let runs = counted(pruned.runs, "run");
+    let were = if pruned.runs == 1 { "was" } else { "were" };
+    section.item(label("Pruned").words(format!(
+        "{runs} that began before {} {were} pruned on {}{}",
+        at(pruned.before),
+        at(pruned.pruned_at),
+        if pruned.touches_period { "; figures of the periods reported here lack them" } else { "" }
+    )));
+}
+
 fn rejects(section: &mut Section, coverage: &Coverage) {
     if coverage.rejects > 0 {
         let are = if coverage.rejects == 1 { "is" } else { "are" };
@@ -146,6 +160,10 @@ fn drift(section: &mut Section, report: &Report) {
         let phrase = match note.what.as_str() {
             "field" => phrase.words("the field ").data(&note.field).words(format!(" of a {}", note.object)),
             "value" => phrase.words(format!("{} {} is ", note.object, note.field)).data(&note.value),
+            "volatile" => phrase
+                .words("the URLs in the field ")
+                .data(&note.field)
+                .words(format!(" of {} objects differ in every answer", note.object)),
             _ => phrase
                 .words(format!("{} ", note.object))
                 .data(&note.field)
