@@ -76,3 +76,6 @@ FROM checkpoints
 
 -- So that the newest complete walk is one look into an index.
 CREATE INDEX walks_complete ON walks (connection_key, walk_key) WHERE complete = 1;
+
+-- What a run's errors are found by when it changes or goes, whatever stands in the rows.
+CREATE INDEX error_runs_by_run ON error_runs (run_key);

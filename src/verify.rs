@@ -18,8 +18,9 @@ use crate::api::{self, Answer, Client, ConnectionId, Doing};
 use crate::error::ExitCode;
 use crate::query::{self, Catalog, Database};
 use crate::store::check::{Digests, Subject};
+use crate::store::schema::{Change, Finding, ObjectKind};
 use crate::store::write::{Received, Source};
-use crate::store::{self, Archive, Reader};
+use crate::store::{self, Archive, Reader, VERIFYING_LIMIT};
 use crate::sync::{Pages, now, read_saved};
 use crate::time::UtcText;
 use crate::walk::{Ask, End, Entry, Key, Plan, Walk};
@@ -41,10 +42,14 @@ pub struct Rule {
 }
 
 /// What the file and its rows say of themselves.
-#[derive(Debug, Clone)]
+#[derive(Debug, Default, Clone)]
 pub struct Offline {
     /// Complaints of SQLite's own checks.
     pub integrity: Vec<String>,
+    /// What is not as the migrations make it.
+    pub schema: Vec<Finding>,
+    /// Why rules and digests could not be checked: a table or a column of ours is not there.
+    pub unchecked: Option<String>,
     /// Every rule.
     pub rules: Vec<Rule>,
     /// Whether every run is what was received.
@@ -117,6 +122,8 @@ pub struct Report {
     pub was_accepted: bool,
     /// Whether a repair was made.
     pub is_repair: bool,
+    /// Views and indexes that it made anew, and triggers that it dropped.
+    pub mended: Vec<Finding>,
 }
 
 /// How to compare.
@@ -135,29 +142,54 @@ pub struct Options {
 /// # Errors
 /// The archive cannot be opened or read.
 pub fn check_offline(path: &Path) -> Result<Offline, query::Error> {
-    let reader = Reader::open(path)?;
-    let integrity = reader.check_integrity()?;
-    let digests = reader.check_digests()?;
-    let status = reader.read_status()?;
+    let mut reader = Reader::open_as_it_is(path)?;
+    reader.set_limit(VERIFYING_LIMIT);
+    let mut offline = Offline {
+        integrity: reader.check_integrity()?,
+        schema: reader.read_schema_findings()?,
+        ..Offline::default()
+    };
+    drop(reader);
+    if let Err(error) = check_rows(path, &mut offline) {
+        // Where a table is not what it was, that is what is wrong with the file, and told already.
+        if !offline.schema.iter().any(Finding::is_difference) {
+            return Err(error);
+        }
+        offline.unchecked = Some(error.to_string());
+    }
+    Ok(offline)
+}
+
+/// What can be told only while every table of ours is there with its columns.
+fn check_rows(path: &Path, offline: &mut Offline) -> Result<(), query::Error> {
+    let mut reader = Reader::open(path)?;
+    reader.set_limit(VERIFYING_LIMIT);
+    (offline.gaps, offline.rejects) = reader.count_gaps_and_rejects()?;
+    offline.digests = reader.check_digests()?;
     drop(reader);
     let catalog = Catalog::built_in();
-    let database = Database::open(path)?;
+    let database = Database::open_for_tables(path, VERIFYING_LIMIT)?;
     // The list is part of the program, and a test holds it to the folder.
-    let rules = catalog.find("rules").map(|query| database.read(query, &[])).transpose()?.unwrap_or_default();
-    Ok(Offline {
-        integrity,
-        rules,
-        digests,
-        gaps: status.iter().map(|connection| connection.gaps).sum(),
-        rejects: status.iter().map(|connection| connection.rejects).sum(),
-    })
+    offline.rules =
+        catalog.find("rules").map(|query| database.read(query, &[])).transpose()?.unwrap_or_default();
+    Ok(())
 }
 
 impl Offline {
+    /// Whether a table or a view of ours is not what it should be, so that reading may run what is not ours.
+    pub fn is_schema_altered(&self) -> bool {
+        let is_read = |kind| matches!(kind, ObjectKind::Table | ObjectKind::View);
+        self.unchecked.is_some()
+            || self.schema.iter().any(|finding| {
+                is_read(finding.kind) && matches!(finding.change, Change::Altered | Change::Dropped)
+            })
+    }
+
     /// How much is wrong.
     pub fn broken(&self) -> u64 {
         let rules: u64 = self.rules.iter().map(|rule| rule.broken).sum();
-        self.integrity.len() as u64 + rules + self.digests.altered.len() as u64
+        let schema = self.schema.iter().filter(|finding| finding.is_difference()).count();
+        self.integrity.len() as u64 + schema as u64 + rules + self.digests.altered.len() as u64
     }
 }
 
@@ -176,7 +208,7 @@ pub async fn compare_all(
     let mut compared = Vec::new();
     let mut unlisted = 0;
     for known in known.into_iter().filter(|known| is_chosen(&known.id)) {
-        let subject = reader.read_subject(&known.id)?;
+        let subject = reader.read_subject(&known.id, &now())?;
         let Some(subject) = subject else { continue };
         if subject.is_unlisted && options.connections.is_empty() {
             unlisted += 1;
@@ -447,6 +479,15 @@ impl Report {
         json!({
             "exit_code": self.exit_code().number(),
             "integrity": offline.integrity,
+            "schema": offline.schema.iter().map(|finding| json!({
+                "change": finding.change.as_str(),
+                "kind": finding.kind.as_str(),
+                "name": finding.name,
+                "table": finding.table,
+                "sql": finding.sql,
+                "is_difference": finding.is_difference(),
+            })).collect::<Vec<_>>(),
+            "unchecked": offline.unchecked,
             "rules": offline.rules.iter().map(|rule| json!({
                 "rule": rule.rule, "broken": rule.broken, "example": rule.example,
             })).collect::<Vec<_>>(),
@@ -459,6 +500,13 @@ impl Report {
             "gaps": offline.gaps,
             "rejects": offline.rejects,
             "repaired_in_the_file": self.repaired_offline,
+            "schema_repaired": self.mended.iter().map(|finding| json!({
+                "change": finding.change.as_str(),
+                "kind": finding.kind.as_str(),
+                "name": finding.name,
+                "table": finding.table,
+                "sql": finding.sql,
+            })).collect::<Vec<_>>(),
             "connections_not_listed": self.unlisted,
             "requests": self.requests,
             "connections": compared.collect::<Vec<_>>(),

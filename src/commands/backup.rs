@@ -33,7 +33,11 @@ pub fn backup(settings: settings::Backup) -> Result<ExitCode, CommandError> {
             });
             let runs =
                 checked.digests.proved + checked.digests.without + checked.digests.altered.len() as u64;
-            (checked.integrity.iter().cloned().chain(rules).chain(altered).collect::<Vec<_>>(), Some(runs))
+            let schema =
+                checked.schema.iter().filter(|finding| finding.is_difference()).map(ToString::to_string);
+            let unchecked = checked.unchecked.clone();
+            let complaints = checked.integrity.iter().cloned().chain(schema).chain(unchecked);
+            (complaints.chain(rules).chain(altered).collect::<Vec<_>>(), Some(runs))
         }
     };
     for complaint in complaints.iter().take(10) {

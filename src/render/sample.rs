@@ -435,6 +435,7 @@ fn coverage() -> Coverage {
         gaps: 1,
         last_problem: None,
         unlisted_at: None,
+        clock_ahead_at: None,
     };
     let plain = ConnectionCoverage { unfinished: 0, unlisted: 0, rejects: 0, gaps: 0, ..base.clone() };
     Coverage {

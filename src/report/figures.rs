@@ -580,6 +580,9 @@ pub struct ConnectionCoverage {
     pub last_problem: Option<String>,
     /// When the platform first said that the connection does not exist.
     pub unlisted_at: Option<UtcText>,
+    /// What the last complete walk is dated, where that is to come: the clock was wrong when it ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_ahead_at: Option<UtcText>,
 }
 
 /// A time in which runs may have come and gone unseen.

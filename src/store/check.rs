@@ -6,7 +6,8 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Map, Value};
 
-use super::{Archive, Reader, Result, read};
+use super::read::{self, freshness};
+use super::{Archive, Reader, Result, schema};
 use crate::api::ConnectionId;
 use crate::normalize::digest::{Digest, digest_of_rows};
 use crate::time::UtcText;
@@ -71,25 +72,39 @@ pub struct Copy {
 impl Reader {
     /// What SQLite's own checks complain of: damaged pages, broken references. Empty for a sound file.
     pub fn check_integrity(&self) -> Result<Vec<String>> {
-        self.sqlite(integrity(&self.connection))
+        self.sqlite(integrity(&self.connection, &schema::tables()?))
+    }
+
+    /// How many gaps are noted, and how many records are set aside.
+    pub fn count_gaps_and_rejects(&self) -> Result<(u64, u64)> {
+        let sql = "SELECT (SELECT count(*) FROM gaps), (SELECT count(*) FROM rejects)";
+        let count =
+            |row: &rusqlite::Row<'_>, at| Ok::<_, rusqlite::Error>(row.get::<_, i64>(at)?.cast_unsigned());
+        self.sqlite(self.connection.query_row(sql, [], |row| Ok((count(row, 0)?, count(row, 1)?))))
     }
 
     /// Rebuilds every run from its rows and holds it against its digest.
     pub fn check_digests(&self) -> Result<Digests> {
         let check = || {
             let mut digests = Digests::default();
-            let most = "SELECT coalesce(max(run_key), 0) FROM runs";
-            let last: i64 = self.connection.query_row(most, [], |row| row.get(0))?;
-            let mut first = 1;
-            while first <= last {
-                for (run_key, run) in read::runs_between(&self.connection, first, first + AT_A_TIME - 1)? {
+            // By the rows that there are: keys may lie as far apart as somebody likes.
+            let page = "SELECT min(run_key), max(run_key)
+                        FROM (SELECT run_key FROM runs WHERE run_key >= ?1 ORDER BY run_key LIMIT ?2)";
+            let mut next = Some(i64::MIN);
+            while let Some(from) = next {
+                let keys: (Option<i64>, Option<i64>) = self
+                    .connection
+                    .prepare_cached(page)?
+                    .query_row([from, AT_A_TIME], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let (Some(first), Some(last)) = keys else { break };
+                next = last.checked_add(1);
+                for (run_key, run) in read::runs_between(&self.connection, first, last)? {
                     match run.digest {
                         None => digests.without += 1,
                         Some(digest) if digest == digest_of_rows(&run) => digests.proved += 1,
                         Some(_) => digests.altered.push(self.altered(run_key, &run.id)?),
                     }
                 }
-                first += AT_A_TIME;
             }
             Ok(digests)
         };
@@ -104,22 +119,22 @@ impl Reader {
     }
 
     /// What verifying a connection needs to know of it.
-    pub fn read_subject(&self, id: &ConnectionId) -> Result<Option<Subject>> {
+    pub fn read_subject(&self, id: &ConnectionId, now: &UtcText) -> Result<Option<Subject>> {
+        self.require_views()?;
         let sql = "SELECT connection_key, unlisted_at IS NOT NULL AS is_unlisted,
-                          max(coalesce(quiet_at, ''),
-                              coalesce((SELECT max(started_at) FROM walks
-                                        WHERE walks.connection_key = connections.connection_key
-                                          AND complete), '')) AS complete_as_of,
+                          complete_as_of,
                           (SELECT count(*) FROM runs
                            WHERE runs.connection_key = connections.connection_key
                              AND runs.unlisted_at IS NULL) AS listed,
                           (SELECT coalesce(max(run_key), 0) FROM runs) AS newest_run_key
-                   FROM connections LEFT JOIN checkpoints USING (connection_key)
+                   FROM connections LEFT JOIN connection_coverage USING (connection_key)
                    WHERE kind = ?1 AND id = ?2";
-        let subject = self.connection.query_row(sql, [id.kind().as_str(), id.as_str()], |row| {
+        let kind_and_id = [id.kind().as_str(), id.as_str()];
+        let subject = self.connection.query_row(sql, kind_and_id, |row| {
+            let told = freshness(&self.connection, kind_and_id, row.get("complete_as_of")?, now)?;
             Ok(Subject {
                 connection_key: row.get("connection_key")?,
-                complete_as_of: read::time(row, "complete_as_of")?,
+                complete_as_of: told.complete_as_of(),
                 is_unlisted: row.get("is_unlisted")?,
                 listed: row.get::<_, i64>("listed")?.cast_unsigned(),
                 newest_run_key: row.get("newest_run_key")?,
@@ -138,7 +153,7 @@ impl Reader {
                 .prepare_cached(sql)?
                 .query_row(params![connection_key, id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
             let Some((run_key, is_completed, is_unlisted)) = found.optional()? else { return Ok(None) };
-            let run = read::run(&self.connection, run_key)?;
+            let Some(run) = read::run(&self.connection, run_key)? else { return Ok(None) };
             Ok(Some(Copy {
                 run_key,
                 is_completed,
@@ -195,18 +210,27 @@ fn json(connection: &Connection, run_key: i64) -> rusqlite::Result<Option<Value>
 }
 
 /// What SQLite's own checks complain of.
-pub(super) fn integrity(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+///
+/// References are checked of these tables alone: somebody else's table may refer to what is no table.
+pub(super) fn integrity(connection: &Connection, tables: &[&str]) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare("PRAGMA integrity_check(20)")?;
     let found: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     let mut complaints: Vec<String> = found.into_iter().filter(|found| found != "ok").collect();
-    let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        if complaints.len() >= MOST_COMPLAINTS {
-            break;
+    for table in tables {
+        // One that is not there, or whose parent is not, is told by the schema.
+        let Ok(mut statement) =
+            connection.prepare(&format!("PRAGMA foreign_key_check({})", schema::quoted(table)))
+        else {
+            continue;
+        };
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            if complaints.len() >= MOST_COMPLAINTS {
+                return Ok(complaints);
+            }
+            let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
+            complaints.push(format!("a row of {table} refers to a row of {parent} that is not there"));
         }
-        let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
-        complaints.push(format!("a row of {table} refers to a row of {parent} that is not there"));
     }
     Ok(complaints)
 }
@@ -319,7 +343,8 @@ impl Archive {
                 .query_map([], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             for run_key in keys {
-                let digest = digest_of_rows(&read::run(&self.connection, run_key)?);
+                let Some(run) = read::run(&self.connection, run_key)? else { continue };
+                let digest = digest_of_rows(&run);
                 let sql = "UPDATE runs SET digest = ?2 WHERE run_key = ?1";
                 self.connection.prepare_cached(sql)?.execute(params![run_key, digest])?;
             }

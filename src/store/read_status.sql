@@ -10,13 +10,6 @@ unfinished AS (
     FROM runs
     WHERE state IS NOT 'Completed'
     GROUP BY connection_key
-),
-last_walk AS (
-    SELECT connection_key,
-           max(walk_key)                                      AS walk_key,
-           max(started_at) FILTER (WHERE complete)            AS complete_as_of
-    FROM walks
-    GROUP BY connection_key
 )
 SELECT connections.kind,
        connections.id,
@@ -32,8 +25,8 @@ SELECT connections.kind,
        (SELECT count(*) FROM rejects WHERE rejects.connection_key = connections.connection_key) AS rejects,
        (SELECT count(*) FROM gaps    WHERE gaps.connection_key    = connections.connection_key) AS gaps,
        newest_started_at,
-       iif(quiet_at > last_walk.complete_as_of, quiet_at, last_walk.complete_as_of) AS complete_as_of,
-       walks.reason                                           AS last_problem,
+       connection_coverage.complete_as_of,
+       connection_coverage.last_problem,
        connections.unlisted_at
 FROM connections
 LEFT JOIN imodels     ON imodels.id = connections.imodel_id
@@ -41,6 +34,5 @@ LEFT JOIN itwins      ON itwins.id = coalesce(connections.itwin_id, imodels.itwi
 LEFT JOIN checkpoints USING (connection_key)
 LEFT JOIN counted     USING (connection_key)
 LEFT JOIN unfinished  USING (connection_key)
-LEFT JOIN last_walk   USING (connection_key)
-LEFT JOIN walks       ON walks.walk_key = last_walk.walk_key AND NOT walks.complete
+LEFT JOIN connection_coverage USING (connection_key)
 ORDER BY name, connections.kind, connections.id
