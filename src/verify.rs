@@ -239,6 +239,9 @@ pub async fn compare_all(
             },
         };
         comparison.compare(options).await?;
+        if !subject.is_extra_readable {
+            comparison.repair_extra().await?;
+        }
         let ended = comparison.compared;
         let is_over = ended.reason.is_some_and(|reason| {
             use api::Reason::{BudgetSpent, Refused, Stopped};
@@ -301,6 +304,16 @@ impl Comparison<'_> {
             self.find_gone()?;
         } else {
             self.compared.problem = Some(format!("{} listed records are no runs", self.compared.unreadable));
+        }
+        Ok(())
+    }
+
+    /// What is kept of the connection's own answer is no JSON: it is asked for anew.
+    async fn repair_extra(&mut self) -> Result<(), store::Error> {
+        let Some(archive) = &mut self.archive else { return Ok(()) };
+        if let Ok(connection) = self.client.get_connection(&self.compared.id).await {
+            let key = self.subject.connection_key;
+            archive.write(|archive| archive.store_connection(key, &connection))?;
         }
         Ok(())
     }

@@ -86,7 +86,10 @@ pub fn verify(settings: settings::Verify) -> Result<ExitCode, CommandError> {
             hint = super::REFUSED_HINT,
             "the platform refused the credentials, so nothing was compared"
         ),
-        _ if report.is_repair => tracing::error!("something is off that could not be repaired"),
+        _ if report.is_repair => tracing::error!(
+            hint = "what only the platform knows is repaired without --offline, while it still lists it; else a backup has it",
+            "something is off that could not be repaired"
+        ),
         _ => tracing::error!(
             hint = "archive verify --repair stores what the platform lists and tells anew what the rows tell",
             "something is off"

@@ -313,7 +313,7 @@ pub(super) fn freshness(
         return Ok(Freshness { complete_as_of, clock_ahead_at: None });
     }
     let sql = "SELECT walks.started_at FROM connections JOIN walks USING (connection_key)
-               WHERE kind = ?1 AND id = ?2 AND complete = 1 AND walks.started_at <= ?3
+               WHERE connections.kind = ?1 AND id = ?2 AND complete = 1 AND walks.started_at <= ?3
                ORDER BY walk_key DESC LIMIT 1";
     let before =
         connection.prepare_cached(sql)?.query_row([kind, id, now.as_str()], |row| row.get(0)).optional()?;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Archive, Error, Result, drift, read};
+use super::{Archive, Error, Result, check, drift, read};
 use crate::normalize::digest::digest_of_rows;
 use crate::normalize::{self, Execution, Job, Run};
 use crate::time::UtcText;
@@ -494,6 +494,7 @@ fn store_records(
     let mut counts = Counts { received: records.len() as u64, ..Counts::default() };
     let mut newest: Option<UtcText> = None;
     let mut listed_more = 0_i64;
+    check::clear_keys_to_come(connection, now)?;
     for record in records {
         let stored = match record {
             Received::Unchanged { run_key, walk_key } => Stored {
@@ -691,7 +692,13 @@ fn change_run(
     }
     let revision = "INSERT INTO revisions (run_key, number, replaced_at, content)
                     SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3 FROM revisions WHERE run_key = ?1";
-    connection.prepare_cached(revision)?.execute(params![run_key, now.as_str(), archived])?;
+    // An `extra` that somebody spoilt is kept as the text that it is.
+    let kept = if normalize::is_whole(&before) {
+        archived.clone()
+    } else {
+        check::json_of_rows(connection, run_key)?.to_string()
+    };
+    connection.prepare_cached(revision)?.execute(params![run_key, now.as_str(), kept])?;
     delete_error_runs(connection, run_key)?;
     for table in ["errors", "tasks", "jobs"] {
         connection.prepare_cached(&format!("DELETE FROM {table} WHERE run_key = ?1"))?.execute([run_key])?;
@@ -776,7 +783,7 @@ fn insert_error_runs(
             }
         };
         let sql = "INSERT INTO error_runs (error_kind_key, connection_key, started_at, run_key, tasks)
-                   VALUES (?1, ?2, ?3, ?4, ?5)";
+                   VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET tasks = excluded.tasks";
         connection.prepare_cached(sql)?.execute(params![
             error_kind_key,
             connection_key,

@@ -19,7 +19,7 @@ const LANDED: &[(&str, u64)] = &[
     ("V1__archive.sql", 0x0cf8_e4dd_30b9_af01),
     ("V2__reading.sql", 0x364d_235e_302e_5a9a),
     ("V3__fleet.sql", 0x2754_f2da_cc6f_796a),
-    ("V4__edges.sql", 0xad86_89ae_f42e_5e08),
+    ("V4__edges.sql", 0xc075_739d_a9d0_0d4f),
 ];
 
 /// The name and the bytes of every file in the folder, the lock aside.

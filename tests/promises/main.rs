@@ -2,12 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::print_stdout, reason = "a failing test prints what it was about; a skipped one why")]
 
+mod clock;
 mod common;
 
 mod docs;
 mod figures;
 mod file;
 mod fleet;
+mod handed_over;
 mod import;
 mod interruption;
 mod keep;
