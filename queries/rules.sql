@@ -152,7 +152,7 @@ words (place, is_known) AS (
         outcome IN ('running', 'done', 'partial', 'failed', 'interrupted') AND coalesce(exit_code, 0) BETWEEN 0 AND 6
     FROM syncs
     UNION ALL
-    SELECT 'run ' || run_key, has_failure IN (0, 1) FROM runs
+    SELECT 'run ' || run_key, has_failure IN (0, 1) AND length(fingerprint) = 16 FROM runs
     UNION ALL
     SELECT 'drift ' || drift_key, object IN ('run', 'job', 'task', 'error') AND what IN ('field', 'value', 'type')
     FROM drift
@@ -234,6 +234,10 @@ broken (number, example) AS (
     SELECT 1, 'revision ' || number || ' of run ' || run_key || ' has no run'
     FROM revisions
     WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.run_key = revisions.run_key)
+    UNION ALL
+    SELECT 1, 'a run met by walk ' || walk_key || ' has no walk'
+    FROM walk_runs
+    WHERE walk_key NOT IN (SELECT walk_key FROM walks)
     UNION ALL
     SELECT 2, place || ': ' || time
     FROM times

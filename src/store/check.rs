@@ -125,7 +125,7 @@ impl Reader {
         self.require_views()?;
         let sql = "SELECT connection_key, unlisted_at IS NOT NULL AS is_unlisted,
                           complete_as_of,
-                          extra IS NULL OR json_valid(extra) AS is_extra_readable,
+                          extra IS NULL OR json_valid(extra) AND substr(extra, 1, 1) = '{' AS is_extra_readable,
                           (SELECT count(*) FROM runs
                            WHERE runs.connection_key = connections.connection_key
                              AND runs.unlisted_at IS NULL) AS listed,

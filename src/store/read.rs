@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::{Archive, Error, Reader, Result};
@@ -132,6 +133,14 @@ pub struct LastSync {
 
 pub(super) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<UtcText>> {
     Ok(row.get_ref(column)?.as_str_or_null()?.and_then(UtcText::from_stored))
+}
+
+/// A hash, or one that nothing has where its bytes are not as many as a hash has.
+pub(super) fn hash(value: ValueRef<'_>) -> [u8; 16] {
+    match value {
+        ValueRef::Blob(bytes) => bytes.try_into().unwrap_or_default(),
+        _ => [0; 16],
+    }
 }
 
 impl Reader {
@@ -333,7 +342,7 @@ pub(super) fn known(
         .query_row(params![connection_key, id], |row| {
             Ok(Known {
                 run_key: row.get(0)?,
-                fingerprint: row.get(1)?,
+                fingerprint: hash(row.get_ref(1)?),
                 is_unlisted: row.get(2)?,
                 walk_key: row.get(3)?,
             })
@@ -402,7 +411,10 @@ pub(super) fn runs_between(
             error: run_error(row)?,
             extra: row.get("extra")?,
             jobs: Vec::new(),
-            digest: row.get("digest")?,
+            digest: match row.get_ref("digest")? {
+                ValueRef::Null => None,
+                value => Some(hash(value)),
+            },
             drift: Vec::new(),
         };
         Ok((row.get("run_key")?, run))

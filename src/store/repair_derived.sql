@@ -101,7 +101,9 @@ FROM (
     UNION SELECT ended_at FROM walks
     UNION SELECT newest_before FROM walks
 )
-WHERE time NOT GLOB '????-??-??T??:??:??.???????Z' OR julianday(time) IS NULL;
+WHERE time NOT GLOB '????-??-??T??:??:??.???????Z' OR julianday(time) IS NULL
+    -- The 31st of a month of 30 days.
+    OR strftime('%Y-%m-%dT%H:%M:%S', substr(time, 1, 19)) IS NOT substr(time, 1, 19);
 
 UPDATE checkpoints
 SET
@@ -150,3 +152,8 @@ WHERE NOT EXISTS (
 );
 
 UPDATE rejects SET times = max(times, 1);
+
+DELETE FROM walk_runs WHERE walk_key NOT IN (SELECT walk_key FROM walks);
+
+-- A fingerprint that none has: the text that comes next is read, and its own is kept.
+UPDATE runs SET fingerprint = zeroblob(16) WHERE length(fingerprint) <> 16;

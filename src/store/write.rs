@@ -631,7 +631,7 @@ fn store_run(
     let archived = connection.prepare_cached(select)?.query_row(params![connection_key, run.id], |row| {
         Ok(Archived {
             run_key: row.get("run_key")?,
-            fingerprint: row.get("fingerprint")?,
+            fingerprint: read::hash(row.get_ref("fingerprint")?),
             state: row.get("state")?,
             ended_at: row.get("ended_at")?,
             walk_key: row.get("walk_key")?,
