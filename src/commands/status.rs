@@ -133,9 +133,11 @@ pub(super) fn to_text(
     screen: Screen,
 ) -> String {
     let since = |time: &Option<String>| {
-        time.as_deref()
-            .and_then(UtcText::from_stored)
-            .map_or_else(|| "never".to_owned(), |time| ago(&time, now))
+        time.as_deref().and_then(UtcText::from_stored).map_or_else(
+            || "never".to_owned(),
+            // A start that the platform's clock told is a date, whatever ours shows.
+            |time| if time > *now { time.as_str()[..10].to_owned() } else { ago(&time, now) },
+        )
     };
     let has_kinds = connections.iter().any(|connection| connection.kind != Kind::Export.as_str());
     let mut columns = vec![
