@@ -252,7 +252,9 @@ impl Archive {
     fn sqlite<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
         result.map_err(|error| {
             // SQLite says which rule was broken, but not that the rule is somebody else's.
-            let is_refused = error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation);
+            // Nor that a function is unknown because somebody else's index calls for it: our own SQL is known.
+            let code = error.sqlite_error_code();
+            let is_refused = matches!(code, Some(ErrorCode::ConstraintViolation | ErrorCode::Unknown));
             let finding = is_refused.then(|| schema::constraint(&self.connection, &self.path)).flatten();
             match finding {
                 Some(finding) => Error::Foreign { path: self.path.clone(), finding: Box::new(finding) },

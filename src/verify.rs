@@ -144,11 +144,15 @@ pub struct Options {
 pub fn check_offline(path: &Path) -> Result<Offline, query::Error> {
     let mut reader = Reader::open_as_it_is(path)?;
     reader.set_limit(VERIFYING_LIMIT);
-    let mut offline = Offline {
-        integrity: reader.check_integrity()?,
-        schema: reader.read_schema_findings()?,
-        ..Offline::default()
-    };
+    let mut offline = Offline { schema: reader.read_schema_findings()?, ..Offline::default() };
+    match reader.check_integrity() {
+        Ok(complaints) => offline.integrity = complaints,
+        // An index that calls for a function which only another program has cannot be checked.
+        Err(error) if offline.schema.iter().any(|finding| finding.constrains) => {
+            offline.unchecked = Some(error.to_string());
+        }
+        Err(error) => return Err(error.into()),
+    }
     drop(reader);
     if let Err(error) = check_rows(path, &mut offline) {
         // Where a table is not what it was, that is what is wrong with the file, and told already.
@@ -176,12 +180,14 @@ fn check_rows(path: &Path, offline: &mut Offline) -> Result<(), query::Error> {
 }
 
 impl Offline {
-    /// Whether a table or a view of ours is not what it should be, so that reading may run what is not ours.
+    /// Whether a view or a table of ours is not what our questions need, so that they would fail, or run what is
+    /// not ours.
     pub fn is_schema_altered(&self) -> bool {
-        let is_read = |kind| matches!(kind, ObjectKind::Table | ObjectKind::View);
         self.unchecked.is_some()
-            || self.schema.iter().any(|finding| {
-                is_read(finding.kind) && matches!(finding.change, Change::Altered | Change::Dropped)
+            || self.schema.iter().any(|finding| match finding.change {
+                Change::Altered | Change::Dropped => finding.kind == ObjectKind::View,
+                Change::Hides => true,
+                Change::Added | Change::Trigger => false,
             })
     }
 
@@ -189,7 +195,8 @@ impl Offline {
     pub fn broken(&self) -> u64 {
         let rules: u64 = self.rules.iter().map(|rule| rule.broken).sum();
         let schema = self.schema.iter().filter(|finding| finding.is_difference()).count();
-        self.integrity.len() as u64 + schema as u64 + rules + self.digests.altered.len() as u64
+        let unchecked = u64::from(self.unchecked.is_some());
+        self.integrity.len() as u64 + schema as u64 + unchecked + rules + self.digests.altered.len() as u64
     }
 }
 

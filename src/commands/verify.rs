@@ -169,7 +169,7 @@ fn told_schema(text: &mut String, offline: &Offline) {
         text.push_str(&format!("note: {} more were added\n", super::counted(more as u64, "object")));
     }
     if let Some(why) = &offline.unchecked {
-        text.push_str(&format!("rules and runs could not be checked: {}\n", clean(why)));
+        text.push_str(&format!("not everything could be checked: {}\n", clean(why)));
     }
 }
 

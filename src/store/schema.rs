@@ -104,7 +104,8 @@ pub struct Finding {
     pub table: String,
     /// The statement that made what is there.
     pub sql: Option<String>,
-    /// Whether rows of ours may be refused because of it: a UNIQUE index, or a table that refers to ours.
+    /// Whether rows of ours may be refused because of it: an index that is UNIQUE or computes, or a table that
+    /// refers to ours.
     pub constrains: bool,
     /// Whether our own SQL cannot do without what should be there.
     is_obstacle: bool,
@@ -246,7 +247,9 @@ fn compare(expected: &BTreeMap<Key, Object>, found: &BTreeMap<Key, Object>) -> V
             }
             _ => Change::Added,
         };
-        let is_unique = is_on_ours && theirs.normalised.starts_with("create unique index");
+        let is_index = is_on_ours && theirs.kind == ObjectKind::Index;
+        // It refuses a second row, or it calls for a function or an order of texts that this program has not.
+        let is_refusing = is_index && (theirs.normalised.starts_with("create unique") || computes(&theirs.normalised));
         let refers = theirs.kind == ObjectKind::Table && theirs.normalised.contains("references ");
         Finding {
             change,
@@ -255,11 +258,16 @@ fn compare(expected: &BTreeMap<Key, Object>, found: &BTreeMap<Key, Object>) -> V
             name: theirs.name.clone(),
             table: theirs.table.clone(),
             sql: Some(theirs.sql.clone()),
-            constrains: is_unique || refers,
+            constrains: is_refusing || refers,
             is_obstacle: change == Change::Hides,
         }
     });
     missing.chain(added).collect()
+}
+
+/// Whether an index holds more than plain columns in their own order.
+fn computes(normalised: &str) -> bool {
+    normalised.matches('(').count() > 1 || [" collate ", " where "].iter().any(|word| normalised.contains(word))
 }
 
 /// Everything that is not as the migrations make it.
@@ -389,7 +397,7 @@ fn normalise(sql: &str) -> String {
             && !token.chars().next().is_some_and(is_word)
             && !matches!(token.as_str(), "(" | ")" | ",")
             && !out.ends_with(['(', ')', ',']);
-        if is_apart && !out.is_empty() && (is_between_words || is_between_signs) || is_between_words {
+        if is_between_words || is_apart && !out.is_empty() && is_between_signs {
             out.push(' ');
         }
         out.push_str(&token);

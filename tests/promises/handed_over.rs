@@ -236,6 +236,24 @@ fn an_index_or_a_reference_that_refuses_our_rows_is_named_with_the_way_out() {
 }
 
 #[test]
+fn an_index_that_calls_for_a_function_of_another_program_is_named() {
+    let (archive, emulator) = synced();
+    let database = rusqlite::Connection::open(archive.path()).unwrap();
+    let flags = rusqlite::functions::FunctionFlags::SQLITE_DETERMINISTIC;
+    database.create_scalar_function("theirs", 1, flags, |_| Ok(1)).unwrap();
+    database.execute_batch("CREATE INDEX mine ON runs (theirs(result))").unwrap();
+    drop(database);
+    list_one_more(&emulator, 7, "Success");
+    let told = run(archive.sync(&emulator)).expect(1);
+    assert!(told.stderr.contains("index mine on runs") && told.stderr.contains("DROP INDEX"), "{}", told.stderr);
+    let told = ask(&archive, &["verify", "--offline"]).expect(3);
+    assert!(told.stdout.contains("index mine on runs"), "{}", told.stdout);
+    add(&archive, "DROP INDEX mine");
+    run(archive.sync(&emulator)).expect(0);
+    assert_eq!(schema(&archive, 0), [""; 0]);
+}
+
+#[test]
 fn a_table_of_a_module_that_this_program_does_not_have_stops_nothing() {
     let (archive, emulator) = synced();
     // As another program that has the module would have written it.
