@@ -10,7 +10,9 @@ mod drift;
 pub mod fleet;
 mod limited;
 pub mod read;
+pub mod restore;
 pub mod schema;
+mod staging;
 pub mod write;
 mod writer;
 

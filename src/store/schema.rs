@@ -249,7 +249,8 @@ fn compare(expected: &BTreeMap<Key, Object>, found: &BTreeMap<Key, Object>) -> V
         };
         let is_index = is_on_ours && theirs.kind == ObjectKind::Index;
         // It refuses a second row, or it calls for a function or an order of texts that this program has not.
-        let is_refusing = is_index && (theirs.normalised.starts_with("create unique") || computes(&theirs.normalised));
+        let is_refusing =
+            is_index && (theirs.normalised.starts_with("create unique") || computes(&theirs.normalised));
         let refers = theirs.kind == ObjectKind::Table && theirs.normalised.contains("references ");
         Finding {
             change,
@@ -267,7 +268,8 @@ fn compare(expected: &BTreeMap<Key, Object>, found: &BTreeMap<Key, Object>) -> V
 
 /// Whether an index holds more than plain columns in their own order.
 fn computes(normalised: &str) -> bool {
-    normalised.matches('(').count() > 1 || [" collate ", " where "].iter().any(|word| normalised.contains(word))
+    normalised.matches('(').count() > 1
+        || [" collate ", " where "].iter().any(|word| normalised.contains(word))
 }
 
 /// Everything that is not as the migrations make it.

@@ -245,7 +245,11 @@ fn an_index_that_calls_for_a_function_of_another_program_is_named() {
     drop(database);
     list_one_more(&emulator, 7, "Success");
     let told = run(archive.sync(&emulator)).expect(1);
-    assert!(told.stderr.contains("index mine on runs") && told.stderr.contains("DROP INDEX"), "{}", told.stderr);
+    assert!(
+        told.stderr.contains("index mine on runs") && told.stderr.contains("DROP INDEX"),
+        "{}",
+        told.stderr
+    );
     let told = ask(&archive, &["verify", "--offline"]).expect(3);
     assert!(told.stdout.contains("index mine on runs"), "{}", told.stdout);
     add(&archive, "DROP INDEX mine");
