@@ -105,3 +105,6 @@ CREATE INDEX walks_complete ON walks (connection_key, walk_key) WHERE complete =
 
 -- So that a run that is pruned finds the note whose example it is.
 CREATE INDEX drift_examples ON drift (example_run_key);
+
+-- What a run's errors are found by when it changes or goes, whatever stands in the rows.
+CREATE INDEX error_runs_by_run ON error_runs (run_key);

@@ -5,6 +5,7 @@
 --
 -- Parameters:
 --   :connection  a connection's id, or a JSON array of ids; default: all
+--   :as_of       what is dated later is to come, and no freshness; default: now
 --
 -- Columns:
 --   connection         its name, or its id where it has none
@@ -21,6 +22,7 @@
 --   gaps               times in which runs may have come and gone unseen
 --   last_problem       why the last walk was not complete; NULL where it was
 --   unlisted_at        when the platform first said that the connection does not exist
+--   clock_ahead_at     what the last complete walk is dated, where that is to come: the clock was wrong then
 --   pruned             runs that `archive prune` took out; they count as archived and do not come back
 --   pruned_before      the last prune of its runs took those that began before this; NULL: there was none
 --   pruned_at          when that was
@@ -64,7 +66,18 @@ SELECT
     coalesce(checkpoints.listed, 0) + coalesce(unlisted.runs, 0) AS runs,
     oldest_started_at,
     edges.newest_started_at,
-    connection_coverage.complete_as_of,
+    -- A clock that was ahead once says nothing of freshness: the newest complete walk that is not to come does.
+    iif(
+        connection_coverage.complete_as_of > coalesce(:as_of, strftime('%Y-%m-%dT%H:%M:%f0000Z', 'now')),
+        (
+            SELECT started_at FROM walks
+            WHERE walks.connection_key = chosen.connection_key AND complete = 1
+                AND started_at <= coalesce(:as_of, strftime('%Y-%m-%dT%H:%M:%f0000Z', 'now'))
+            ORDER BY walk_key DESC
+            LIMIT 1
+        ),
+        connection_coverage.complete_as_of
+    ) AS complete_as_of,
     (
         SELECT count(*) FROM runs
         WHERE runs.connection_key = chosen.connection_key AND state IS NOT 'Completed'
@@ -75,6 +88,11 @@ SELECT
     (SELECT count(*) FROM gaps WHERE gaps.connection_key = chosen.connection_key) AS gaps,
     connection_coverage.last_problem,
     connections.unlisted_at,
+    iif(
+        connection_coverage.complete_as_of > coalesce(:as_of, strftime('%Y-%m-%dT%H:%M:%f0000Z', 'now')),
+        connection_coverage.complete_as_of,
+        NULL
+    ) AS clock_ahead_at,
     coalesce(checkpoints.pruned, 0) AS pruned,
     prunes.before AS pruned_before,
     prunes.pruned_at

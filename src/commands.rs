@@ -36,6 +36,7 @@ use crate::query::{Error as QueryError, Excerpt};
 use crate::render;
 use crate::settings::CredentialsSource;
 use crate::store::fleet::{self, Choice, KnownConnection};
+use crate::store::schema::{Change, Finding, ObjectKind};
 use crate::store::{self, Reader};
 
 /// Connections of one name that an error lists.
@@ -191,6 +192,18 @@ impl From<store::Error> for CommandError {
     fn from(error: store::Error) -> Self {
         use store::Error as E;
         let (exit, hint) = match &error {
+            E::Foreign { finding, .. } => {
+                let hint = describe_way_out(finding);
+                return Self::new(ExitCode::Failed, error).with_hint(hint);
+            }
+            E::Inconsistent { .. } => (
+                ExitCode::Failed,
+                Some("archive verify --repair makes it right; the next sync goes on from there"),
+            ),
+            E::TooLong { .. } => (
+                ExitCode::Failed,
+                Some("archive verify --offline tells what was altered; nothing was changed"),
+            ),
             E::Held { .. } => (ExitCode::Held, Some("it lets go when it ends; this run has changed nothing")),
             E::Missing(_) => {
                 (ExitCode::Failed, Some("archive sync makes it; --db or ARCHIVE_DB says where it is"))
@@ -218,6 +231,36 @@ impl From<store::Error> for CommandError {
             Some(hint) => error.with_hint(hint),
             None => error,
         }
+    }
+}
+
+/// What is to be done about something in the file that archive did not make.
+fn describe_way_out(finding: &Finding) -> String {
+    let (kind, name) = (finding.kind.as_str(), render::clean(&finding.name));
+    let name = format!("\"{}\"", name.replace('"', "\"\""));
+    match (finding.change, finding.found) {
+        (Change::Trigger, _) => {
+            format!("archive does not run it; archive verify --repair drops it, as DROP TRIGGER {name} does")
+        }
+        (Change::Hides, _) => {
+            format!("give it another name, with a view's text or ALTER TABLE {name} RENAME TO another")
+        }
+        (Change::Added, _) if finding.kind == ObjectKind::Index => {
+            format!("it refuses rows that the platform sends; DROP INDEX {name}, then sync again")
+        }
+        (Change::Added, _) => {
+            format!(
+                "it refuses changes of rows that it refers to; drop the {kind} {name}, or make it anew without REFERENCES"
+            )
+        }
+        _ if finding.is_repairable() => format!("archive verify --repair makes the {kind} {name} anew"),
+        (_, Some(found)) if found != finding.kind => {
+            format!(
+                "rename the {} {name}, then archive verify --repair; or archive restore a backup",
+                found.as_str()
+            )
+        }
+        _ => format!("archive restore a backup, or make the {kind} {name} by hand as migrations/ says"),
     }
 }
 

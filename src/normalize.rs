@@ -454,6 +454,14 @@ pub fn rebuild(run: &Run<'_>) -> String {
     json.finish()
 }
 
+/// Whether every `extra` of a run's rows is a JSON object, so that [`rebuild`] gives back all of it.
+pub fn is_whole(run: &Run<'_>) -> bool {
+    let reads = |extra: &Option<String>| extra.as_deref().is_none_or(|extra| Object::parse(extra).is_ok());
+    let task =
+        |task: &Task<'_>| reads(&task.extra) && task.error.as_deref().is_none_or(|error| reads(&error.extra));
+    reads(&run.extra) && run.jobs.iter().all(|job| reads(&job.extra) && job.tasks.iter().all(task))
+}
+
 fn rebuild_run_error(error: &RunError<'_>) -> String {
     let mut json = JsonObject::new();
     json.text("errorKey", error.error_key.as_deref());

@@ -94,7 +94,9 @@ pub(super) fn check(copy: &Copy) -> Result<(Vec<String>, Option<u64>), query::Er
             format!("run {} of {} is not what was received", altered.run_id, altered.connection)
         });
     let runs = checked.digests.proved + checked.digests.without + checked.digests.altered.len() as u64;
-    Ok((checked.integrity.iter().cloned().chain(rules).chain(altered).collect(), Some(runs)))
+    let schema = checked.schema.iter().filter(|finding| finding.is_difference()).map(ToString::to_string);
+    let complaints = checked.integrity.iter().cloned().chain(schema).chain(checked.unchecked.clone());
+    Ok((complaints.chain(rules).chain(altered).collect(), Some(runs)))
 }
 
 /// The same error with what to do where a copy was to be made: no sync will make it later.

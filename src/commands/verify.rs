@@ -4,6 +4,7 @@ use super::sync::{client, remember_requests, run_async};
 use crate::error::{CommandError, ExitCode};
 use crate::render::{self, Column, Screen, Table, clean, render_count};
 use crate::settings::{self, CredentialsSource, Format};
+use crate::store::schema::{Change, Finding};
 use crate::store::write::SyncTotals;
 use crate::store::{Archive, Reader};
 use crate::sync::now;
@@ -29,7 +30,12 @@ pub fn verify(settings: settings::Verify) -> Result<ExitCode, CommandError> {
         requests: 0,
         was_accepted: true,
         is_repair: settings.repair,
+        mended: Vec::new(),
     };
+    if let Some(archive) = &mut archive {
+        // First, so that no view of somebody else is read, and nothing refuses what is stored below.
+        report.mended = archive.write(Archive::repair_schema)?;
+    }
     let sync_key = match &mut archive {
         Some(archive) => Some(archive.write(|archive| archive.begin_sync("verify", &now()))?),
         None => None,
@@ -37,7 +43,8 @@ pub fn verify(settings: settings::Verify) -> Result<ExitCode, CommandError> {
     if let Some(archive) = &mut archive {
         archive.write(|archive| archive.set_orphans_aside(&now()))?;
     }
-    if let Some(platform) = &settings.platform {
+    let is_readable = report.is_repair || !report.offline.is_schema_altered();
+    if let Some(platform) = settings.platform.as_ref().filter(|_| is_readable) {
         let options =
             Options { connections, page_size: platform.page_size, pages_in_flight: platform.pages_in_flight };
         run_async(async {
@@ -113,7 +120,7 @@ fn tell_outcome(report: &Report, code: ExitCode, credentials: Option<&Credential
     let hint = hint.unwrap_or_else(|| {
         let hint = match report.is_repair {
             true => {
-                "restore a backup, or keep the file: the next archive sync stores what the platform lists"
+                "what only the platform knows is repaired without --offline, while it still lists it; else restore a backup"
             }
             false => {
                 "archive verify --repair stores what the platform lists and tells anew what the rows tell"
@@ -129,6 +136,9 @@ fn tell_outcome(report: &Report, code: ExitCode, credentials: Option<&Credential
 
 fn told(report: &Report, is_online: bool, screen: Screen) -> String {
     let mut text = told_offline(&report.offline);
+    for finding in &report.mended {
+        text.push_str(&told_mended(finding));
+    }
     if report.is_repair && report.repaired_offline > 0 {
         text.push_str(&format!(
             "{} mended in the file\n",
@@ -139,7 +149,11 @@ fn told(report: &Report, is_online: bool, screen: Screen) -> String {
         return text;
     }
     text.push('\n');
-    if report.compared.is_empty() {
+    if report.compared.is_empty() && !report.is_repair && report.offline.is_schema_altered() {
+        text.push_str(
+            "nothing was compared with the platform: a view or a table of the archive is altered\n",
+        );
+    } else if report.compared.is_empty() {
         text.push_str("no connection was compared with the platform\n");
     } else {
         text.push_str(&table(&report.compared).render(screen));
@@ -154,8 +168,50 @@ fn told(report: &Report, is_online: bool, screen: Screen) -> String {
     text
 }
 
+/// What was done to the schema. A trigger is told with its text, so that its owner can have it back elsewhere.
+fn told_mended(finding: &Finding) -> String {
+    let name = clean(&finding.name);
+    match &finding.sql {
+        Some(sql) if finding.change == Change::Trigger => {
+            let table = clean(&finding.table);
+            format!("dropped the trigger {name} on {table}, which was: {}\n", one_line(sql))
+        }
+        _ => format!("made the {} {name} anew\n", finding.kind.as_str()),
+    }
+}
+
+fn one_line(sql: &str) -> String {
+    clean(&sql.split_whitespace().collect::<Vec<_>>().join(" ")).into_owned()
+}
+
+fn told_schema(text: &mut String, offline: &Offline) {
+    let (differences, notes): (Vec<_>, Vec<_>) =
+        offline.schema.iter().partition(|finding| finding.is_difference());
+    for finding in &differences {
+        let (told, way_out) = (finding.to_string(), super::describe_way_out(finding));
+        text.push_str(&format!("altered in the archive: {}; {way_out}\n", clean(&told)));
+    }
+    for finding in notes.iter().take(MOST_NAMED) {
+        let (told, way_out) = (finding.to_string(), super::describe_way_out(finding));
+        let told = clean(&told);
+        if finding.constrains {
+            text.push_str(&format!("note: {told}; a sync may fail because of it: {way_out}\n"));
+        } else {
+            text.push_str(&format!("note: {told}\n"));
+        }
+    }
+    let more = notes.len().saturating_sub(MOST_NAMED);
+    if more > 0 {
+        text.push_str(&format!("note: {} more were added\n", super::counted(more as u64, "object")));
+    }
+    if let Some(why) = &offline.unchecked {
+        text.push_str(&format!("not everything could be checked: {}\n", clean(why)));
+    }
+}
+
 fn told_offline(offline: &Offline) -> String {
     let mut text = String::new();
+    told_schema(&mut text, offline);
     for complaint in &offline.integrity {
         text.push_str(&format!("the database: {}\n", clean(complaint)));
     }

@@ -436,6 +436,7 @@ fn coverage() -> Coverage {
         last_problem: None,
         unlisted_at: None,
         pruned: 0,
+        clock_ahead_at: None,
     };
     let plain = ConnectionCoverage { unfinished: 0, unlisted: 0, rejects: 0, gaps: 0, ..base.clone() };
     Coverage {

@@ -598,6 +598,9 @@ pub struct ConnectionCoverage {
     pub unlisted_at: Option<UtcText>,
     /// Runs that `archive prune` took out.
     pub pruned: u64,
+    /// What the last complete walk is dated, where that is to come: the clock was wrong when it ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_ahead_at: Option<UtcText>,
 }
 
 /// A time in which runs may have come and gone unseen.

@@ -128,7 +128,7 @@ impl Copy {
         let sqlite = |error: rusqlite::Error| Error::from_sqlite(&path, &error);
         let connection =
             Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(sqlite)?;
-        super::check::integrity(&connection).map_err(sqlite)
+        super::check::integrity(&connection, &super::schema::tables()?).map_err(sqlite)
     }
 
     /// Gives the copy its name, all at once; where something has that name, only if `replace` says so.

@@ -206,8 +206,10 @@ fn measure(connection: &Connection, run_keys: &[i64]) -> rusqlite::Result<u64> {
     let every = run_keys.len().div_ceil(MEASURED).max(1);
     let (mut bytes, mut measured) = (0, 0);
     for run_key in run_keys.iter().step_by(every) {
-        bytes += normalize::rebuild(&read::run(connection, *run_key)?).len() as u64;
-        measured += 1;
+        if let Some(run) = read::run(connection, *run_key)? {
+            bytes += normalize::rebuild(&run).len() as u64;
+            measured += 1;
+        }
     }
     Ok(bytes.checked_div(measured).unwrap_or_default() * run_keys.len() as u64)
 }

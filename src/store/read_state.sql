@@ -13,6 +13,7 @@ SELECT EXISTS (SELECT 1 FROM runs WHERE runs.connection_key = :connection_key)
        (SELECT name FROM connections WHERE connections.connection_key = :connection_key) AS name,
        listing_order, page_size, settled_run_key, watermark, full_walk_at, checkpoints.listed, pruned, listing_end, last_run_id,
        open_walk.walk_key   AS open_walk_key,
+       open_walk.started_at AS open_walk_started_at,
        open_walk.checkpoint AS open_walk_checkpoint
 FROM checkpoints
 -- The last full walk, if it was interrupted and says where to go on: one that a later full walk has passed

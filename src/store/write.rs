@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::rejects::{self, MOST_REJECTED_BYTES, MOST_REJECTS, SetAside};
-use super::{Archive, Result, drift, links, prune, read, walk_rows};
+use super::{Archive, Error, Result, check, drift, links, prune, read, walk_rows};
 use crate::normalize::digest::digest_of_rows;
 use crate::normalize::{self, Execution, Job, Merged, Run, Unread};
 use crate::time::UtcText;
@@ -333,8 +333,8 @@ impl Archive {
     fn open_walk(&mut self, walk_key: i64, is_resumed: bool) -> Result<i64> {
         let sql = "SELECT * FROM walks WHERE walk_key = ?1";
         let walk = self.sqlite(self.connection.query_row(sql, [walk_key], |row| {
-            let started_at = read::time(row, "started_at")?.ok_or(rusqlite::Error::InvalidQuery)?;
-            Ok(WalkRecord {
+            let Some(started_at) = read::time(row, "started_at")? else { return Ok(None) };
+            Ok(Some(WalkRecord {
                 walk_key,
                 connection_key: row.get("connection_key")?,
                 met: HashSet::new(),
@@ -351,8 +351,9 @@ impl Archive {
                 pages: row.get::<_, i64>("pages")?.cast_unsigned(),
                 has_news: false,
                 not_kept: 0,
-            })
+            }))
         }))?;
+        let walk = walk.ok_or_else(|| self.inconsistent("a walk began at no time", "walks", walk_key))?;
         self.walks.insert(walk_key, walk);
         Ok(walk_key)
     }
@@ -367,10 +368,11 @@ impl Archive {
         now: &UtcText,
     ) -> Result<Counts> {
         let mut walk = self.take_walk(walk_key)?;
+        let connection_key = walk.connection_key;
         let counts = store_page(&self.connection, &mut walk, is_full, records, checkpoint, now);
         self.walks.insert(walk_key, walk);
         self.uncommitted += records.len();
-        self.sqlite(counts)
+        self.accounted(self.sqlite(counts)?, connection_key)
     }
 
     /// Stores the records of one answer that is no page of a walk.
@@ -383,7 +385,20 @@ impl Archive {
     ) -> Result<Counts> {
         self.uncommitted += records.len();
         let counts = store_records(&self.connection, connection_key, &mut From::Other(source), records, now);
-        self.sqlite(counts)
+        self.accounted(self.sqlite(counts)?, connection_key)
+    }
+
+    /// Every record received is accounted for, or nothing of the page is stored.
+    fn accounted(&self, counts: Counts, connection_key: i64) -> Result<Counts> {
+        if counts.new + counts.changed + counts.unchanged + counts.rejected == counts.received {
+            return Ok(counts);
+        }
+        let what = "records were received of which it is not told what became of them";
+        Err(self.inconsistent(what, "connections", connection_key))
+    }
+
+    fn inconsistent(&self, what: &'static str, table: &'static str, key: i64) -> Error {
+        Error::Inconsistent { path: self.path.clone(), what, table, key }
     }
 
     /// Records set aside with a key after this one; with a version, only those that it has not tried.
@@ -416,8 +431,10 @@ impl Archive {
     }
 
     fn take_walk(&mut self, walk_key: i64) -> Result<WalkRecord> {
-        let walk = self.walks.remove(&walk_key).ok_or(rusqlite::Error::QueryReturnedNoRows);
-        self.sqlite(walk)
+        let walk = self.walks.remove(&walk_key);
+        walk.ok_or_else(|| {
+            self.inconsistent("a walk was stored that had not begun, or had ended", "walks", walk_key)
+        })
     }
 
     /// Notes that asking for a run by its id answered 404.
@@ -499,6 +516,7 @@ fn store_records(
     let mut counts = Counts { received: records.len() as u64, ..Counts::default() };
     let mut newest: Option<UtcText> = None;
     let mut listed_more = 0_i64;
+    check::clear_keys_to_come(connection, now)?;
     let mut room = None;
     let is_saved = matches!(source, From::Other(Source::File));
     let has_pruned = prune::has_pruned(connection, connection_key)?;
@@ -568,10 +586,6 @@ fn store_records(
             walk.pruned += u64::from(is_first && is_pruned);
             walk.has_news |= stored.is_back || matches!(stored.kind, StoredKind::New | StoredKind::Changed);
         }
-    }
-    // Every record received is accounted for, or nothing of the page is stored.
-    if counts.new + counts.changed + counts.unchanged + counts.rejected != counts.received {
-        return Err(rusqlite::Error::StatementChangedRows(records.len()));
     }
     if listed_more != 0 || newest.is_some() {
         let sql = "UPDATE checkpoints
@@ -683,7 +697,7 @@ fn store_run(
     let archived = connection.prepare_cached(select)?.query_row(params![connection_key, run.id], |row| {
         Ok(Archived {
             run_key: row.get("run_key")?,
-            fingerprint: row.get("fingerprint")?,
+            fingerprint: read::hash(row.get_ref("fingerprint")?),
             state: row.get("state")?,
             ended_at: row.get("ended_at")?,
             walk_key: row.get("walk_key")?,
@@ -739,7 +753,9 @@ fn change_run(
     (raw, received, fingerprint): (&str, &Run<'_>, &[u8; 16]),
     now: &UtcText,
 ) -> rusqlite::Result<Change> {
-    let before = read::run(connection, run_key)?;
+    let Some(before) = read::run(connection, run_key)? else {
+        return Ok(Change { is_changed: false, unread: None });
+    };
     let archived = normalize::rebuild(&before);
     let Merged { json: merged, unread } = normalize::merge(&archived, raw);
     let unread = unread.or_else(|| Unread::of_run(received));
@@ -765,8 +781,14 @@ fn change_run(
     }
     let revision = "INSERT INTO revisions (run_key, number, replaced_at, content)
                     SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3 FROM revisions WHERE run_key = ?1";
-    connection.prepare_cached(revision)?.execute(params![run_key, now.as_str(), archived])?;
-    delete_error_runs(connection, connection_key, run_key, &before)?;
+    // An `extra` that somebody spoilt is kept as the text that it is.
+    let kept = if normalize::is_whole(&before) {
+        archived.clone()
+    } else {
+        check::json_of_rows(connection, run_key)?.to_string()
+    };
+    connection.prepare_cached(revision)?.execute(params![run_key, now.as_str(), kept])?;
+    delete_error_runs(connection, run_key)?;
     for table in ["errors", "tasks", "jobs"] {
         connection.prepare_cached(&format!("DELETE FROM {table} WHERE run_key = ?1"))?.execute([run_key])?;
     }
@@ -850,7 +872,7 @@ fn insert_error_runs(
             }
         };
         let sql = "INSERT INTO error_runs (error_kind_key, connection_key, started_at, run_key, tasks)
-                   VALUES (?1, ?2, ?3, ?4, ?5)";
+                   VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET tasks = excluded.tasks";
         connection.prepare_cached(sql)?.execute(params![
             error_kind_key,
             connection_key,
@@ -862,29 +884,10 @@ fn insert_error_runs(
     Ok(())
 }
 
-/// Takes back what [`insert_error_runs`] wrote of the run as it was.
-fn delete_error_runs(
-    connection: &Connection,
-    connection_key: i64,
-    run_key: i64,
-    before: &Run<'_>,
-) -> rusqlite::Result<()> {
-    let Some(started_at) = &before.execution.started_at else { return Ok(()) };
-    for (error_code, description_key, can_user_fix) in error_kinds(before).into_keys() {
-        let kind = params![error_code, description_key, can_user_fix];
-        let found: Option<i64> =
-            connection.prepare_cached(FIND_ERROR_KIND)?.query_row(kind, |row| row.get(0)).optional()?;
-        let Some(error_kind_key) = found else { continue };
-        let sql = "DELETE FROM error_runs
-                   WHERE error_kind_key = ?1 AND connection_key = ?2 AND started_at = ?3 AND run_key = ?4";
-        connection.prepare_cached(sql)?.execute(params![
-            error_kind_key,
-            connection_key,
-            started_at.as_str(),
-            run_key
-        ])?;
-    }
-    Ok(())
+/// Takes back what [`insert_error_runs`] wrote of the run, and whatever else stands there of it: a row that
+/// somebody altered, or whose error he removed, would be in the way of the run's next version.
+fn delete_error_runs(connection: &Connection, run_key: i64) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM error_runs WHERE run_key = ?1")?.execute([run_key]).map(drop)
 }
 
 fn insert_children(

@@ -40,8 +40,9 @@ pub(super) fn coverage(report: &Report) -> Section {
     let mut section = Section::new(TITLE);
     let coverage = &report.coverage;
     archived(&mut section, report);
-    let notes = coverage.connections.iter().filter_map(|connection| describe_problem(connection, report));
-    let notes: Vec<Phrase> = notes.collect();
+    let ahead = coverage.connections.iter().filter_map(|connection| describe_clock(connection, report));
+    let problems = coverage.connections.iter().filter_map(|connection| describe_problem(connection, report));
+    let notes: Vec<Phrase> = ahead.chain(problems).collect();
     let hidden = beyond(notes.len(), ROWS);
     notes.into_iter().take(ROWS).for_each(|note| section.item(note));
     more(&mut section, hidden, "coverage");
@@ -102,6 +103,15 @@ fn archived(section: &mut Section, report: &Report) {
     }
     section.grid(grid);
     more(section, beyond(connections.len(), CONNECTIONS), "coverage");
+}
+
+fn describe_clock(connection: &ConnectionCoverage, report: &Report) -> Option<Phrase> {
+    let then = report.zone.show_minute(&connection.clock_ahead_at?);
+    let name = Phrase::default().data(&connection.connection);
+    let words = format!(
+        ", the clock was ahead when it was last walked whole: that walk is dated {then}, which is to come"
+    );
+    Some(label("Clock ahead").and(name).words(words))
 }
 
 fn describe_problem(connection: &ConnectionCoverage, report: &Report) -> Option<Phrase> {
