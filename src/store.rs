@@ -258,6 +258,11 @@ impl Reader {
         Ok(Self { connection, path: path.to_owned() })
     }
 
+    /// Where the file is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The connection itself, for SQL that is not this module's own; nothing has been asked of it yet.
     pub(crate) fn into_connection(self) -> Connection {
         self.connection

@@ -3,6 +3,8 @@
 //! In: the members of an object that no column took, and the values of its enumerations. Out: notes of
 //! what is new. Nothing is refused for it, and all of it is kept.
 
+use std::collections::BTreeSet;
+
 use serde_json::value::RawValue;
 
 use crate::api::wire;
@@ -21,6 +23,27 @@ pub struct Drift {
     pub what: &'static str,
     /// The new value, or its type; empty for a new field.
     pub value: String,
+}
+
+/// Notes kept of one run: a run of 80,000 fields that nobody knows is one piece of news, not as many.
+const MAX_NOTES: usize = 100;
+
+/// The notes of one run. Where there are more than are kept, those kept are the first by their order, so that
+/// the same content gives the same notes however it was sent.
+#[derive(Debug, Default)]
+pub(super) struct Drifts(BTreeSet<Drift>);
+
+impl Drifts {
+    fn add(&mut self, note: Drift) {
+        self.0.insert(note);
+        if self.0.len() > MAX_NOTES {
+            self.0.pop_last();
+        }
+    }
+
+    pub(super) fn into_vec(self) -> Vec<Drift> {
+        self.0.into_iter().collect()
+    }
 }
 
 /// What is known of one kind of object: its name, and its fields with the types they have been sent with.
@@ -121,25 +144,25 @@ const PHASES: &[&str] = &["Preprocessor", "MasterFile", "ReferenceFile"];
 
 impl Known {
     /// Notes a member that no column took.
-    pub(super) fn note_member(&self, name: &str, value: &RawValue, notes: &mut Vec<Drift>) {
+    pub(super) fn note_member(&self, name: &str, value: &RawValue, notes: &mut Drifts) {
         let found = Type::of(value);
         match self.fields.iter().find(|(known, _)| *known == name) {
-            None => notes.push(self.note(name, "field", "")),
+            None => notes.add(self.note(name, "field", "")),
             // An explicit null, a time in another form, an empty list: known ways of saying little.
             Some((_, expected)) if found == Type::Null || found == *expected && found != Number => {}
-            Some(_) => notes.push(self.note(name, "type", found.as_str())),
+            Some(_) => notes.add(self.note(name, "type", found.as_str())),
         }
     }
 
     /// Notes the value of an enumeration.
-    pub(super) fn note_value(&self, name: &str, value: Option<&str>, notes: &mut Vec<Drift>) {
+    pub(super) fn note_value(&self, name: &str, value: Option<&str>, notes: &mut Drifts) {
         let known = match name {
             "state" => STATES,
             "result" => RESULTS,
             _ => PHASES,
         };
         if let Some(value) = value.filter(|value| !known.contains(value)) {
-            notes.push(self.note(name, "value", value));
+            notes.add(self.note(name, "value", value));
         }
     }
 

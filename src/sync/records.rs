@@ -4,13 +4,15 @@
 //! that borrow from it, so that nothing is copied on the way to the writer's thread.
 
 use std::collections::HashSet;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use self_cell::self_cell;
-use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::api::Answer;
-use crate::api::wire::{self, More, Object, Page, Unreadable};
+use crate::api::wire::{self, More, Object, Unreadable};
 use crate::normalize;
 use crate::normalize::digest::digest_of_rows;
 use crate::store::read::Known;
@@ -18,6 +20,42 @@ use crate::store::write::{Counts, Received};
 use crate::store::{self, Reader};
 use crate::time::UtcText;
 use crate::walk::{Entry, Key};
+
+/// Runs, jobs and tasks that are written together: what a page of a thousand runs most often has.
+const ROWS_PER_PART: usize = 10_000;
+/// Their bytes, after which no further run is added.
+const BYTES_PER_PART: usize = 8 << 20;
+
+/// Readers of the archive for the threads that answers are read on; each thread has one for itself, so that
+/// one which goes on reading after the sync was told to stop keeps nobody waiting.
+#[derive(Debug, Default)]
+pub struct Readers {
+    /// The archive; `None` where there is none.
+    path: Option<PathBuf>,
+    idle: Mutex<Vec<Reader>>,
+}
+
+impl Readers {
+    /// Readers of this archive.
+    pub fn new(path: Option<PathBuf>) -> Self {
+        Self { path, idle: Mutex::default() }
+    }
+
+    /// Reads a page of a listing.
+    pub fn read_page(&self, answer: Answer, lookup: &Lookup) -> Result<(Batch, PageFacts), Error> {
+        let Some(path) = self.path.as_deref().filter(|_| lookup.is_needed) else {
+            return Batch::of_page(answer, lookup, None);
+        };
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let reader = match idle {
+            Some(reader) => reader,
+            None => Reader::open(path)?,
+        };
+        let read = Batch::of_page(answer, lookup, Some(&reader));
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+        read
+    }
+}
 
 /// Why an answer did not become records.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +88,8 @@ pub struct PageFacts {
     pub entries: Vec<Entry>,
     /// What the page's links say.
     pub more: More,
+    /// Whether there was more on the page than is read.
+    pub is_cut: bool,
 }
 
 /// One record with the id it goes by, if it has one.
@@ -87,10 +127,10 @@ impl Batch {
         lookup: &Lookup,
         reader: Option<&Reader>,
     ) -> Result<(Self, PageFacts), Error> {
-        let mut facts = PageFacts { entries: Vec::new(), more: More::Unsaid };
+        let mut facts = PageFacts { entries: Vec::new(), more: More::Unsaid, is_cut: false };
         let cell = Cell::try_new(answer, |answer| {
-            let page = Page::parse(&answer.text)?;
-            facts.more = page.more;
+            let page = answer.page()?;
+            (facts.more, facts.is_cut) = (page.more, page.is_cut);
             facts.entries.reserve(page.runs.len());
             let mut records = Vec::with_capacity(page.runs.len());
             for raw in page.runs {
@@ -107,7 +147,7 @@ impl Batch {
     pub fn of_run(answer: Answer) -> Result<Self, Unreadable> {
         let cell = Cell::try_new(answer, |answer| {
             let raw = wire::parse_run(&answer.text)?;
-            Ok::<_, Unreadable>(collect(vec![read(raw.get(), fingerprint(raw.get()))]))
+            Ok::<_, Unreadable>(collect(vec![read(raw, fingerprint(raw))]))
         })?;
         Ok(Self(cell))
     }
@@ -115,6 +155,30 @@ impl Batch {
     /// The records, for the writer.
     pub fn records(&self) -> &[Received<'_>] {
         &self.0.borrow_dependent().received
+    }
+
+    /// The records in the parts that the writer is given one by one: each is written in a moment. There is one
+    /// at least, and most often one alone.
+    pub fn parts(&self) -> Vec<Range<usize>> {
+        let mut parts = Vec::new();
+        let (mut begin, mut rows, mut bytes) = (0, 0, 0);
+        let records = self.records();
+        for (at, record) in records.iter().enumerate() {
+            if rows >= ROWS_PER_PART || bytes >= BYTES_PER_PART {
+                parts.push(begin..at);
+                (begin, rows, bytes) = (at, 0, 0);
+            }
+            let (more_rows, more_bytes) = match record {
+                Received::Run { raw, run, .. } => {
+                    (run.jobs.iter().map(|job| 1 + job.tasks.len()).sum(), raw.len())
+                }
+                Received::Rejected { raw, .. } => (0, raw.len()),
+                Received::Unchanged { .. } => (0, 0),
+            };
+            (rows, bytes) = (rows + 1 + more_rows, bytes + more_bytes);
+        }
+        parts.push(begin..records.len());
+        parts
     }
 
     /// The ids of the runs among them.
@@ -177,13 +241,13 @@ pub fn read_saved(raw: &str) -> Received<'_> {
 }
 
 fn read_listed<'a>(
-    raw: &'a RawValue,
+    raw: &'a str,
     lookup: &Lookup,
     reader: Option<&Reader>,
 ) -> Result<(Record<'a>, Entry), store::Error> {
-    let fingerprint = fingerprint(raw.get());
+    let fingerprint = fingerprint(raw);
     if let (true, Some(reader)) = (lookup.is_needed, reader)
-        && let Ok(object) = Object::parse(raw.get())
+        && let Ok(object) = Object::parse(raw)
         && let Some(id) = object.text("id")
         && let Some(known) = reader.read_known(lookup.connection_key, &id)?
     {
@@ -193,18 +257,18 @@ fn read_listed<'a>(
         let key = Key(xxh3_128(id.as_bytes()));
         let entry = Entry { key, started_at, is_settled, is_readable: true };
         let is_same = known.fingerprint == fingerprint && !known.is_unlisted;
-        if is_same || says_the_same(reader, &known, raw.get())? {
+        if is_same || says_the_same(reader, &known, raw)? {
             let received = Received::Unchanged { run_key: known.run_key, walk_key: known.walk_key };
             return Ok((Record { id: Some(id), is_known: true, received }, entry));
         }
-        let mut record = Record { is_known: true, ..read(raw.get(), fingerprint) };
+        let mut record = Record { is_known: true, ..read(raw, fingerprint) };
         if let Received::Rejected { known: matched, .. } = &mut record.received {
             *matched = Some((known.run_key, known.walk_key));
         }
         let entry = Entry { is_readable: record.id.is_some(), ..entry };
         return Ok((record, entry));
     }
-    let record = read(raw.get(), fingerprint);
+    let record = read(raw, fingerprint);
     let started_at = match &record.received {
         Received::Run { run, .. } => run.execution.started_at,
         Received::Unchanged { .. } | Received::Rejected { .. } => None,
@@ -225,5 +289,5 @@ fn says_the_same(reader: &Reader, known: &Known, raw: &str) -> Result<bool, stor
     let archived = reader.read_run(known.run_key)?;
     let merged = normalize::merge(&normalize::rebuild(&archived), raw);
     let digest = Some(digest_of_rows(&archived));
-    Ok(normalize::normalize(&merged).is_ok_and(|run| run.digest == digest))
+    Ok(normalize::normalize_merged(&merged).is_ok_and(|run| run.digest == digest))
 }
