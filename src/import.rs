@@ -90,8 +90,14 @@ pub fn import(
     connection: Option<&ConnectionId>,
     files: impl Iterator<Item = Saved>,
 ) -> Result<Summary, store::Error> {
-    let mut import =
-        Import { path: path.to_owned(), cache_mib, connection, has_other_bytes: false, archive: None, summary: Summary::default() };
+    let mut import = Import {
+        path: path.to_owned(),
+        cache_mib,
+        connection,
+        has_other_bytes: false,
+        archive: None,
+        summary: Summary::default(),
+    };
     for file in files {
         import.summary.files += 1;
         let name = file.name.clone();
