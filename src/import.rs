@@ -4,14 +4,16 @@
 //! answer for one run, a bare run, arrays of these, or several of them one after another. An import
 //! says nothing of what the platform lists now.
 
+mod origin;
+
 use std::path::{Path, PathBuf};
 
 use encoding_rs::{Encoding, UTF_8, UTF_16LE};
 
-use crate::api::wire::{self, Object, Page, Unreadable};
-use crate::api::{ConnectionId, Kind};
+use crate::api::wire::{self, Link, Page, Unreadable};
+use crate::api::{ConnectionId, TypedConnection};
 use crate::store::write::{Counts, Received, Source, SyncTotals};
-use crate::store::{self, Archive};
+use crate::store::{self, Archive, Reader};
 use crate::sync::{now, read_saved};
 
 /// Runs of a file that are held as rows at a time.
@@ -51,6 +53,17 @@ pub enum Problem {
     /// A page that does not say whose it is.
     #[error("reading {0}: the page does not name its connection; say it with --connection ID")]
     NoConnection(String),
+    /// A page that does not say of which kind its connection is.
+    #[error(
+        "reading {name}: nothing says of which kind connection {id} is, an export or one that synchronizes; say it \
+         with --connection export:{id}, storage:{id} or manifest:{id}"
+    )]
+    NoKind {
+        /// The file.
+        name: String,
+        /// The connection's id.
+        id: String,
+    },
 }
 
 /// What an import did.
@@ -87,13 +100,17 @@ impl Summary {
 pub fn import(
     path: &Path,
     cache_mib: u32,
-    connection: Option<&ConnectionId>,
+    said: Option<&TypedConnection>,
     files: impl Iterator<Item = Saved>,
 ) -> Result<Summary, store::Error> {
+    // An archive that is not there, or not of this version yet, knows none; opening it for writing tells.
+    let known = Reader::open(path).and_then(|reader| reader.read_connections()).unwrap_or_default();
+    let known = known.into_iter().map(|known| known.id).collect();
     let mut import = Import {
         path: path.to_owned(),
         cache_mib,
-        connection,
+        said,
+        known,
         has_other_bytes: false,
         archive: None,
         summary: Summary::default(),
@@ -126,7 +143,9 @@ impl From<store::Error> for Error {
 struct Import<'a> {
     path: PathBuf,
     cache_mib: u32,
-    connection: Option<&'a ConnectionId>,
+    said: Option<&'a TypedConnection>,
+    /// The connections that are archived.
+    known: Vec<ConnectionId>,
     /// Whether the file that is read has bytes that are no UTF-8.
     has_other_bytes: bool,
     /// Open once there is something to store, with the key of this import's row.
@@ -160,7 +179,7 @@ impl Import<'_> {
     /// One answer or bare run. What is neither is a problem, and what follows it is read all the same.
     fn import_value(&mut self, name: &str, value: &str) -> Result<(), Error> {
         match runs_of(value) {
-            Ok((runs, connection)) => self.import_runs(name, runs, connection),
+            Ok((runs, link)) => self.import_runs(name, runs, link),
             Err(problem) => {
                 self.summary.problems.push(Problem::Unreadable { name: name.to_owned(), problem });
                 Ok(())
@@ -168,16 +187,17 @@ impl Import<'_> {
         }
     }
 
-    fn import_runs(&mut self, name: &str, runs: Vec<&str>, named: Option<ConnectionId>) -> Result<(), Error> {
+    fn import_runs(&mut self, name: &str, runs: Vec<&str>, link: Option<Link>) -> Result<(), Error> {
         let is_other_text = |run: &&str| run.contains("\\x");
         if self.has_other_bytes && !runs.is_empty() && runs.iter().all(is_other_text) {
             // Not a byte that broke, but a file in another encoding.
             return Err(Error::File(Problem::Encoding(name.to_owned())));
         }
-        let flag = || self.connection.cloned();
-        let Some(connection) = named.or_else(flag).or_else(|| connection_of_runs(&runs)) else {
-            return Err(Error::File(Problem::NoConnection(name.to_owned())));
-        };
+        let connection = origin::connection_of(name, link.as_ref(), &runs, self.said, &self.known);
+        let connection = connection.map_err(Error::File)?;
+        if !self.known.contains(&connection) {
+            self.known.push(connection.clone());
+        }
         let (archive, _) = self.open()?;
         let counts = archive.write(|archive| {
             let now = now();
@@ -229,13 +249,13 @@ fn is_answer(value: &str) -> bool {
     members.iter().any(|(name, _)| ["runs", "_links", "run"].contains(&&**name))
 }
 
-/// The runs of a page, of the answer for one run, or a bare run; and the connection that it names.
-fn runs_of(value: &str) -> Result<(Vec<&str>, Option<ConnectionId>), Unreadable> {
+/// The runs of a page, of the answer for one run, or a bare run; and what its links say of their connection.
+fn runs_of(value: &str) -> Result<(Vec<&str>, Option<Link>), Unreadable> {
     let members = wire::members(value).ok_or(Unreadable::Missing("list of runs"))?;
     let has = |name: &str| members.iter().any(|(other, _)| other == name);
     if has("runs") || has("_links") {
         let page = Page::parse_saved(value)?;
-        Ok((page.runs, page.connection))
+        Ok((page.runs, page.link))
     } else if has("run") {
         Ok((vec![wire::parse_run(value)?], None))
     } else if has("id") {
@@ -272,14 +292,4 @@ fn decode(mut bytes: Vec<u8>) -> Option<String> {
         }
     }
     Some(text)
-}
-
-/// The connection that the runs themselves name, where all that can be read name the same. They do not say
-/// of which kind it is.
-fn connection_of_runs(runs: &[&str]) -> Option<ConnectionId> {
-    let readable = runs.iter().filter_map(|run| Object::parse(run).ok());
-    let mut names = readable.map(|run| run.text("connectionId").map(String::from));
-    let first = names.next()??;
-    let first = names.all(|name| name.as_ref() == Some(&first)).then_some(first)?;
-    ConnectionId::new(Kind::Export, &first).ok()
 }

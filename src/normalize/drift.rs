@@ -7,8 +7,11 @@ use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
 
+use super::merge::Unread;
 use crate::api::wire;
 
+/// The type of a list in which something is no object.
+const LIST_WITHOUT_OBJECTS: &str = "list of other things than objects";
 /// Characters kept of a value or a field's name.
 const MAX_CHARS: usize = 100;
 
@@ -31,18 +34,44 @@ const MAX_NOTES: usize = 100;
 /// The notes of one run. Where there are more than are kept, those kept are the first by their order, so that
 /// the same content gives the same notes however it was sent.
 #[derive(Debug, Default)]
-pub(super) struct Drifts(BTreeSet<Drift>);
+pub(super) struct Drifts {
+    types: BTreeSet<Drift>,
+    others: BTreeSet<Drift>,
+}
 
 impl Drifts {
     fn add(&mut self, note: Drift) {
-        self.0.insert(note);
-        if self.0.len() > MAX_NOTES {
-            self.0.pop_last();
+        match note.what {
+            // There are no more of them than known fields and types, and children that were not read are
+            // told by them.
+            "type" => self.types.insert(note),
+            _ => self.others.insert(note),
+        };
+        if self.others.len() > MAX_NOTES {
+            self.others.pop_last();
         }
     }
 
-    pub(super) fn into_vec(self) -> Vec<Drift> {
-        self.0.into_iter().collect()
+    pub(super) fn into_vec(mut self) -> Vec<Drift> {
+        self.others.append(&mut self.types);
+        self.others.into_iter().collect()
+    }
+}
+
+impl Drift {
+    /// The children that this note says came as something else than objects, if it says so of children.
+    pub(super) fn unread_children(&self) -> Option<Unread> {
+        if self.what != "type" {
+            return None;
+        }
+        let (object, field) = match (self.object, self.field.as_str()) {
+            ("run", "jobs") => ("run", "jobs"),
+            ("run", "error") => ("run", "error"),
+            ("job", "tasks") => ("job", "tasks"),
+            ("task", "error") => ("task", "error"),
+            _ => return None,
+        };
+        Some(Unread::Children { object, field })
     }
 }
 
@@ -148,7 +177,13 @@ impl Known {
         let found = Type::of(value);
         match self.fields.iter().find(|(known, _)| *known == name) {
             None => notes.add(self.note(name, "field", "")),
-            // An explicit null, a time in another form, an empty list: known ways of saying little.
+            // A list stays here where something in it is no object; an empty one says nothing.
+            Some((_, List)) if found == List => {
+                if wire::array(value).is_some_and(|elements| !elements.is_empty()) {
+                    notes.add(self.note(name, "type", LIST_WITHOUT_OBJECTS));
+                }
+            }
+            // An explicit null, a time in another form: known ways of saying little.
             Some((_, expected)) if found == Type::Null || found == *expected && found != Number => {}
             Some(_) => notes.add(self.note(name, "type", found.as_str())),
         }
