@@ -8,6 +8,7 @@ mod docs;
 mod figures;
 mod file;
 mod fleet;
+mod foreign;
 mod import;
 mod interruption;
 mod keep;

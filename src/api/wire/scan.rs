@@ -118,7 +118,7 @@ impl<'a> Scanner<'a> {
         self.next_byte();
         let begin = self.at;
         let mut depth = 0_usize;
-        // Which of the open brackets are braces, as far down as a value may be deep at all.
+        // Which of the open brackets are braces: the innermost is the lowest bit.
         let mut braces = 0_u128;
         loop {
             let Some(&byte) = bytes.get(self.at) else { return Err(self.malformed("expected a value")) };
@@ -139,7 +139,8 @@ impl<'a> Scanner<'a> {
                     self.at += 1;
                 }
                 b'}' | b']' => {
-                    let is_other = depth <= 128 && (braces & 1 == 1) != (byte == b'}');
+                    // Of what was ever deeper the outer brackets are forgotten: it is set aside as it is.
+                    let is_other = shape.depth <= 128 && (braces & 1 == 1) != (byte == b'}');
                     if depth == 0 || is_other {
                         return Err(self.malformed("unexpected bracket"));
                     }
