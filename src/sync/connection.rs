@@ -30,6 +30,8 @@ pub(super) struct ConnectionSync<'a> {
     /// Whether a larger page was refused; what is learned is the first size that then came.
     has_shrunk: bool,
     learned_page_size: Option<u32>,
+    /// Where the walk under way stood before a page that was not stored whole when the sync was told to end.
+    stored_until: Option<Checkpoint>,
     /// Archived runs that are not terminal and were not met yet.
     pub(super) unfinished: HashMap<String, i64>,
     pub(super) summary: ConnectionSummary,
@@ -52,6 +54,7 @@ impl<'a> ConnectionSync<'a> {
             page_size,
             has_shrunk: false,
             learned_page_size: None,
+            stored_until: None,
             unfinished: HashMap::new(),
             summary,
         };
@@ -287,7 +290,7 @@ impl<'a> ConnectionSync<'a> {
             }
             _ => None,
         };
-        let checkpoint = walk.checkpoint();
+        let checkpoint = self.stored_until.take().unwrap_or_else(|| walk.checkpoint());
         let json = serde_json::to_string(&checkpoint).ok();
         let end = WalkEnd {
             is_complete: failure.is_none(),
@@ -367,6 +370,7 @@ impl<'a> ConnectionSync<'a> {
         for id in batch.ids() {
             self.unfinished.remove(id);
         }
+        let before = walk.checkpoint();
         walk.take_page(ask, page.entries, page.more);
         self.summary.pages += 1;
         if self.has_shrunk && ask.top == self.page_size {
@@ -403,7 +407,12 @@ impl<'a> ConnectionSync<'a> {
                         totals.add(counts);
                         Ok(())
                     });
-                    client.wait(&doing, write).await??;
+                    let written = client.wait(&doing, write).await;
+                    if written.is_err() {
+                        // The walk has gone past a page that is not stored whole: the next one does not.
+                        self.stored_until = Some(before.clone());
+                    }
+                    written??;
                 }
             }
         }

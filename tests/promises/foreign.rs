@@ -349,6 +349,25 @@ fn a_signal_ends_a_sync_whatever_is_being_read() {
 }
 
 #[test]
+fn a_page_that_was_stored_in_part_when_the_sync_was_stopped_is_not_passed_over() {
+    const RUNS: i64 = 60_000;
+    let runs: Vec<String> = (0..RUNS).map(|id| format!(r#"{{"id":"{id}"}}"#)).collect();
+    let server = Server::start(move |skip, _| page_of(&runs, skip, usize::MAX));
+    let archive = Archive::new();
+    let sync = Running::spawn(server.sync(&archive, &[]));
+    let stored = || {
+        let database = rusqlite::Connection::open(archive.path()).ok()?;
+        database.query_row("SELECT count(*) FROM runs", [], |row| row.get::<_, i64>(0)).ok()
+    };
+    wait_until("the first runs", || stored().is_some_and(|stored| stored > 0));
+    sync.signal("TERM");
+    sync.end().expect(3);
+    archive.assert_sound();
+    server.synced(&archive).expect(0);
+    assert_eq!(archive.count("runs"), RUNS);
+}
+
+#[test]
 fn a_time_budget_ends_a_sync_whatever_is_being_read() {
     let page = slow_page();
     let server = Server::start(move |_, _| page.clone());
