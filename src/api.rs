@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::header::AUTHORIZATION;
 use reqwest::{RequestBuilder, Response};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use tracing::debug;
 use url::{Host, Url};
@@ -54,8 +54,11 @@ pub const DEFAULT_IN_FLIGHT: usize = 4;
 const MAX_RENEWALS: usize = 5;
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an answer that has come is still worked on after a signal or the end of the time budget.
+const MOMENT: Duration = Duration::from_millis(500);
 /// The longest answer that is read, in bytes after decompression.
 const MAX_ANSWER: usize = 64 << 20;
+const TOO_LONG: &str = "more than 64 MiB, which is not read";
 /// How much is read of an answer that is an error.
 const MAX_ERROR_BODY: usize = 64 << 10;
 /// Chooses version 1 of an API.
@@ -160,9 +163,31 @@ fn encode(value: &str) -> String {
 /// needed: a caller that holds as many answers as are allowed and asks again waits for ever.
 #[derive(Debug)]
 pub struct Answer {
-    /// JSON as it was sent: UTF-8, from an opening brace to a closing one. What is between is not checked.
+    /// JSON as it was sent, from an opening brace to a closing one. What is between is not checked; bytes
+    /// that are no UTF-8 are written as [`wire::text_of`] says.
     pub text: String,
+    /// Whether a page of runs was longer than what is read, and ends somewhere.
+    is_cut: bool,
     _slot: Option<OwnedSemaphorePermit>,
+}
+
+impl Answer {
+    /// Reads it as a page of runs.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn page(&self) -> Result<wire::Page<'_>, wire::Unreadable> {
+        match self.is_cut {
+            true => wire::Page::parse_beginning(&self.text),
+            false => wire::Page::parse(&self.text),
+        }
+    }
+}
+
+/// The body of a success.
+struct Body {
+    text: String,
+    is_cut: bool,
 }
 
 /// The platform client. Clones share everything: pauses, tokens, limits and counts.
@@ -175,6 +200,9 @@ struct Shared {
     transport: Transport,
     tokens: Tokens,
     accepted: AtomicBool,
+    deadline: Option<Instant>,
+    /// When the client was stopped.
+    stopped_at: watch::Sender<Option<Instant>>,
 }
 
 /// Sends requests and reads answers; no idea of tokens or of what is asked.
@@ -231,6 +259,8 @@ impl Client {
             },
             tokens,
             accepted: AtomicBool::new(false),
+            deadline: options.deadline,
+            stopped_at: watch::Sender::new(None),
         })))
     }
 
@@ -238,13 +268,24 @@ impl Client {
     /// repeated only once if `top` could be less.
     ///
     /// # Errors
-    /// Any [`Reason`]; [`Reason::PageTooLarge`] and [`Reason::TimedOut`] ask for a smaller `top`.
+    /// Any [`Reason`]; [`Reason::PageTooLarge`] and [`Reason::TimedOut`] ask for a smaller `top`. Where that
+    /// cannot help, because the server gave more runs than were asked for or few are asked for as it is, a
+    /// page that is longer than what is read is given as far as it was.
     pub async fn list_runs(&self, connection: &ConnectionId, skip: u64, top: u32) -> Result<Answer, Error> {
         let mut url = self.0.url(connection, ["runs"]);
         // Written as the platform's own links write it; `query_pairs_mut` would encode the `$`.
         url.set_query(Some(&format!("$skip={skip}&$top={top}")));
         let doing = Doing::ListRuns { connection: connection.clone(), skip };
-        self.0.ask(doing, url, self.0.max_timeouts(top)).await
+        let answer = self.0.ask(doing.clone(), url, self.0.max_timeouts(top)).await?;
+        if answer.is_cut && top > 2 {
+            let count = move || (answer.page().map_or(0, |page| page.runs.len()), answer);
+            let (read, answer) = self.0.transport.gate.bound(&doing, parse(count)).await?;
+            if read <= top as usize {
+                return Err(Error::new(doing, Reason::PageTooLarge, TOO_LONG));
+            }
+            return Ok(answer);
+        }
+        Ok(answer)
     }
 
     /// One page of the connections of a kind that an iModel has, each with the run that began last.
@@ -314,6 +355,58 @@ impl Client {
         wire::Connection::parse(&answer.text).map_err(|problem| self.unreadable(doing, &problem))
     }
 
+    /// Has an answer read on a thread of its own, so that a signal and the end of the time budget are heard
+    /// meanwhile. What is still being read a moment later is dropped.
+    ///
+    /// # Errors
+    /// [`Reason::Stopped`] or [`Reason::BudgetSpent`].
+    pub async fn parse<T: Send + 'static>(
+        &self,
+        doing: &Doing,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.wait(doing, parse(work)).await?
+    }
+
+    /// Waits for what becomes of an answer: once the client is stopped or its time budget spent, only for a
+    /// moment more, so that what has come is stored where that takes no longer.
+    ///
+    /// # Errors
+    /// [`Reason::Stopped`] or [`Reason::BudgetSpent`].
+    pub async fn wait<T>(&self, doing: &Doing, work: impl Future<Output = T>) -> Result<T, Error> {
+        let mut stopped_at = self.0.stopped_at.subscribe();
+        let stopped = async {
+            // The sender lives as long as this client, so this ends only once it is told to.
+            let told = stopped_at.wait_for(Option::is_some).await.map(|at| *at);
+            match told.ok().flatten() {
+                Some(at) => tokio::time::sleep_until(at + MOMENT).await,
+                None => std::future::pending().await,
+            }
+        };
+        let spent = async {
+            match self.0.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline + MOMENT).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = stopped => Err(Error::new(doing.clone(), Reason::Stopped, "")),
+            () = spent => Err(Error::new(doing.clone(), Reason::BudgetSpent { asked: None }, "")),
+        }
+    }
+
+    /// The error of a page of which only the first so many records were read.
+    pub fn cut_short(&self, doing: Doing, read: usize) -> Error {
+        let message = format!(
+            "the page is longer than what is read of one ({} records or 64 MiB), whatever $top asks for; \
+             its first {read} are taken",
+            wire::MAX_RECORDS
+        );
+        Error::new(doing, Reason::PageTooLarge, message)
+    }
+
     /// The error of an answer whose text [`wire`] cannot read. What `problem` quotes of that text is
     /// cleaned and freed of secrets like all foreign text.
     pub fn unreadable(&self, doing: Doing, problem: &wire::Unreadable) -> Error {
@@ -344,6 +437,7 @@ impl Client {
 
     /// Ends every running and later request at once with [`Reason::Stopped`].
     pub fn stop(&self) {
+        self.0.stopped_at.send_if_modified(|at| at.replace(Instant::now()).is_none());
         self.0.transport.gate.stop();
     }
 }
@@ -380,10 +474,10 @@ impl Shared {
             };
             let sent = self.transport.send(doing, &mut slot, request).await;
             let error = match sent {
-                Ok(text) => {
+                Ok(Body { text, is_cut }) => {
                     token.note_accepted();
                     self.accepted.store(true, Ordering::Relaxed);
-                    return Ok(Answer { text, _slot: slot });
+                    return Ok(Answer { text, is_cut, _slot: slot });
                 }
                 Err(error) => error,
             };
@@ -425,11 +519,11 @@ impl Transport {
         doing: &Doing,
         slot: &mut Option<OwnedSemaphorePermit>,
         request: impl Fn() -> RequestBuilder,
-    ) -> Result<String, Error> {
+    ) -> Result<Body, Error> {
         self.gate.send(doing, slot, || self.send_once(doing, request())).await
     }
 
-    async fn send_once(&self, doing: &Doing, request: RequestBuilder) -> Result<String, Error> {
+    async fn send_once(&self, doing: &Doing, request: RequestBuilder) -> Result<Body, Error> {
         if let Some(problem) = self.route(doing).problem() {
             return Err(Error::new(doing.clone(), Reason::Unreachable(Obstacle::Proxy), problem));
         }
@@ -442,13 +536,13 @@ impl Transport {
             ms = begun.elapsed().as_millis(),
             connection = doing.connection().map(tracing::field::display),
             skip = doing.skip(),
-            bytes = received.as_ref().ok().map(String::len),
+            bytes = received.as_ref().ok().map(|body| body.text.len()),
             "{doing}"
         );
         received
     }
 
-    async fn receive(&self, doing: &Doing, request: RequestBuilder) -> Result<String, Error> {
+    async fn receive(&self, doing: &Doing, request: RequestBuilder) -> Result<Body, Error> {
         let response = request.send().await.map_err(|error| self.broken(doing, error))?;
         let status = response.status();
         if !status.is_success() {
@@ -460,23 +554,22 @@ impl Transport {
             error
         };
         let (body, end) = read_body(response, MAX_ANSWER).await;
-        match end {
-            End::Whole => {}
-            End::TooLong => {
-                return Err(error(Reason::PageTooLarge, "more than 64 MiB, which is not read"));
-            }
+        let is_cut = match end {
+            End::Whole => false,
+            End::TooLong if matches!(doing, Doing::ListRuns { .. }) => true,
+            End::TooLong => return Err(error(Reason::PageTooLarge, TOO_LONG)),
             End::Broken(broken) => return Err(self.broken(doing, broken)),
-        }
-        let mut text = match String::from_utf8(body) {
-            Ok(text) => text,
-            Err(_) => return Err(error(Reason::Unreadable, "the body is not UTF-8")),
         };
+        let mut text = wire::text_of(body);
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
         }
         let trimmed = text.trim_ascii();
-        if trimmed.starts_with('{') && trimmed.ends_with('}') {
-            return Ok(text);
+        if trimmed.starts_with('{') && (trimmed.ends_with('}') || is_cut) {
+            return Ok(Body { text, is_cut });
+        }
+        if is_cut {
+            return Err(error(Reason::PageTooLarge, TOO_LONG));
         }
         // An issuer's body is not shown in any form: it may hold a token that is not known yet.
         let begins = match doing {
@@ -533,6 +626,12 @@ impl Transport {
             _ => &self.api_route,
         }
     }
+}
+
+/// Runs `work` where it keeps nothing else waiting.
+async fn parse<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())))
 }
 
 /// How the reading of a body ended.
@@ -976,9 +1075,10 @@ mod tests {
         let doing = Doing::ListRuns { connection, skip: 0 };
         let error = client.unreadable(doing, &wire::Page::parse(&page).unwrap_err());
         assert_eq!(error.reason, Reason::Unreadable);
-        assert!(error.to_string().contains("[secret]"), "{error}");
+        assert!(!error.to_string().contains("tok3n"), "{error}");
         let error = client.get_connection(&id("X")).await.unwrap_err();
         assert_eq!(error.reason, Reason::Unreadable);
+        assert!(!error.to_string().contains("tok3n"), "{error}");
     }
 
     #[tokio::test]

@@ -92,6 +92,20 @@ fn way_round(obstacle: Obstacle) -> &'static str {
     }
 }
 
+/// Makes a write past the limit on file sizes (`ulimit -f`) fail as on a full disk, where it would end the
+/// process with a core dump: a signal that is taken does not. The handler stays when the runtime has gone.
+pub fn survive_file_size_limit() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        // Without it the limit ends the process as it ends any other.
+        let Ok(runtime) = runtime else { return };
+        let _inside = runtime.enter();
+        drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())));
+    }
+}
+
 /// Prints what the command line says of itself: completions, a manual page.
 pub fn show(text: &str) -> Result<ExitCode, CommandError> {
     render::print(text)?;
@@ -219,7 +233,12 @@ impl From<store::Error> for CommandError {
                     "archive restore FILE puts a copy in its place and keeps it; sqlite3's .recover reads what is left",
                 ),
             ),
-            E::Full(_) => (ExitCode::Failed, Some("make room; the next sync goes on where this one stopped")),
+            E::Full(_) => (
+                ExitCode::Failed,
+                Some(
+                    "make room, or raise the limit on file sizes where there is one (ulimit -f); the next sync goes on where this one stopped",
+                ),
+            ),
             E::Exists(_) => (ExitCode::Usage, Some("choose another name, or give --replace")),
             E::Sqlite { .. } => {
                 (ExitCode::Failed, Some("archive verify --offline tells whether the file is sound"))

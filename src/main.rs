@@ -33,6 +33,7 @@ fn run(
     environment: &Environment,
     progress: &MultiProgress,
 ) -> Result<error::ExitCode, error::CommandError> {
+    commands::survive_file_size_limit();
     let global = &cli.global;
     match cli.command {
         Command::Init(typed) => commands::init(settings::Init::new(global, &typed, environment)?),

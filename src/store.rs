@@ -45,6 +45,9 @@ const PAGE_SIZE: u32 = 16_384;
 const PAGES_PER_CHECKPOINT: u32 = 4_096;
 /// SQLite's code for a log index that could not be made as large as needed.
 const IOERR_SHMSIZE: i32 = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+/// SQLite's codes for a write that failed otherwise than for want of room on the disk.
+const IOERR_WRITE: i32 = rusqlite::ffi::SQLITE_IOERR_WRITE;
+const IOERR_TRUNCATE: i32 = rusqlite::ffi::SQLITE_IOERR_TRUNCATE;
 /// How long the last checkpoint waits for readers.
 const READERS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for another program that holds SQLite's own lock.
@@ -157,8 +160,12 @@ impl Error {
     /// SQLite's refusals by meaning.
     pub(crate) fn from_sqlite(path: &Path, error: &rusqlite::Error) -> Self {
         let (path, what) = (path.to_owned(), error.to_string());
-        // No room for the log's index is told as a failure of the device.
-        let is_full = error.sqlite_error().is_some_and(|error| error.extended_code == IOERR_SHMSIZE);
+        // No room for the log's index, and a file that may not grow, are told as failures of the device.
+        let is_full = error.sqlite_error().is_some_and(|error| match error.extended_code {
+            IOERR_SHMSIZE => true,
+            IOERR_WRITE | IOERR_TRUNCATE => has_file_size_limit(),
+            _ => false,
+        });
         match error.sqlite_error_code() {
             Some(ErrorCode::SystemIoFailure) if is_full => Self::Full(path),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged { path, what },
@@ -172,6 +179,14 @@ impl Error {
             _ => Self::Sqlite { path, what },
         }
     }
+}
+
+/// Whether files of this process may only be so large: SQLite does not tell that refusal from a broken disk.
+fn has_file_size_limit() -> bool {
+    #[cfg(unix)]
+    return rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some();
+    #[cfg(not(unix))]
+    false
 }
 
 /// Results of this module.
@@ -315,6 +330,11 @@ impl Reader {
         Ok(Self { connection, path: path.to_owned() })
     }
 
+    /// Where the file is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Lets each question take so long.
     pub fn set_limit(&mut self, limit: Duration) {
         self.connection.set_limit(limit);
@@ -453,7 +473,7 @@ fn lock(path: &Path) -> Result<File> {
     }
     let lock_path = lock_path(path);
     let unwritable = |error: io::Error| match error.kind() {
-        io::ErrorKind::StorageFull => Error::Full(path.to_owned()),
+        io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge => Error::Full(path.to_owned()),
         _ => Error::ReadOnly {
             path: path.to_owned(),
             what: format!("its lock file {}: {error}", lock_path.display()),

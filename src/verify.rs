@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::api::wire::{LastRun, Object, Page};
+use crate::api::wire::{LastRun, Object};
 use crate::api::{self, Answer, Client, ConnectionId, Doing};
 use crate::error::ExitCode;
 use crate::normalize;
@@ -351,15 +351,19 @@ impl Comparison<'_> {
         ids: &mut HashSet<Key>,
     ) -> Result<(), Stop> {
         let doing = Doing::ListRuns { connection: self.compared.id.clone(), skip: ask.skip };
-        let page = Page::parse(&answer.text)
-            .map_err(|problem| Stop::Api(self.client.unreadable(doing, &problem)))?;
+        let page =
+            answer.page().map_err(|problem| Stop::Api(self.client.unreadable(doing.clone(), &problem)))?;
         let mut entries = Vec::with_capacity(page.runs.len());
         let mut repairs = Vec::new();
         for raw in &page.runs {
-            let object = Object::parse(raw.get()).unwrap_or_default();
+            // What a sync sets aside is no run here either.
+            let object = match normalize::check_limits(raw) {
+                Ok(()) => Object::parse(raw).unwrap_or_default(),
+                Err(_) => Object::default(),
+            };
             let id = object.text("id").filter(|id| !id.is_empty());
             let started_at = object.text("startDateTime").and_then(|sent| UtcText::parse_sent(&sent));
-            let key = Key(xxh3_128(id.as_deref().unwrap_or(raw.get()).as_bytes()));
+            let key = Key(xxh3_128(id.as_deref().unwrap_or(raw).as_bytes()));
             entries.push(Entry { key, started_at, is_settled: false, is_readable: id.is_some() });
             if !ids.insert(key) {
                 continue;
@@ -368,8 +372,8 @@ impl Comparison<'_> {
                 None => self.compared.unreadable += 1,
                 Some(id) => {
                     self.compared.listed += 1;
-                    if self.compare_run(&id, started_at, raw.get())? {
-                        repairs.push(raw.get());
+                    if self.compare_run(&id, started_at, raw)? {
+                        repairs.push(*raw);
                     }
                 }
             }
@@ -381,8 +385,12 @@ impl Comparison<'_> {
                 archive.write(|archive| archive.store_records(key, Source::Repair, &records, &now()))?;
             self.compared.repaired += counts.new + counts.changed;
         }
+        let read = entries.len();
         walk.take_page(ask, entries, page.more);
-        Ok(())
+        match page.is_cut && walk.end().is_none() {
+            true => Err(Stop::Api(self.client.cut_short(doing, read))),
+            false => Ok(()),
+        }
     }
 
     /// Compares one listed run with its archived copy; true if the archive should take it as it is listed.

@@ -167,7 +167,7 @@ impl Tokens {
             error
         })?;
         let generation = state.newest.as_ref().map_or(0, |token| token.generation) + 1;
-        let token = read_answer(&answer)
+        let token = read_answer(&answer.text)
             .and_then(|(token, lifetime)| {
                 let renew_at = lifetime.and_then(|lifetime| asked_at.checked_add(renew_after(lifetime)));
                 Token::new(&token, generation, renew_at, &transport.secrets)

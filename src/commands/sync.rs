@@ -203,7 +203,10 @@ fn options(settings: settings::Sync, known: &[KnownConnection]) -> Result<Option
 pub(super) fn run_async<T>(future: impl Future<Output = T>) -> Result<T, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("starting")?;
-    Ok(runtime.block_on(future))
+    let done = runtime.block_on(future);
+    // An answer that is still being read is of no use any more; waiting for it would keep the process.
+    runtime.shutdown_background();
+    Ok(done)
 }
 
 /// Waits for a sync while showing how far it is, and ends it in good order when asked to.
@@ -268,21 +271,40 @@ fn progress_line(client: &Client, progress: &Progress) -> String {
     line
 }
 
-/// Ends when the process is interrupted (Ctrl-C) or terminated.
+/// Ends when the process is interrupted (Ctrl-C), terminated, or its terminal has gone.
 async fn asked_to_stop() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        if let (Ok(mut interrupt), Ok(mut terminate)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+        if let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) {
+            // Whoever started this with `nohup` wants it to go on.
+            let hangup = match is_hangup_ignored() {
+                true => None,
+                false => signal(SignalKind::hangup()).ok(),
+            };
+            let hung_up = async {
+                match hangup {
+                    Some(mut hangup) => hangup.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hung_up => {} }
             return;
         }
     }
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }
+}
+
+/// Whether this process was started with SIGHUP ignored; told by Linux alone.
+#[cfg(unix)]
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // A bit for each signal; SIGHUP is the first.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Everything that an administrator must know, and one line in any case.

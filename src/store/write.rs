@@ -115,6 +115,19 @@ pub enum Source {
     Repair,
 }
 
+/// Which part of a page is stored. A page of many records is stored in several parts, between which a signal
+/// or the end of the time budget is heard; a walk that is resumed meets what the last page's parts stored.
+#[derive(Debug, Clone, Copy)]
+pub enum Part<'a> {
+    /// More of the page follows: the walk stands where it stood before the page.
+    Beginning,
+    /// With this part the page is whole.
+    Last {
+        /// Where the walk stands with it, if that can be told.
+        checkpoint: Option<&'a str>,
+    },
+}
+
 /// A source, or the walk whose page it is.
 enum From<'a> {
     Walk(&'a mut WalkRecord),
@@ -358,18 +371,18 @@ impl Archive {
         Ok(walk_key)
     }
 
-    /// Stores one page of a walk, and where the walk stands with it.
+    /// Stores one page of a walk or a part of it, and where the walk stands once it is whole.
     pub fn store_page(
         &mut self,
         walk_key: i64,
         is_full: bool,
         records: &[Received<'_>],
-        checkpoint: Option<&str>,
+        part: Part<'_>,
         now: &UtcText,
     ) -> Result<Counts> {
         let mut walk = self.take_walk(walk_key)?;
         let connection_key = walk.connection_key;
-        let counts = store_page(&self.connection, &mut walk, is_full, records, checkpoint, now);
+        let counts = store_page(&self.connection, &mut walk, is_full, records, part, now);
         self.walks.insert(walk_key, walk);
         self.uncommitted += records.len();
         self.accounted(self.sqlite(counts)?, connection_key)
@@ -485,7 +498,7 @@ fn store_page(
     walk: &mut WalkRecord,
     is_full: bool,
     records: &[Received<'_>],
-    checkpoint: Option<&str>,
+    part: Part<'_>,
     now: &UtcText,
 ) -> rusqlite::Result<Counts> {
     if is_full && !walk.is_full {
@@ -497,12 +510,15 @@ fn store_page(
     }
     let counts = store_records(connection, walk.connection_key, &mut From::Walk(walk), records, now)?;
     walk.listed += counts.listed;
-    walk.pages += 1;
-    let sql = "UPDATE walks SET kind = ?2, pages = ?3, listed = ?4, set_aside = ?5, checkpoint = ?6
-               WHERE walk_key = ?1";
-    let [pages, listed, set_aside] = [walk.pages, walk.listed, walk.set_aside].map(u64::cast_signed);
-    let values = params![walk.walk_key, kind(walk.is_full), pages, listed, set_aside, checkpoint];
-    connection.prepare_cached(sql)?.execute(values)?;
+    if let Part::Last { checkpoint } = part {
+        walk.pages += 1;
+        let sql = "UPDATE walks SET pages = ?2, checkpoint = ?3 WHERE walk_key = ?1";
+        let values = params![walk.walk_key, walk.pages.cast_signed(), checkpoint];
+        connection.prepare_cached(sql)?.execute(values)?;
+    }
+    let sql = "UPDATE walks SET kind = ?2, listed = ?3, set_aside = ?4 WHERE walk_key = ?1";
+    let [listed, set_aside] = [walk.listed, walk.set_aside].map(u64::cast_signed);
+    connection.prepare_cached(sql)?.execute(params![walk.walk_key, kind(walk.is_full), listed, set_aside])?;
     Ok(counts)
 }
 
@@ -761,7 +777,7 @@ fn change_run(
     let unread = unread.or_else(|| Unread::of_run(received));
     let fingerprint = if unread.is_some() { &NO_FINGERPRINT } else { fingerprint };
     // A merge of two runs is a run; if it were not, what was received stands by itself.
-    let merged = normalize::normalize(&merged).ok();
+    let merged = normalize::normalize_merged(&merged).ok();
     let run = merged.as_ref().unwrap_or(received);
     // Computed, not as stored: what was altered in the archive since is no longer what came.
     if run.digest == Some(digest_of_rows(&before)) {
@@ -816,7 +832,7 @@ fn change_run(
     ])?;
     insert_children(connection, connection_key, run_key, run)?;
     if !run.drift.is_empty() {
-        let before = normalize::normalize(&archived).map(|run| run.drift).unwrap_or_default();
+        let before = normalize::normalize_merged(&archived).map(|run| run.drift).unwrap_or_default();
         drift::note(connection, run_key, &run.drift, &before, now)?;
     }
     Ok(Change { is_changed: true, unread })

@@ -5,16 +5,17 @@
 //! asked about a connection whose `lastRun` says that nothing began since all was proved stored.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::listing::{Pages, SMALLEST_PAGE};
-use super::records::{self, Batch, Lookup};
+use super::records::{self, Lookup};
 use super::summary::ConnectionSummary;
 use super::unfinished::MOST_BY_ID;
 use super::{Shared, Sink, Stop, now, store_stop};
 use crate::api::wire::{self, LastRun};
 use crate::api::{self, ConnectionId, Doing, Reason};
 use crate::store::read::ConnectionState;
-use crate::store::write::{WalkEnd, WalkOutcome};
+use crate::store::write::{Part, WalkEnd, WalkOutcome};
 use crate::time::UtcText;
 use crate::walk::{Ask, Checkpoint, End, Order, Plan, Walk};
 
@@ -29,6 +30,8 @@ pub(super) struct ConnectionSync<'a> {
     /// Whether a larger page was refused; what is learned is the first size that then came.
     has_shrunk: bool,
     learned_page_size: Option<u32>,
+    /// Where the walk under way stood before a page that was not stored whole when the sync was told to end.
+    stored_until: Option<Checkpoint>,
     /// Archived runs that are not terminal and were not met yet.
     pub(super) unfinished: HashMap<String, i64>,
     pub(super) summary: ConnectionSummary,
@@ -51,6 +54,7 @@ impl<'a> ConnectionSync<'a> {
             page_size,
             has_shrunk: false,
             learned_page_size: None,
+            stored_until: None,
             unfinished: HashMap::new(),
             summary,
         };
@@ -283,7 +287,7 @@ impl<'a> ConnectionSync<'a> {
             }
             _ => None,
         };
-        let checkpoint = walk.checkpoint();
+        let checkpoint = self.stored_until.take().unwrap_or_else(|| walk.checkpoint());
         let json = serde_json::to_string(&checkpoint).ok();
         let end = WalkEnd {
             is_complete: failure.is_none(),
@@ -345,8 +349,6 @@ impl<'a> ConnectionSync<'a> {
         answer: api::Answer,
     ) -> Result<(), Stop> {
         let doing = Doing::ListRuns { connection: self.id.clone(), skip: ask.skip };
-        let unreadable =
-            |problem: wire::Unreadable| Stop::Api(self.shared.client.unreadable(doing, &problem));
         let lookup = Lookup {
             connection_key: self.state.connection_key,
             settled_run_key: self.state.settled_run_key,
@@ -354,19 +356,18 @@ impl<'a> ConnectionSync<'a> {
             // A first backfill meets nothing that is archived: the writer alone tells overlaps.
             is_needed: self.state.has_runs,
         };
-        let reader = match &self.shared.reader {
-            Some(reader) => Some(reader.lock().await),
-            None => None,
-        };
-        let (batch, page) =
-            Batch::of_page(answer, &lookup, reader.as_deref()).map_err(|error| match error {
-                records::Error::Unreadable(problem) => unreadable(problem),
-                records::Error::Store(error) => store_stop(error),
-            })?;
-        drop(reader);
+        let shared = self.shared;
+        let (client, readers) = (&shared.client, shared.readers.clone());
+        let read = client.parse(&doing, move || readers.read_page(answer, &lookup)).await?;
+        let (batch, page) = read.map_err(|error| match error {
+            records::Error::Unreadable(problem) => Stop::Api(client.unreadable(doing.clone(), &problem)),
+            records::Error::Store(error) => store_stop(error),
+        })?;
+        let cut_short = page.is_cut.then(|| client.cut_short(doing.clone(), page.entries.len()));
         for id in batch.ids() {
             self.unfinished.remove(id);
         }
+        let before = walk.checkpoint();
         walk.take_page(ask, page.entries, page.more);
         self.summary.pages += 1;
         if self.has_shrunk && ask.top == self.page_size {
@@ -375,34 +376,48 @@ impl<'a> ConnectionSync<'a> {
         match &self.shared.sink {
             Sink::DryRun => {
                 let counts = batch.count(&mut self.summary.dry_run_met);
-                self.shared.progress.add(&counts);
+                self.shared.progress.add(&counts, true);
                 self.summary.counts.add(counts);
             }
             Sink::Archive { writer, sync_key } => {
-                let (sync_key, requests) = (*sync_key, self.shared.client.requests());
+                let (sync_key, requests) = (*sync_key, client.requests());
                 let checkpoint = Some(walk.checkpoint()).filter(|at| walk.is_full() && at.chained > 0);
-                let checkpoint = checkpoint.and_then(|checkpoint| serde_json::to_string(&checkpoint).ok());
+                let mut checkpoint =
+                    checkpoint.and_then(|checkpoint| serde_json::to_string(&checkpoint).ok());
                 let (is_full, key) = (walk.is_full(), self.state.connection_key);
-                let (progress, totals) = (self.shared.progress.clone(), self.summary.stored.clone());
-                writer
-                    .write(move |archive| {
+                let parts = batch.parts();
+                let (batch, count) = (Arc::new(batch), parts.len());
+                for (at, part) in parts.into_iter().enumerate() {
+                    let (progress, totals) = (self.shared.progress.clone(), self.summary.stored.clone());
+                    let checkpoint = checkpoint.take_if(|_| at + 1 == count);
+                    let batch = batch.clone();
+                    let write = writer.write(move |archive| {
                         archive.mark_connection(key, None)?;
                         archive.note_requests(sync_key, requests, &now())?;
-                        let counts = archive.store_page(
-                            walk_key,
-                            is_full,
-                            batch.records(),
-                            checkpoint.as_deref(),
-                            &now(),
-                        )?;
-                        progress.add(&counts);
+                        let records = &batch.records()[part];
+                        let part = match at + 1 == count {
+                            true => Part::Last { checkpoint: checkpoint.as_deref() },
+                            false => Part::Beginning,
+                        };
+                        let counts = archive.store_page(walk_key, is_full, records, part, &now())?;
+                        progress.add(&counts, at == 0);
                         totals.add(counts);
                         Ok(())
-                    })
-                    .await?;
+                    });
+                    let written = client.wait(&doing, write).await;
+                    if written.is_err() {
+                        // The walk has gone past a page that is not stored whole: the next one does not.
+                        self.stored_until = Some(before.clone());
+                    }
+                    written??;
+                }
             }
         }
-        Ok(())
+        match cut_short {
+            // What is behind the cut is neither stored nor known, unless an end was proved before it.
+            Some(error) if walk.end().is_none() => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn note_error(&mut self, error: &api::Error) {

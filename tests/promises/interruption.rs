@@ -50,7 +50,7 @@ impl Running {
         self.0 = None;
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
         assert!(status.success(), "kill -s {name}");
     }

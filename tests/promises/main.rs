@@ -9,6 +9,7 @@ mod docs;
 mod figures;
 mod file;
 mod fleet;
+mod foreign;
 mod growth;
 mod handed_over;
 mod import;
