@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::NamedTempFile;
 
-use super::{Error, Found, Result, check_version, inspect, known_version, prepare_connection, version};
+use super::{Error, Reader, Result, known_version};
 
 /// A copy beside the place where it is to be kept; removed unless it is.
 #[derive(Debug)]
@@ -26,22 +26,17 @@ impl Copy {
     /// # Errors
     /// There is no archive, it is a newer one, or the copy cannot be written.
     pub fn make(from: &Path, to: &Path) -> Result<Self> {
-        if inspect(from)? == Found::Nothing {
-            return Err(Error::Missing(from.to_owned()));
-        }
+        // With the right to read alone it is copied all the same.
+        let (reader, found) = Reader::open_any_version(from)?;
         let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let unwritable = |source| Error::Io { doing: "writing a copy into", path: folder.to_owned(), source };
         // Made for its owner alone, and empty: SQLite writes into such a file.
         let file =
             tempfile::Builder::new().prefix(".archive-backup-").tempfile_in(folder).map_err(unwritable)?;
-        let sqlite = |error: rusqlite::Error| Error::from_sqlite(from, &error);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(from, flags).map_err(sqlite)?;
-        prepare_connection(&connection).map_err(sqlite)?;
-        let found = version(&connection).map_err(sqlite)?;
-        check_version(from, found)?;
         let path = file.path().to_str().ok_or_else(|| unwritable(io::ErrorKind::InvalidFilename.into()))?;
-        connection.execute("VACUUM INTO ?1", [path]).map_err(|error| Error::from_sqlite(to, &error))?;
+        let copied = reader.connection().execute("VACUUM INTO ?1", [path]);
+        reader.check_unmoved()?;
+        copied.map_err(|error| Error::from_sqlite(to, &error))?;
         file.as_file().sync_all().map_err(unwritable)?;
         Ok(Self { file, is_current: found == known_version() })
     }
