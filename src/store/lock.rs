@@ -41,6 +41,10 @@ pub fn is_held(path: &Path) -> Option<bool> {
 
 /// Takes the lock, and makes the folder and the lock file where there are none.
 pub(super) fn lock(path: &Path) -> Result<File> {
+    lock_within(path, PATIENCE)
+}
+
+fn lock_within(path: &Path, patience: Duration) -> Result<File> {
     fs::create_dir_all(folder(path))
         .map_err(|error| Error::ReadOnly { path: path.to_owned(), what: error.to_string() })?;
     let lock_path = lock_path(path);
@@ -61,7 +65,7 @@ pub(super) fn lock(path: &Path) -> Result<File> {
                 let what = format!("locking {}: {error}", lock_path.display());
                 return Err(Error::NoLocks { path: path.to_owned(), what });
             }
-            Err(TryLockError::WouldBlock) if began.elapsed() >= PATIENCE => {
+            Err(TryLockError::WouldBlock) if began.elapsed() >= patience => {
                 return Err(Error::Held { path: path.to_owned(), holder: read_holder(file) });
             }
             Ok(()) | Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
@@ -185,5 +189,25 @@ mod tests {
         drop(held);
         assert_eq!(is_held(&path), Some(false));
         lock(&path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_held_for_a_moment_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        drop(lock(&path).unwrap());
+        let (begin, begun) = std::sync::mpsc::channel();
+        // As `archive status` holds it, who looks whether anybody is at work.
+        let look = File::open(lock_path(&path)).unwrap();
+        look.lock_shared().unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                begin.send(()).unwrap();
+                lock_within(&path, Duration::from_secs(60)).map(drop)
+            });
+            begun.recv().unwrap();
+            drop(look);
+            waiting.join().unwrap().unwrap();
+        });
     }
 }
