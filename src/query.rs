@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, Row, Statement, ToSql};
+use rusqlite::{ErrorCode, Row, Statement, ToSql};
 use serde::de::DeserializeOwned;
 
 pub use catalog::{Catalog, Parameter, Query};
@@ -262,7 +262,7 @@ pub struct Limits {
 /// A connection that only reads. It sees the archive as it was when it was opened.
 #[derive(Debug)]
 pub struct Database {
-    connection: Connection,
+    reader: Reader,
     path: PathBuf,
     guard: Guard,
 }
@@ -273,9 +273,14 @@ impl Database {
     /// # Errors
     /// There is none, it is no archive, or of another version.
     pub fn open(path: &Path) -> store::Result<Self> {
-        let mut connection = Reader::open(path)?.into_connection();
-        let guard = Guard::set(&mut connection).map_err(|error| store::Error::from_sqlite(path, &error))?;
-        Ok(Self { connection, path: path.to_owned(), guard })
+        Self::guard(Reader::open(path)?, path)
+    }
+
+    fn guard(mut reader: Reader, path: &Path) -> store::Result<Self> {
+        let guard = Guard::set(reader.connection_mut());
+        reader.check_unmoved()?;
+        let guard = guard.map_err(|error| store::Error::from_reading(path, &error))?;
+        Ok(Self { reader, path: path.to_owned(), guard })
     }
 
     /// Opens two that see the same state of the archive, for questions that are answered side by side.
@@ -286,7 +291,9 @@ impl Database {
         let watch = Reader::open(path)?;
         loop {
             let before = watch.read_data_version()?;
-            let two = [Self::open(path)?, Self::open(path)?];
+            let two = [watch.open_another()?, watch.open_another()?];
+            let [first, second] = two;
+            let two = [Self::guard(first, path)?, Self::guard(second, path)?];
             // A sync commits about once a second, so this is seldom otherwise.
             if watch.read_data_version()? == before {
                 return Ok(two);
@@ -331,6 +338,7 @@ impl Database {
                 cells.collect::<rusqlite::Result<_>>().map_err(|error| self.error(&error, sql))?;
             self.guard.aside(|| sink.row(&cells))?;
         }
+        self.reader.check_unmoved()?;
         Ok(self.guard.aside(|| sink.end())?)
     }
 
@@ -353,6 +361,7 @@ impl Database {
         while let Some(row) = rows.next().map_err(|error| self.error(&error, sql))? {
             found.push(read(row)?);
         }
+        self.reader.check_unmoved()?;
         Ok(found)
     }
 
@@ -384,7 +393,7 @@ impl Database {
             return Err(Error::Empty);
         }
         self.guard.forget();
-        let statement = self.connection.prepare(sql).map_err(|error| self.error(&error, sql))?;
+        let statement = self.reader.connection().prepare(sql).map_err(|error| self.error(&error, sql))?;
         // The authorizer lets VACUUM and its like through; they are known by what they compile to.
         if !statement.readonly() || statement.column_count() == 0 {
             return Err(Error::Refused(guard::describe_statement(sql)));
@@ -394,6 +403,10 @@ impl Database {
 
     /// SQLite's refusals by meaning.
     fn error(&self, error: &rusqlite::Error, sql: &str) -> Error {
+        // A file that was written to while it was read without a lock explains any error.
+        if let Err(moved) = self.reader.check_unmoved() {
+            return Error::Store(moved);
+        }
         if let Some(what) = self.guard.refused(sql) {
             return Error::Refused(what);
         }
@@ -430,7 +443,7 @@ impl Database {
                 | ErrorCode::ApiMisuse,
             )
             | None => Error::Sql { problem, excerpt: None },
-            Some(_) => Error::Store(store::Error::from_sqlite(&self.path, error)),
+            Some(_) => Error::Store(store::Error::from_reading(&self.path, error)),
         }
     }
 }
@@ -455,6 +468,8 @@ fn parameter_names(statement: &Statement<'_>) -> Result<Vec<String>> {
 mod tests {
     use serde::Deserialize;
     use tempfile::TempDir;
+
+    use rusqlite::Connection;
 
     use super::*;
     use crate::store::Archive;

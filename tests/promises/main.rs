@@ -13,6 +13,8 @@ mod interruption;
 mod keep;
 mod layers;
 mod listing;
+mod neighbours;
+mod opening;
 mod page;
 mod query;
 mod report;
