@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::common::{Archive, Ended, fixture, run};
+use crate::common::{Archive, Ended, fixture, run, skip};
 use crate::interruption::Running;
 
 /// Processes killed in their first moments, and the longest of these.
@@ -291,7 +291,7 @@ fn a_lock_file_that_root_makes_belongs_to_the_owner_of_the_archive() {
     let page = Page::new();
     run(import(&archive, &page)).expect(0);
     if fs::metadata(archive.path()).unwrap().uid() != 0 {
-        println!("skipped: this process is not root");
+        skip("this process is not root");
         return;
     }
     chown(archive.path(), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
@@ -371,7 +371,7 @@ fn where_locks_do_nothing_the_archive_is_not_written() {
     fs::write(&source, "int flock(int fd, int how) { (void)fd; (void)how; return 0; }\n").unwrap();
     let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
     if !compiled.is_ok_and(|status| status.success()) {
-        println!("skipped: there is no C compiler");
+        skip("there is no C compiler");
         return;
     }
     let mut command = import(&archive, &page);
