@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::common::{Archive, Ended, fixture, run, skip};
-use crate::interruption::Running;
+use crate::interruption::{Running, wait_until};
 
 /// Processes killed in their first moments, and the longest of these.
 const KILLS: u32 = 60;
@@ -266,7 +266,8 @@ fn a_lock_file_is_a_file_of_its_own_or_the_archive_is_not_written() {
     let lock = beside(&archive.path(), ".lock");
     let precious = archive.folder().join("precious");
     fs::write(&precious, "worth keeping\n").unwrap();
-    let lay: [(&str, fn(&Path, &Path)); 4] = [
+    type Lay = fn(&Path, &Path);
+    let lay: [(&str, Lay); 4] = [
         ("is a link", |precious, lock| symlink(precious, lock).unwrap()),
         ("is a link", |_, lock| symlink("/nowhere/at/all", lock).unwrap()),
         ("has other names", |precious, lock| fs::hard_link(precious, lock).unwrap()),
@@ -395,9 +396,8 @@ fn a_sync_that_holds_the_archive_is_named_to_the_second() {
     let page = Page::new();
     first.arg("import").arg(page.path()).arg("-").stdin(Stdio::piped());
     let first = Running::spawn(first);
-    crate::interruption::wait_until("the archive", || archive.path().exists());
-    let held = crate::interruption::wait_until;
-    held("the lock's holder", || {
+    wait_until("the archive", || archive.path().exists());
+    wait_until("the lock's holder", || {
         fs::read_to_string(beside(&archive.path(), ".lock")).is_ok_and(|text| !text.trim().is_empty())
     });
     let second = run(import(&archive, &page)).expect(5);
