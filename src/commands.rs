@@ -179,7 +179,11 @@ impl From<store::Error> for CommandError {
                 ExitCode::Failed,
                 Some("keep the database on a local disk, and copy it elsewhere with archive backup"),
             ),
-            E::ReadOnly { .. } | E::Io { .. } => (ExitCode::Failed, None),
+            E::ReadOnly { .. } => (
+                ExitCode::Failed,
+                Some("let this account write the file and its folder, or choose another file with --db"),
+            ),
+            E::Io { .. } => (ExitCode::Failed, None),
         };
         let error = Self::new(exit, error);
         match hint {

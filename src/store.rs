@@ -33,8 +33,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use header::{Found, inspect};
-use lock::lock;
 pub use lock::{is_held, lock_path};
+use lock::{lock, owner_only};
 pub use names::is_of_archive;
 use names::{beside, real_path};
 pub use open::Archive;
@@ -49,6 +49,8 @@ mod embedded {
 const APPLICATION_ID: i32 = 0x4152_4348;
 /// SQLite's code for a log index that could not be made as large as needed.
 const IOERR_SHMSIZE: i32 = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+/// How long the last checkpoint waits for readers.
+const READERS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for another program that holds SQLite's own lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 

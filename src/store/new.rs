@@ -9,10 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::handle::Handle;
-use super::lock::owner_only;
 use super::names::{beside, folder, length, rename_new};
 use super::open::migrate;
-use super::{APPLICATION_ID, Error, Result, prepare_connection};
+use super::{APPLICATION_ID, Error, Result, owner_only, prepare_connection};
 
 /// 16 KiB pages: rows are short and come in order, so larger pages mean fewer of them to write.
 const PAGE_SIZE: u32 = 16_384;
@@ -95,12 +94,16 @@ fn take_rights(part: &Path, empty: &Metadata) -> io::Result<()> {
     fs::set_permissions(part, empty.permissions())?;
     #[cfg(unix)]
     {
-        use std::os::unix::fs::{MetadataExt as _, chown};
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
         let made = fs::metadata(part)?;
         if (made.uid(), made.gid()) != (empty.uid(), empty.gid()) {
-            chown(part, Some(empty.uid()), Some(empty.gid()))?;
-            // A new owner takes away some of the permissions.
-            fs::set_permissions(part, empty.permissions())?;
+            let mode = match chown(part, Some(empty.uid()), Some(empty.gid())) {
+                Ok(()) => empty.mode(),
+                // What was meant for its group is not for another one.
+                Err(_) => empty.mode() & !0o070,
+            };
+            // A new owner may have taken away some of the permissions.
+            fs::set_permissions(part, fs::Permissions::from_mode(mode & 0o777))?;
         }
     }
     Ok(())

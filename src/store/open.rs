@@ -6,21 +6,18 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::handle::Handle;
 use super::names::{check_writable, count_names, length};
 use super::{
-    APPLICATION_ID, Error, Found, Result, beside, check_version, embedded, inspect, known_version, lock, new,
-    prepare_connection, real_path, version, write,
+    APPLICATION_ID, Error, Found, READERS_TIMEOUT, Result, beside, check_version, embedded, inspect,
+    known_version, lock, new, prepare_connection, real_path, version, write,
 };
 
 /// Checkpoints every 64 MiB of log rather than SQLite's 4: half the writing in a backfill.
 const PAGES_PER_CHECKPOINT: u32 = 4_096;
-/// How long the last checkpoint waits for readers.
-const READERS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The archive, open for writing by this process alone.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use run_archive::emulator::{Emulator, history};
 
-use crate::common::{Archive, Ended, ended, fixture, platform, run, runs};
+use crate::common::{Archive, Ended, ended, fixture, platform, run, runs, skip};
 use crate::interruption::{Running, wait_until};
 
 /// The ending of each file that SQLite keeps beside a database.
@@ -39,7 +39,7 @@ fn shell(archive: &Archive, sql: &str) -> String {
 fn has_shell() -> bool {
     let has = Command::new("sqlite3").arg("--version").stdout(Stdio::null()).status().is_ok();
     if !has {
-        println!("skipped: there is no sqlite3");
+        skip("there is no sqlite3");
     }
     has
 }
@@ -126,7 +126,7 @@ impl Public {
         let is_root = fs::metadata(archive.folder()).unwrap().uid() == 0;
         let stranger = Command::new("su").args(["nobody", "-s", "/bin/sh", "-c", "true"]).status();
         if !is_root || !stranger.is_ok_and(|status| status.success()) {
-            println!("skipped: this process cannot become another account");
+            skip("this process cannot become another account");
             return None;
         }
         let emulator = Emulator::start(platform(runs(0, count))).unwrap();

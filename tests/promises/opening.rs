@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::common::{Archive, Ended, fixture, run};
-use crate::interruption::Running;
+use crate::common::{Archive, Ended, fixture, run, skip};
+use crate::interruption::{Running, wait_until};
 
 /// Processes killed in their first moments, and the longest of these.
 const KILLS: u32 = 60;
@@ -266,7 +266,8 @@ fn a_lock_file_is_a_file_of_its_own_or_the_archive_is_not_written() {
     let lock = beside(&archive.path(), ".lock");
     let precious = archive.folder().join("precious");
     fs::write(&precious, "worth keeping\n").unwrap();
-    let lay: [(&str, fn(&Path, &Path)); 4] = [
+    type Lay = fn(&Path, &Path);
+    let lay: [(&str, Lay); 4] = [
         ("is a link", |precious, lock| symlink(precious, lock).unwrap()),
         ("is a link", |_, lock| symlink("/nowhere/at/all", lock).unwrap()),
         ("has other names", |precious, lock| fs::hard_link(precious, lock).unwrap()),
@@ -291,7 +292,7 @@ fn a_lock_file_that_root_makes_belongs_to_the_owner_of_the_archive() {
     let page = Page::new();
     run(import(&archive, &page)).expect(0);
     if fs::metadata(archive.path()).unwrap().uid() != 0 {
-        println!("skipped: this process is not root");
+        skip("this process is not root");
         return;
     }
     chown(archive.path(), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
@@ -371,7 +372,7 @@ fn where_locks_do_nothing_the_archive_is_not_written() {
     fs::write(&source, "int flock(int fd, int how) { (void)fd; (void)how; return 0; }\n").unwrap();
     let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
     if !compiled.is_ok_and(|status| status.success()) {
-        println!("skipped: there is no C compiler");
+        skip("there is no C compiler");
         return;
     }
     let mut command = import(&archive, &page);
@@ -395,9 +396,8 @@ fn a_sync_that_holds_the_archive_is_named_to_the_second() {
     let page = Page::new();
     first.arg("import").arg(page.path()).arg("-").stdin(Stdio::piped());
     let first = Running::spawn(first);
-    crate::interruption::wait_until("the archive", || archive.path().exists());
-    let held = crate::interruption::wait_until;
-    held("the lock's holder", || {
+    wait_until("the archive", || archive.path().exists());
+    wait_until("the lock's holder", || {
         fs::read_to_string(beside(&archive.path(), ".lock")).is_ok_and(|text| !text.trim().is_empty())
     });
     let second = run(import(&archive, &page)).expect(5);
