@@ -8,6 +8,7 @@ use run_archive::settings::{self, Environment, Talk};
 use run_archive::{commands, error, logging};
 
 fn main() -> ExitCode {
+    commands::forbid_core_dumps();
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(usage) => {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use url::Url;
 
 use super::{
-    DEFAULT_API_URL, DEFAULT_AT_A_TIME, DEFAULT_ISSUER_URL, DEFAULT_PAGE_SIZE, DEFAULT_TIME_BUDGET,
-    Environment, File, Format, QueryFormat, Result, find_credentials, find_db, find_request_limits, find_url,
-    parse_connections,
+    CredentialsSource, DEFAULT_API_URL, DEFAULT_AT_A_TIME, DEFAULT_ISSUER_URL, DEFAULT_PAGE_SIZE,
+    DEFAULT_TIME_BUDGET, Environment, File, Format, QueryFormat, Result, find_credentials, find_db,
+    find_request_limits, find_url, parse_connections,
 };
 use crate::api::auth::Credentials;
 use crate::api::{ConnectionId, RequestLimit};
@@ -20,6 +20,8 @@ use crate::cli::{self, Global};
 pub struct Platform {
     /// Who asks.
     pub credentials: Credentials,
+    /// Where that was found.
+    pub credentials_source: CredentialsSource,
     /// The platform; http or https.
     pub api_url: Url,
     /// The token issuer; http or https.
@@ -43,8 +45,10 @@ impl Platform {
         time_budget: Option<Duration>,
     ) -> Result<Self> {
         let (api_url, issuer_url) = (&file.platform.api_url, &file.platform.issuer_url);
+        let (credentials, credentials_source) = find_credentials(environment, file)?;
         Ok(Self {
-            credentials: find_credentials(environment, &file.credentials)?,
+            credentials,
+            credentials_source,
             api_url: find_url(environment, "ITP_API_URL", api_url, DEFAULT_API_URL)?,
             issuer_url: find_url(environment, "ITP_ISSUER_URL", issuer_url, DEFAULT_ISSUER_URL)?,
             request_limits: find_request_limits(request_limits, file)?,

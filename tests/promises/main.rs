@@ -15,6 +15,7 @@ mod layers;
 mod listing;
 mod neighbours;
 mod opening;
+mod network;
 mod page;
 mod query;
 mod report;
