@@ -243,7 +243,34 @@ impl From<store::Error> for CommandError {
             E::Sqlite { .. } => {
                 (ExitCode::Failed, Some("archive verify --offline tells whether the file is sound"))
             }
-            E::ReadOnly { .. } | E::Io { .. } => (ExitCode::Failed, None),
+            E::Unreadable { .. } => (
+                ExitCode::Failed,
+                Some("its owner can give the right to read it, or a copy by archive backup"),
+            ),
+            E::NotWhole { why: store::NotWhole::Writer, .. } => {
+                (ExitCode::Failed, Some("ask again once it has ended"))
+            }
+            E::NotWhole { .. } => (
+                ExitCode::Failed,
+                Some(
+                    "ask again once no sync is at work; the next archive sync of its owner puts it in order",
+                ),
+            ),
+            E::Moved(_) => (ExitCode::Failed, Some("ask again; the archive itself is in order")),
+            E::SeveralNames { .. } => (
+                ExitCode::Failed,
+                Some("remove the other names, or copy the file and let --db name the copy"),
+            ),
+            E::LockFile { .. } => (ExitCode::Failed, Some("remove it; archive makes its own")),
+            E::NoLocks { .. } => (
+                ExitCode::Failed,
+                Some("keep the database on a local disk, and copy it elsewhere with archive backup"),
+            ),
+            E::ReadOnly { .. } => (
+                ExitCode::Failed,
+                Some("let this account write the file and its folder, or choose another file with --db"),
+            ),
+            E::Io { .. } => (ExitCode::Failed, None),
         };
         let error = Self::new(exit, error);
         match hint {

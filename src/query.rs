@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, Row, Statement, ToSql};
+use rusqlite::{ErrorCode, Row, Statement, ToSql};
 use serde::de::DeserializeOwned;
 
 pub use catalog::{Catalog, Parameter, Query};
@@ -262,7 +262,7 @@ pub struct Limits {
 /// A connection that only reads. It sees the archive as it was when it was opened.
 #[derive(Debug)]
 pub struct Database {
-    connection: Connection,
+    reader: Reader,
     path: PathBuf,
     guard: Guard,
     /// How long a question of the program's own may take.
@@ -277,7 +277,7 @@ impl Database {
     pub fn open(path: &Path) -> store::Result<Self> {
         let reader = Reader::open(path)?;
         reader.require_views()?;
-        Self::guarded(reader, path, READING_LIMIT)
+        Self::guard(reader, path, READING_LIMIT)
     }
 
     /// Opens an archive for questions that read tables only, each of which may take so long.
@@ -285,13 +285,14 @@ impl Database {
     /// # Errors
     /// As [`Database::open`], but for views.
     pub fn open_for_tables(path: &Path, limit: Duration) -> store::Result<Self> {
-        Self::guarded(Reader::open(path)?, path, limit)
+        Self::guard(Reader::open(path)?, path, limit)
     }
 
-    fn guarded(reader: Reader, path: &Path, limit: Duration) -> store::Result<Self> {
-        let mut connection = reader.into_connection();
-        let guard = Guard::set(&mut connection).map_err(|error| store::Error::from_sqlite(path, &error))?;
-        Ok(Self { connection, path: path.to_owned(), guard, limit })
+    fn guard(mut reader: Reader, path: &Path, limit: Duration) -> store::Result<Self> {
+        let guard = Guard::set(reader.connection_mut());
+        reader.check_unmoved()?;
+        let guard = guard.map_err(|error| store::Error::from_reading(path, &error))?;
+        Ok(Self { reader, path: path.to_owned(), guard, limit })
     }
 
     /// Opens two that see the same state of the archive, for questions that are answered side by side.
@@ -302,7 +303,9 @@ impl Database {
         let watch = Reader::open(path)?;
         loop {
             let before = watch.read_data_version()?;
-            let two = [Self::open(path)?, Self::open(path)?];
+            let two = [watch.open_another()?, watch.open_another()?];
+            let [first, second] = two;
+            let two = [Self::guard(first, path, READING_LIMIT)?, Self::guard(second, path, READING_LIMIT)?];
             // A sync commits about once a second, so this is seldom otherwise.
             if watch.read_data_version()? == before {
                 return Ok(two);
@@ -347,6 +350,7 @@ impl Database {
                 cells.collect::<rusqlite::Result<_>>().map_err(|error| self.error(&error, sql))?;
             self.guard.aside(|| sink.row(&cells))?;
         }
+        self.reader.check_unmoved()?;
         Ok(self.guard.aside(|| sink.end())?)
     }
 
@@ -376,6 +380,7 @@ impl Database {
         while let Some(row) = rows.next().map_err(|error| self.error(&error, sql))? {
             found.push(read(row)?);
         }
+        self.reader.check_unmoved()?;
         Ok(found)
     }
 
@@ -407,7 +412,7 @@ impl Database {
             return Err(Error::Empty);
         }
         self.guard.forget();
-        let statement = self.connection.prepare(sql).map_err(|error| self.error(&error, sql))?;
+        let statement = self.reader.connection().prepare(sql).map_err(|error| self.error(&error, sql))?;
         // The authorizer lets VACUUM and its like through; they are known by what they compile to.
         if !statement.readonly() || statement.column_count() == 0 {
             return Err(Error::Refused(guard::describe_statement(sql)));
@@ -417,6 +422,10 @@ impl Database {
 
     /// SQLite's refusals by meaning.
     fn error(&self, error: &rusqlite::Error, sql: &str) -> Error {
+        // A file that was written to while it was read without a lock explains any error.
+        if let Err(moved) = self.reader.check_unmoved() {
+            return Error::Store(moved);
+        }
         if let Some(what) = self.guard.refused(sql) {
             return Error::Refused(what);
         }
@@ -453,7 +462,7 @@ impl Database {
                 | ErrorCode::ApiMisuse,
             )
             | None => Error::Sql { problem, excerpt: None },
-            Some(_) => Error::Store(store::Error::from_sqlite(&self.path, error)),
+            Some(_) => Error::Store(store::Error::from_reading(&self.path, error)),
         }
     }
 }
@@ -478,6 +487,8 @@ fn parameter_names(statement: &Statement<'_>) -> Result<Vec<String>> {
 mod tests {
     use serde::Deserialize;
     use tempfile::TempDir;
+
+    use rusqlite::Connection;
 
     use super::*;
     use crate::store::Archive;

@@ -12,10 +12,13 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempPath;
 
+use super::handle::{Handle, Start, read_start};
+use super::lock::owner_only;
+use super::names::{FileId, length};
 use super::staging::{BACKUP, RESTORE, Staging};
 use super::{
-    Error, Found, Reader, Result, beside, check_version, create_for_owner, inspect, known_version, lock_path,
-    owner_only, prepare_connection, real_path, version,
+    Error, Found, Reader, Result, beside, check_version, inspect, known_version, lock_path,
+    prepare_connection, real_path, version,
 };
 
 /// What the copy is called in its folder.
@@ -39,23 +42,25 @@ impl Copy {
     /// # Errors
     /// There is no archive, it is a newer one, or the copy cannot be written.
     pub fn make(from: &Path, to: &Path) -> Result<Self> {
-        let (source, found) = open_source(from)?;
+        // With the right to read alone it is copied all the same.
+        let (reader, found) = Reader::open_any_version(from)?;
         let folder = folder_of(to);
         let unwritable = |source| unwritable(folder, source);
         let staging = Staging::make(folder, BACKUP).map_err(unwritable)?;
         let copy = staging.file(NAME);
         // Made for its owner alone, and empty: SQLite writes into such a file.
-        create_for_owner(&copy)?;
+        owner_only().write(true).create_new(true).open(&copy).map_err(unwritable)?;
         // As bytes, since a path need not be UTF-8, and absolute, since one that begins with `file:` would
         // be taken for a URI.
         let name = ToSqlOutput::Borrowed(ValueRef::Text(copy.as_os_str().as_encoded_bytes()));
-        let written = source.execute("VACUUM INTO ?1", [name]);
-        written.map_err(|error| match Error::from_sqlite(from, &error) {
+        let written = reader.connection().execute("VACUUM INTO ?1", [name]);
+        reader.check_unmoved()?;
+        written.map_err(|error| match Error::from_reading(from, &error) {
             Error::Full(_) => Error::Full(folder.to_owned()),
             error => error,
         })?;
         // Closed before the copy is opened by hand: closing any descriptor of a file takes SQLite's locks.
-        drop(source);
+        drop(reader);
         File::open(&copy).and_then(|copy| copy.sync_all()).map_err(unwritable)?;
         Ok(Self { staging, is_current: found == known_version() })
     }
@@ -65,10 +70,6 @@ impl Copy {
     /// # Errors
     /// It is no archive, a newer one, or damaged; it is written meanwhile; or the copy cannot be written.
     pub(super) fn of_file(from: &Path, to: &Path) -> Result<Self> {
-        // Opening anything but a file could wait for ever.
-        if fs::metadata(from).is_ok_and(|found| !found.is_file()) {
-            return Err(Error::NotADatabase(from.to_owned()));
-        }
         if inspect(from)? == Found::Nothing {
             return Err(Error::Missing(from.to_owned()));
         }
@@ -82,7 +83,7 @@ impl Copy {
         copy_bytes(from, &copy, folder)?;
         for ending in LOGS {
             let log = beside(from, ending);
-            if is_filled(&log) {
+            if length(&log) > 0 {
                 copy_bytes(&log, &beside(&copy, ending), folder)?;
             }
         }
@@ -94,8 +95,7 @@ impl Copy {
             Error::Full(_) => Error::Full(folder.to_owned()),
             error => error,
         };
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&copy, flags).map_err(sqlite)?;
+        let connection = Handle::open(&copy).map_err(sqlite)?;
         prepare_connection(&connection).map_err(sqlite)?;
         let mode: String =
             connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0)).map_err(sqlite)?;
@@ -104,7 +104,7 @@ impl Copy {
         }
         let found = version(&connection).map_err(sqlite)?;
         check_version(from, found)?;
-        connection.close().map_err(|(_, error)| sqlite(error))?;
+        connection.close().map_err(sqlite)?;
         File::open(&copy).and_then(|copy| copy.sync_all()).map_err(|error| unwritable(folder, error))?;
         Ok(Self { staging, is_current: found == known_version() })
     }
@@ -116,7 +116,7 @@ impl Copy {
 
     /// Its size in bytes.
     pub fn size(&self) -> u64 {
-        fs::metadata(self.path()).map(|metadata| metadata.len()).unwrap_or_default()
+        length(&self.path())
     }
 
     /// SQLite's own checks alone, for a copy that this version cannot read otherwise.
@@ -143,31 +143,6 @@ impl Copy {
         sync_folder(to).ok();
         Ok(size)
     }
-}
-
-/// The archive for reading, and the version of its tables.
-fn open_source(path: &Path) -> Result<(Connection, i64)> {
-    let (connection, found) = match Reader::open(path) {
-        Ok(reader) => (reader.into_connection(), known_version()),
-        // An archive of an earlier version is copied as it is.
-        Err(Error::Older(_)) => {
-            let sqlite = |error: rusqlite::Error| Error::from_sqlite(path, &error);
-            let absolute = std::path::absolute(path).map_err(|source| Error::Io {
-                doing: "reading",
-                path: path.to_owned(),
-                source,
-            })?;
-            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let connection = Connection::open_with_flags(absolute, flags).map_err(sqlite)?;
-            prepare_connection(&connection).map_err(sqlite)?;
-            let found = version(&connection).map_err(sqlite)?;
-            (connection, found)
-        }
-        Err(error) => return Err(error),
-    };
-    // Writing the copy counts as writing for SQLite, though the archive itself is only read.
-    connection.pragma_update(None, "query_only", false).map_err(|error| Error::from_sqlite(path, &error))?;
-    Ok((connection, found))
 }
 
 /// Names a file; where something has that name, only if `replace` says so.
@@ -225,32 +200,25 @@ fn stamps(path: &Path) -> Vec<Option<(u64, Option<std::time::SystemTime>)>> {
     std::iter::once(stamp(path.to_owned())).chain(logs).collect()
 }
 
-/// Whether there is a file of this name with anything in it.
-pub(super) fn is_filled(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)
-}
-
 /// What is wrong with the log beside a database, seen from the two files alone. Looked for before the first
 /// connection to the database: SQLite would fold any log into any file.
 pub(super) fn find_foreign_log(path: &Path) -> Option<String> {
     let log = beside(path, "-wal");
-    if !is_filled(&log) {
+    if length(&log) == 0 {
         return None;
     }
-    let mut header = [0_u8; 20];
-    let read = File::open(path).and_then(|mut file| io::Read::read_exact(&mut file, &mut header));
     // Byte 18 is 2 in every database that is written through a log, from before its log's first byte.
-    let has_own_log = read.is_ok() && header[18] == 2;
+    let has_own_log = match read_start(path, 20) {
+        Ok(Start::Bytes(header, _)) => header.get(18) == Some(&2),
+        Ok(Start::Open) => true,
+        Ok(Start::NoFile) | Err(_) => false,
+    };
     (!has_own_log).then(|| format!("{} beside it is the log of another file", log.display()))
 }
 
 /// The archive's own file that this name means, by whatever spelling or link, whether it exists or not.
 pub fn find_own_file(archive: &Path, named: &Path) -> Option<PathBuf> {
-    let real = |path: &Path| {
-        let path = follow_links(path);
-        real_path(&std::path::absolute(&path).unwrap_or(path))
-    };
-    let (archive, named) = (real(archive), real(named));
+    let (archive, named) = (real_path(archive), real_path(named));
     let mut own = vec![archive.clone(), lock_path(&archive), beside(&archive, INDEX)];
     own.extend(LOGS.map(|ending| beside(&archive, ending)));
     own.into_iter().find(|own| named == *own || is_same_file(own, &named))
@@ -258,30 +226,10 @@ pub fn find_own_file(archive: &Path, named: &Path) -> Option<PathBuf> {
 
 /// The log of a database of this name, if there is one: a copy under that name would be destroyed by it.
 pub fn find_log(path: &Path) -> Option<PathBuf> {
-    LOGS.map(|ending| beside(path, ending)).into_iter().find(|log| is_filled(log))
-}
-
-/// Where a link to a file leads that need not exist.
-fn follow_links(path: &Path) -> PathBuf {
-    let mut path = path.to_owned();
-    // As many as Linux follows.
-    for _ in 0..40 {
-        let Ok(target) = fs::read_link(&path) else { break };
-        path = folder_of(&path).join(target);
-    }
-    path
+    LOGS.map(|ending| beside(path, ending)).into_iter().find(|log| length(log) > 0)
 }
 
 /// Whether two names are one file, which hard links are too.
-#[cfg(unix)]
 fn is_same_file(one: &Path, other: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let identity = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-    identity(one).is_some_and(|one| identity(other) == Some(one))
-}
-
-#[cfg(not(unix))]
-fn is_same_file(one: &Path, other: &Path) -> bool {
-    let real = |path: &Path| fs::canonicalize(path).ok();
-    real(one).is_some_and(|one| real(other) == Some(one))
+    FileId::of(one).is_ok_and(|one| FileId::of(other).is_ok_and(|other| one == other))
 }

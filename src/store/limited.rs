@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::handle::Handle;
+
 /// How long a question of a command may take.
 pub const READING_LIMIT: Duration = Duration::from_secs(600);
 /// How long a check of the whole file may take.
@@ -21,7 +23,7 @@ const STEPS_PER_LOOK: i32 = 10_000;
 /// A connection with a clock. Using it begins a new question, so that nobody has to remember to.
 #[derive(Debug)]
 pub(super) struct Limited {
-    connection: Connection,
+    connection: Handle,
     born: Instant,
     limit: Duration,
     /// Milliseconds after `born`.
@@ -29,7 +31,7 @@ pub(super) struct Limited {
 }
 
 impl Limited {
-    pub(super) fn new(mut connection: Connection, limit: Duration) -> rusqlite::Result<Self> {
+    pub(super) fn new(mut connection: Handle, limit: Duration) -> rusqlite::Result<Self> {
         let (born, deadline) = (Instant::now(), Arc::new(AtomicU64::new(u64::MAX)));
         let watched = Arc::clone(&deadline);
         let is_over = move || milliseconds(born.elapsed()) > watched.load(Ordering::Relaxed);
@@ -45,10 +47,9 @@ impl Limited {
         self.limit = limit;
     }
 
-    /// The connection without a limit.
-    pub(super) fn into_inner(self) -> Connection {
-        self.deadline.store(u64::MAX, Ordering::Relaxed);
-        self.connection
+    /// The connection itself, to be set up otherwise.
+    pub(super) fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
     }
 }
 
@@ -73,7 +74,8 @@ mod tests {
 
     #[test]
     fn a_question_that_never_ends_is_stopped_and_the_next_one_has_its_own_time() {
-        let mut limited = Limited::new(Connection::open_in_memory().unwrap(), Duration::ZERO).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut limited = Limited::new(Handle::open(file.path()).unwrap(), Duration::ZERO).unwrap();
         let endless =
             "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n";
         let count = |limited: &Limited, sql: &str| limited.query_row(sql, [], |row| row.get::<_, i64>(0));

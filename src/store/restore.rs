@@ -11,15 +11,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rusqlite::ErrorCode;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::backup::{
-    self, Copy, INDEX, LOGS, find_foreign_log, find_own_file, is_filled, name_file, sync_folder,
-};
-use super::{Found, READERS_TIMEOUT, beside, inspect, lock, lock_path, prepare_connection, real_path};
+use super::backup::{self, Copy, INDEX, LOGS, find_foreign_log, find_own_file, name_file, sync_folder};
+use super::handle::Handle;
+use super::names::length;
+use super::{Found, beside, inspect, lock, lock_path, prepare_connection, real_path};
 use crate::time::UtcText;
 
+/// How long somebody who reads or writes the archive for a moment is waited for.
+const READERS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a file is asked for that another program still holds.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -65,6 +67,7 @@ impl Error {
             E::Older(_) => E::Older(path),
             E::Damaged { what, .. } => E::Damaged { path, what },
             E::Sqlite { what, .. } => E::Sqlite { path, what },
+            E::Unreadable { what, .. } => E::Unreadable { path, what },
             // The place where the copy is made, or the copy's file, which only differ in what they are called.
             error => return Self::Store(error),
         })
@@ -106,7 +109,7 @@ enum Present {
 #[derive(Debug)]
 enum Hold {
     Nothing,
-    Sqlite { _connection: Connection },
+    Sqlite { _connection: Handle },
     File { _file: File },
 }
 
@@ -353,10 +356,9 @@ fn look(path: &Path, was_archive: bool) -> Result<Present> {
 
 /// SQLite's exclusive lock on the archive that is there, with its log folded in. Whoever only looked for a
 /// moment is waited for.
-fn fold_log(path: &Path) -> Result<Connection> {
+fn fold_log(path: &Path) -> Result<Handle> {
     let sqlite = |error: rusqlite::Error| Error::Store(super::Error::from_sqlite(path, &error));
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
+    let connection = Handle::open(path).map_err(sqlite)?;
     prepare_connection(&connection).map_err(sqlite)?;
     connection.busy_timeout(Duration::ZERO).map_err(sqlite)?;
     // A damaged archive is kept with its log: closing would fold the log in and delete it.
@@ -367,7 +369,7 @@ fn fold_log(path: &Path) -> Result<Connection> {
         mode("PRAGMA journal_mode = DELETE")?;
         connection.execute_batch("BEGIN EXCLUSIVE")?;
         // Between the two somebody may have come and brought a log again.
-        let is_folded = mode("PRAGMA journal_mode")? == "delete" && !is_filled(&beside(path, "-wal"));
+        let is_folded = mode("PRAGMA journal_mode")? == "delete" && length(&beside(path, "-wal")) == 0;
         if !is_folded {
             connection.execute_batch("ROLLBACK")?;
         }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, TempDir};
 
-use super::owner_only;
+use super::lock::owner_only;
 
 /// What the folders are called, by what they are for.
 pub(super) const BACKUP: &str = ".archive-backup-";

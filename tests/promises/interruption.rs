@@ -31,7 +31,7 @@ impl Running {
         self.0.as_mut().unwrap()
     }
 
-    fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.0.as_ref().unwrap().id()
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -736,4 +737,28 @@ fn an_archive_that_root_restores_is_still_its_owners() {
     let found = archive.path().metadata().unwrap();
     assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (nobody, nobody, 0o600));
     assert_eq!(archive.count("runs"), 5);
+}
+
+#[test]
+fn who_may_only_read_an_archive_makes_a_copy_of_it_that_is_theirs() {
+    let nobody = 65_534;
+    let archive = archive_of(20);
+    if archive.folder().metadata().unwrap().uid() != 0 {
+        return skip("only root can become another account");
+    }
+    fs::set_permissions(archive.folder(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(archive.path(), fs::Permissions::from_mode(0o644)).unwrap();
+    let place = archive.folder().join("theirs");
+    fs::create_dir(&place).unwrap();
+    std::os::unix::fs::chown(&place, Some(nobody), Some(nobody)).unwrap();
+    let copy = place.join("copy.db");
+    let mut backup = archive.command();
+    backup.arg("backup").arg(&copy).uid(nobody).gid(nobody);
+    run(backup).expect(0);
+    let found = copy.metadata().unwrap();
+    assert_eq!((found.uid(), found.mode() & 0o777), (nobody, 0o600));
+    assert_eq!(names(&place), ["copy.db"]);
+    assert_eq!(names(archive.folder()), ["archive.db", "theirs"]);
+    restore(&archive, &copy).expect(0);
+    assert_eq!(archive.count("runs"), 20);
 }
