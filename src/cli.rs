@@ -33,7 +33,7 @@ const FILE: &str = "File";
 const GLOBAL: &str = "Global options";
 
 /// What `archive man` has a page of, in the order of the help.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "init",
     "sync",
     "import",
@@ -42,6 +42,7 @@ const COMMANDS: [&str; 14] = [
     "report",
     "verify",
     "backup",
+    "restore",
     "rejects",
     "prune",
     "compact",
@@ -186,6 +187,18 @@ Examples:
 In a crontab, over the copy of the day before:
   30 2 * * *  archive -q backup --replace /backup/archive.db";
 
+const RESTORE_AFTER_HELP: &str = "\
+Examples:
+  archive restore /backup/archive-2026-11-25.db
+What was restored by mistake, undone:
+  archive restore archive.db.2026-11-25T10-00-00Z.replaced
+
+Exit codes:
+  0  restored
+  1  failed, or the copy is not sound; the archive is as it was
+  2  wrong usage or configuration
+  5  another process holds this database, or a program has it open";
+
 const REJECTS_AFTER_HELP: &str = "\
 Examples:
   archive rejects                 what was set aside, and why
@@ -309,6 +322,11 @@ pub enum Command {
     /// The copy is written beside its place, checked like 'archive verify --offline' does, and only then
     /// given its name. Asks the platform nothing.
     Backup(Backup),
+    /// Put a copy in the archive's place, once it is checked
+    ///
+    /// FILE is copied and checked like 'archive verify --offline' does; then the copy takes the archive's
+    /// place at once. What was there is kept under a dated name beside it. Asks the platform nothing.
+    Restore(Restore),
     /// List the records that were set aside, or read them once more
     ///
     /// What the platform sent as a run and could not be read as one is kept to the letter. A sync of a
@@ -591,6 +609,18 @@ pub struct Backup {
     /// Replace a file of this name, once the new copy is verified
     #[arg(long)]
     pub replace: bool,
+    /// How the summary is told
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
+    pub format: SummaryFormat,
+}
+
+/// What was typed after `archive restore`.
+#[derive(Debug, Args)]
+#[command(after_help = RESTORE_AFTER_HELP)]
+pub struct Restore {
+    /// The copy; it stays where it is
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
     /// How the summary is told
     #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
     pub format: SummaryFormat,

@@ -12,6 +12,8 @@ mod links;
 pub mod prune;
 pub mod read;
 mod rejects;
+pub mod restore;
+mod staging;
 mod walk_rows;
 pub mod write;
 mod writer;

@@ -210,8 +210,8 @@ pub async fn compare_all(
         comparison.compare(options).await?;
         let ended = comparison.compared;
         let is_over = ended.reason.is_some_and(|reason| {
-            use api::Reason::{BudgetSpent, Refused, Stopped};
-            matches!(reason, Refused | BudgetSpent { .. } | Stopped)
+            use api::Reason::{BudgetSpent, Refused, Stopped, Unreachable};
+            matches!(reason, Refused | Unreachable(_) | BudgetSpent { .. } | Stopped)
         });
         compared.push(ended);
         if is_over {

@@ -7,13 +7,14 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::backup;
 use crate::error::{CommandError, ExitCode};
 use crate::render::{self, Column, Screen, Table, render_count, render_size};
 use crate::settings::{self, Consent, Format};
+use crate::store::backup::Copy;
 use crate::store::prune::{Plan, Share};
-use crate::store::{self, Archive, Reader, backup};
+use crate::store::{self, Archive, Reader};
 use crate::sync::now;
-use crate::verify;
 
 /// Says what is older and may go, and takes it out where that is agreed to.
 pub fn prune(settings: settings::Prune) -> Result<ExitCode, CommandError> {
@@ -55,23 +56,18 @@ pub fn prune(settings: settings::Prune) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::Done)
 }
 
-/// A copy that is not sound is none.
+/// Makes a copy as `archive backup` does. One that is not sound is none.
 fn make_copy(from: &Path, to: &Path) -> Result<(), CommandError> {
-    if backup::is_same_file(from, to) {
-        let error = anyhow::anyhow!("{} is the archive itself", to.display());
-        return Err(CommandError::new(ExitCode::Usage, error).with_hint("name another file for the copy"));
-    }
-    if to.symlink_metadata().is_ok() {
-        return Err(store::Error::Exists(to.to_owned()).into());
-    }
-    let copy = backup::Copy::make(from, to)?;
-    let broken = verify::check_offline(copy.path())?.broken();
-    if broken > 0 {
-        let error = anyhow::anyhow!("the copy is not sound ({broken} findings), and nothing was taken out");
+    backup::check_target(from, to, false)?;
+    let copy = Copy::make(from, to).map_err(backup::explain)?;
+    let (complaints, _) = backup::check(&copy)?;
+    if !complaints.is_empty() {
+        let count = super::counted(complaints.len() as u64, "finding");
+        let error = anyhow::anyhow!("the copy is not sound ({count}), and nothing was taken out");
         let hint = "archive verify tells what is wrong with the archive, and --repair mends it";
         return Err(CommandError::new(ExitCode::Failed, error).with_hint(hint));
     }
-    copy.keep(to, false)?;
+    copy.keep(to, false).map_err(backup::explain)?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use super::sync::{client, remember_requests, run_async};
 use crate::error::{CommandError, ExitCode};
 use crate::render::{self, Column, Screen, Table, clean, render_count};
-use crate::settings::{self, Format};
+use crate::settings::{self, CredentialsSource, Format};
 use crate::store::write::SyncTotals;
 use crate::store::{Archive, Reader};
 use crate::sync::now;
@@ -73,19 +73,58 @@ pub fn verify(settings: settings::Verify) -> Result<ExitCode, CommandError> {
         Format::Text => render::print(&told(&report, settings.platform.is_some(), Screen::of_stdout()))?,
     }
     let code = report.exit_code();
-    match code {
-        ExitCode::Done => tracing::info!(target: "run_archive::summary", "verified: nothing is off"),
-        ExitCode::Refused => tracing::error!(
-            hint = super::REFUSED_HINT,
-            "the platform refused the credentials, so nothing was compared"
-        ),
-        _ if report.is_repair => tracing::error!("something is off that could not be repaired"),
-        _ => tracing::error!(
-            hint = "archive verify --repair stores what the platform lists and tells anew what the rows tell",
-            "something is off"
-        ),
-    }
+    let source = settings.platform.as_ref().map(|platform| &platform.credentials_source);
+    tell_outcome(&report, code, source);
     Ok(code)
+}
+
+/// The one line that sums it up, with what to do.
+fn tell_outcome(report: &Report, code: ExitCode, credentials: Option<&CredentialsSource>) {
+    if code == ExitCode::Done {
+        tracing::info!(target: "run_archive::summary", "verified: nothing is off");
+        return;
+    }
+    let reasons = report.compared.iter().filter_map(|compared| compared.reason);
+    let hint = credentials.and_then(|source| {
+        let mut hints = reasons.filter_map(|reason| super::hint_for(reason, source));
+        hints.next()
+    });
+    if code == ExitCode::Refused {
+        tracing::error!(
+            hint = hint.as_deref(),
+            "the platform refused the credentials, so nothing was compared"
+        );
+        return;
+    }
+    let broken = report.offline.broken();
+    let unread = report.compared.iter().filter(|compared| compared.problem.is_some()).count() as u64;
+    let unsound = report.compared.iter().filter(|compared| !compared.is_sound()).count() as u64;
+    let mut parts = Vec::new();
+    if broken > 0 {
+        parts.push(format!("{} in the file", super::counted(broken, "finding")));
+    }
+    if unsound > unread && !report.is_repair {
+        parts.push(format!("{} not as the platform lists", super::counted(unsound - unread, "connection")));
+    }
+    if unread > 0 {
+        parts.push(format!("{} not compared to the end", super::counted(unread, "connection")));
+    }
+    let told = parts.join(", ");
+    let hint = hint.unwrap_or_else(|| {
+        let hint = match report.is_repair {
+            true => {
+                "restore a backup, or keep the file: the next archive sync stores what the platform lists"
+            }
+            false => {
+                "archive verify --repair stores what the platform lists and tells anew what the rows tell"
+            }
+        };
+        hint.to_owned()
+    });
+    match report.is_repair {
+        true => tracing::error!(hint, "something is off that could not be repaired: {told}"),
+        false => tracing::error!(hint, "something is off: {told}"),
+    }
 }
 
 fn told(report: &Report, is_online: bool, screen: Screen) -> String {

@@ -1,5 +1,5 @@
-//! What `archive verify`, `archive backup` and `archive rejects` are to do: the commands that keep the
-//! archive what it is.
+//! What `archive verify`, `archive backup`, `archive restore` and `archive rejects` are to do: the commands
+//! that keep the archive what it is.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use std::time::Duration;
 use url::Url;
 
 use super::{
-    DEFAULT_API_URL, DEFAULT_AT_A_TIME, DEFAULT_ISSUER_URL, DEFAULT_PAGE_SIZE, DEFAULT_TIME_BUDGET,
-    Environment, Error, File, Format, QueryFormat, Result, find_credentials, find_db, find_request_limits,
-    find_url, parse_connections,
+    CredentialsSource, DEFAULT_API_URL, DEFAULT_AT_A_TIME, DEFAULT_ISSUER_URL, DEFAULT_PAGE_SIZE,
+    DEFAULT_TIME_BUDGET, Environment, Error, File, Format, QueryFormat, Result, find_credentials, find_db,
+    find_request_limits, find_url, parse_connections,
 };
 use crate::api::auth::Credentials;
 use crate::api::{ConnectionId, RequestLimit};
@@ -21,6 +21,8 @@ use crate::time::UtcText;
 pub struct Platform {
     /// Who asks.
     pub credentials: Credentials,
+    /// Where that was found.
+    pub credentials_source: CredentialsSource,
     /// The platform; http or https.
     pub api_url: Url,
     /// The token issuer; http or https.
@@ -44,8 +46,10 @@ impl Platform {
         time_budget: Option<Duration>,
     ) -> Result<Self> {
         let (api_url, issuer_url) = (&file.platform.api_url, &file.platform.issuer_url);
+        let (credentials, credentials_source) = find_credentials(environment, file)?;
         Ok(Self {
-            credentials: find_credentials(environment, &file.credentials)?,
+            credentials,
+            credentials_source,
             api_url: find_url(environment, "ITP_API_URL", api_url, DEFAULT_API_URL)?,
             issuer_url: find_url(environment, "ITP_ISSUER_URL", issuer_url, DEFAULT_ISSUER_URL)?,
             request_limits: find_request_limits(request_limits, file)?,
@@ -119,6 +123,32 @@ impl Backup {
             db: find_db(global, environment, &file)?,
             file: environment.expand(typed.file.clone()),
             replace: typed.replace,
+            format: typed.format.into(),
+        })
+    }
+}
+
+/// What `archive restore` is to do.
+#[derive(Debug, Clone)]
+pub struct Restore {
+    /// The archive.
+    pub db: PathBuf,
+    /// The copy that takes its place.
+    pub file: PathBuf,
+    /// How the summary is told.
+    pub format: Format,
+}
+
+impl Restore {
+    /// Joins what was typed with the environment and the file.
+    ///
+    /// # Errors
+    /// Any [`Error`](super::Error), but none about credentials.
+    pub fn new(global: &Global, typed: &cli::Restore, environment: &Environment) -> Result<Self> {
+        let file = File::read(global, environment)?;
+        Ok(Self {
+            db: find_db(global, environment, &file)?,
+            file: environment.expand(typed.file.clone()),
             format: typed.format.into(),
         })
     }

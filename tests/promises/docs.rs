@@ -40,6 +40,7 @@ fn every_command_has_help_with_an_example_and_a_chapter_in_the_readme() {
         "query",
         "verify",
         "backup",
+        "restore",
         "rejects",
         "prune",
         "compact",
