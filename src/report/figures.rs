@@ -529,6 +529,7 @@ pub struct Coverage {
     /// The last sync or import.
     pub last_sync: Option<LastSync>,
     /// What `archive prune` took out; absent where it took none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pruned: Option<Pruned>,
 }
 
@@ -596,11 +597,16 @@ pub struct ConnectionCoverage {
     pub last_problem: Option<String>,
     /// When the platform first said that the connection does not exist.
     pub unlisted_at: Option<UtcText>,
-    /// Runs that `archive prune` took out.
+    /// Runs that `archive prune` took out; absent where it took none.
+    #[serde(skip_serializing_if = "is_none")]
     pub pruned: u64,
     /// What the last complete walk is dated, where that is to come: the clock was wrong when it ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_ahead_at: Option<UtcText>,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A time in which runs may have come and gone unseen.
