@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 pub use catalog::{Catalog, Parameter, Query};
 pub use guard::{Clock, SQL_BYTES};
 
-use crate::store::{self, Reader};
+use crate::store::{self, READING_LIMIT, Reader};
 use guard::Guard;
 
 /// What can go wrong with a query.
@@ -265,22 +265,34 @@ pub struct Database {
     reader: Reader,
     path: PathBuf,
     guard: Guard,
+    /// How long a question of the program's own may take.
+    limit: Duration,
 }
 
 impl Database {
     /// Opens an archive that is there, as [`Reader::open`] does.
     ///
     /// # Errors
-    /// There is none, it is no archive, or of another version.
+    /// There is none, it is no archive, or of another version; a view of ours is not as archive made it.
     pub fn open(path: &Path) -> store::Result<Self> {
-        Self::guard(Reader::open(path)?, path)
+        let reader = Reader::open(path)?;
+        reader.require_views()?;
+        Self::guarded(reader, path, READING_LIMIT)
     }
 
-    fn guard(mut reader: Reader, path: &Path) -> store::Result<Self> {
+    /// Opens an archive for questions that read tables only, each of which may take so long.
+    ///
+    /// # Errors
+    /// As [`Database::open`], but for views.
+    pub fn open_for_tables(path: &Path, limit: Duration) -> store::Result<Self> {
+        Self::guarded(Reader::open(path)?, path, limit)
+    }
+
+    fn guarded(mut reader: Reader, path: &Path, limit: Duration) -> store::Result<Self> {
         let guard = Guard::set(reader.connection_mut());
         reader.check_unmoved()?;
         let guard = guard.map_err(|error| store::Error::from_reading(path, &error))?;
-        Ok(Self { reader, path: path.to_owned(), guard })
+        Ok(Self { reader, path: path.to_owned(), guard, limit })
     }
 
     /// Opens two that see the same state of the archive, for questions that are answered side by side.
@@ -289,11 +301,13 @@ impl Database {
     /// As [`Database::open`].
     pub fn open_two(path: &Path) -> store::Result<[Self; 2]> {
         let watch = Reader::open(path)?;
+        watch.require_views()?;
         loop {
             let before = watch.read_data_version()?;
             let two = [watch.open_another()?, watch.open_another()?];
             let [first, second] = two;
-            let two = [Self::guard(first, path)?, Self::guard(second, path)?];
+            let two =
+                [Self::guarded(first, path, READING_LIMIT)?, Self::guarded(second, path, READING_LIMIT)?];
             // A sync commits about once a second, so this is seldom otherwise.
             if watch.read_data_version()? == before {
                 return Ok(two);
@@ -348,7 +362,14 @@ impl Database {
     /// # Errors
     /// Any [`Error`].
     pub fn read<T: DeserializeOwned>(&self, query: &Query, parameters: &[(&str, Value)]) -> Result<Vec<T>> {
-        self.guard.start(None);
+        self.guard.start(Some(self.limit));
+        self.read_rows(query, parameters).map_err(|error| match error {
+            Error::Timeout(limit) => store::Error::TooLong { path: self.path.clone(), limit }.into(),
+            error => error,
+        })
+    }
+
+    fn read_rows<T: DeserializeOwned>(&self, query: &Query, parameters: &[(&str, Value)]) -> Result<Vec<T>> {
         let sql = &query.sql;
         let mut statement = self.prepare_with(sql, parameters)?;
         let names: Vec<String> = statement.column_names().map(str::to_owned).collect();

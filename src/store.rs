@@ -13,13 +13,21 @@ mod drift;
 pub mod fleet;
 mod handle;
 mod header;
+mod limited;
+mod links;
 mod lock;
 mod names;
 mod new;
 mod open;
+pub mod prune;
 pub mod read;
 mod reader;
+mod rejects;
+pub mod restore;
+pub mod schema;
 mod sight;
+mod staging;
+mod walk_rows;
 pub mod write;
 mod writer;
 
@@ -31,8 +39,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use header::{Found, inspect};
+pub use limited::{READING_LIMIT, VERIFYING_LIMIT};
+use lock::{create_for_owner, lock, owner_only};
 pub use lock::{is_held, lock_path};
-use lock::{lock, owner_only};
 pub use names::is_of_archive;
 use names::{beside, real_path};
 pub use open::Archive;
@@ -150,6 +159,34 @@ pub enum Error {
     /// A copy was to be given a name that is taken.
     #[error("{} exists; it was left as it is", .0.display())]
     Exists(PathBuf),
+    /// Somebody else's hands: what the program would have to run, or what refuses its rows, is not its own.
+    #[error("{path} was altered by another program: {finding}", path = .path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The first of what is in the way.
+        finding: Box<schema::Finding>,
+    },
+    /// Rows that this program writes together say different things.
+    #[error("{path} was altered by another program: {what} (table {table}, key {key})", path = .path.display())]
+    Inconsistent {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+        /// Where.
+        table: &'static str,
+        /// Which row.
+        key: i64,
+    },
+    /// Reading took longer than any question of ours should.
+    #[error("{path}: a question to the archive was stopped after {limit}", path = .path.display(), limit = humantime::format_duration(*.limit))]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// How long it may take.
+        limit: Duration,
+    },
     /// Anything else from the file system.
     #[error("{doing} {}: {source}", .path.display())]
     Io {
@@ -223,6 +260,8 @@ fn prepare_connection(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", true)?;
     // Nothing stored in the file may make this program run more than SQL.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // The migrations make no trigger, so each is somebody else's: none runs in our commands.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     // "text" in double quotes is a name, never a text: a misspelt column is an error.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
@@ -235,7 +274,8 @@ fn known_version() -> i64 {
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
-    let table = "SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history'";
+    // A view of that name would be somebody else's.
+    let table = "SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history' AND type = 'table'";
     if connection.query_row(table, [], |_| Ok(())).optional()?.is_none() {
         return Ok(0);
     }

@@ -160,6 +160,12 @@ pub(super) fn owner_only() -> OpenOptions {
     options
 }
 
+/// A file that may be written, made so that only its owner reads it; its log takes over the permissions.
+pub(super) fn create_for_owner(path: &Path) -> Result<()> {
+    let created = owner_only().write(true).create(true).truncate(false).open(path);
+    created.map(drop).map_err(|error| Error::ReadOnly { path: path.to_owned(), what: error.to_string() })
+}
+
 /// Opens what has the name itself, at once.
 fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]

@@ -7,13 +7,13 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
 use super::handle::Handle;
 use super::names::{check_writable, count_names, length};
 use super::{
     APPLICATION_ID, Error, Found, READERS_TIMEOUT, Result, beside, check_version, embedded, inspect,
-    known_version, lock, new, prepare_connection, real_path, version, write,
+    known_version, lock, new, prepare_connection, real_path, schema, version, write,
 };
 
 /// Checkpoints every 64 MiB of log rather than SQLite's 4: half the writing in a backfill.
@@ -68,7 +68,8 @@ impl Archive {
         // SQLite counts pages: the size in bytes holds only once the size of a page is known.
         connection.pragma_update(None, "cache_size", -i64::from(cache_mib) * 1_024).map_err(sqlite)?;
         migrate(&mut connection, path)?;
-        touch_every_table(&connection).map_err(sqlite)?;
+        schema::require_tables(&connection, path)?;
+        touch_every_table(&connection, &schema::tables()?).map_err(sqlite)?;
         let sign = connection.pragma_query_value(None, "application_id", |row| row.get::<_, i32>(0));
         // An earlier version that was killed in its first commit may have left its archive unsigned.
         if sign.map_err(sqlite)? != APPLICATION_ID {
@@ -99,7 +100,17 @@ impl Archive {
     }
 
     pub(super) fn sqlite<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
-        result.map_err(|error| Error::from_sqlite(&self.path, &error))
+        result.map_err(|error| {
+            // SQLite says which rule was broken, but not that the rule is somebody else's.
+            // Nor that a function is unknown because somebody else's index calls for it: our own SQL is known.
+            let code = error.sqlite_error_code();
+            let is_refused = matches!(code, Some(ErrorCode::ConstraintViolation | ErrorCode::Unknown));
+            let finding = is_refused.then(|| schema::constraint(&self.connection, &self.path)).flatten();
+            match finding {
+                Some(finding) => Error::Foreign { path: self.path.clone(), finding: Box::new(finding) },
+                None => Error::from_sqlite(&self.path, &error),
+            }
+        })
     }
 }
 
@@ -131,6 +142,7 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
     if found == known_version() {
         return Ok(());
     }
+    schema::require_free_names(connection, path, found)?;
     // Grouped: the tables and the record of their version in one transaction.
     let migrated = embedded::migrations::runner().set_grouped(true).run(connection);
     migrated.map(drop).map_err(|error| {
@@ -143,13 +155,12 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
     })
 }
 
-/// Reads the top of every table, so that most damage is found before anything is written.
-fn touch_every_table(connection: &Connection) -> rusqlite::Result<()> {
-    let mut tables = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
-    let names: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    for name in names {
-        let quoted = name.replace('"', "\"\"");
-        connection.query_row(&format!("SELECT 1 FROM \"{quoted}\" LIMIT 1"), [], |_| Ok(())).optional()?;
+/// Reads the top of every table of ours, so that most damage is found before anything is written. Tables of
+/// others may be virtual ones of a module that this program does not have.
+fn touch_every_table(connection: &Connection, tables: &[&str]) -> rusqlite::Result<()> {
+    for name in tables {
+        let sql = format!("SELECT 1 FROM {} LIMIT 1", schema::quoted(name));
+        connection.query_row(&sql, [], |_| Ok(())).optional()?;
     }
     Ok(())
 }

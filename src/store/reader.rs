@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, ffi};
 
 use super::handle::{Handle, ReadOnly};
+use super::limited::{Limited, READING_LIMIT};
 use super::names::{beside, check_writable, is_own, length, real_path};
 use super::sight::Sight;
 use super::{
-    Error, Found, Result, check_version, inspect, is_held, known_version, prepare_connection, version,
+    Error, Found, Result, check_version, inspect, is_held, known_version, prepare_connection, schema, version,
 };
 
 /// How long a log is tried for whose index only its writer may bring up to date, and the pause between.
@@ -23,8 +24,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The archive, open for reading.
 #[derive(Debug)]
 pub struct Reader {
-    pub(super) connection: Handle,
-    path: PathBuf,
+    pub(super) connection: Limited,
+    pub(super) path: PathBuf,
     way: Way,
 }
 
@@ -62,6 +63,13 @@ fn plan(may_write: bool, is_own: bool, has_log: bool) -> Option<Access> {
 impl Reader {
     /// Opens an archive that is there, without changing it.
     pub fn open(path: &Path) -> Result<Self> {
+        let reader = Self::open_as_it_is(path)?;
+        schema::require_tables(&reader.connection, path)?;
+        Ok(reader)
+    }
+
+    /// Opens an archive whose tables may be altered or gone, to tell which.
+    pub fn open_as_it_is(path: &Path) -> Result<Self> {
         let (reader, found) = Self::open_any_version(path)?;
         if found < known_version() {
             return Err(Error::Older(path.to_owned()));
@@ -84,6 +92,8 @@ impl Reader {
             }
             Some((_, Err(_))) | None => open_alone(real)?,
         };
+        let connection = Limited::new(connection, READING_LIMIT);
+        let connection = connection.map_err(|error| Error::from_reading(path, &error))?;
         let reader = Self { connection, path: real.to_owned(), way };
         let found = reader.sqlite(version(&reader.connection))?;
         check_version(path, found)?;
@@ -101,6 +111,7 @@ impl Reader {
             Way::Alone(_) => open_immutable(&self.path),
         };
         let connection = self.sqlite(connection)?;
+        let connection = self.sqlite(Limited::new(connection, self.connection.limit()))?;
         Self { connection, path: self.path.clone(), way: self.way.clone() }.only_read()
     }
 
@@ -116,7 +127,12 @@ impl Reader {
 
     /// As [`Self::connection`], to set it up.
     pub(crate) fn connection_mut(&mut self) -> &mut Connection {
-        &mut self.connection
+        self.connection.unlimited()
+    }
+
+    /// Lets each question take so long.
+    pub fn set_limit(&mut self, limit: Duration) {
+        self.connection.set_limit(limit);
     }
 
     /// A number that is another one once anybody else has committed a change.
@@ -139,7 +155,12 @@ impl Reader {
     /// An answer, or what went wrong. A file that was written to meanwhile explains any error.
     pub(super) fn sqlite<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
         self.check_unmoved()?;
-        result.map_err(|error| Error::from_reading(&self.path, &error))
+        result.map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted) => {
+                Error::TooLong { path: self.path.clone(), limit: self.connection.limit() }
+            }
+            _ => Error::from_reading(&self.path, &error),
+        })
     }
 }
 
