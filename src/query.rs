@@ -301,6 +301,7 @@ impl Database {
     /// As [`Database::open`].
     pub fn open_two(path: &Path) -> store::Result<[Self; 2]> {
         let watch = Reader::open(path)?;
+        watch.require_views()?;
         loop {
             let before = watch.read_data_version()?;
             let two = [watch.open_another()?, watch.open_another()?];

@@ -89,6 +89,12 @@ impl Handle {
         }
     }
 
+    /// A database without a file.
+    #[cfg(test)]
+    pub(super) fn in_memory() -> rusqlite::Result<Self> {
+        Ok(Self { connection: Connection::open_in_memory()?, entry: Entry(None) })
+    }
+
     /// Closes the connection and tells what SQLite says to that.
     pub(super) fn close(self) -> rusqlite::Result<()> {
         let Self { connection, entry } = self;

@@ -47,8 +47,9 @@ impl Limited {
         self.limit = limit;
     }
 
-    /// The connection itself, to be set up otherwise.
-    pub(super) fn connection_mut(&mut self) -> &mut Connection {
+    /// The connection without a limit, for whoever sets their own.
+    pub(super) fn unlimited(&mut self) -> &mut Connection {
+        self.deadline.store(u64::MAX, Ordering::Relaxed);
         &mut self.connection
     }
 }
@@ -74,8 +75,7 @@ mod tests {
 
     #[test]
     fn a_question_that_never_ends_is_stopped_and_the_next_one_has_its_own_time() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let mut limited = Limited::new(Handle::open(file.path()).unwrap(), Duration::ZERO).unwrap();
+        let mut limited = Limited::new(Handle::in_memory().unwrap(), Duration::ZERO).unwrap();
         let endless =
             "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n";
         let count = |limited: &Limited, sql: &str| limited.query_row(sql, [], |row| row.get::<_, i64>(0));

@@ -111,8 +111,8 @@ impl Reader {
             Way::Shared(access) => open_shared(&self.path, *access),
             Way::Alone(_) => open_immutable(&self.path),
         };
-        let connection = connection.and_then(|connection| Limited::new(connection, self.connection.limit()));
         let connection = self.sqlite(connection)?;
+        let connection = self.sqlite(Limited::new(connection, self.connection.limit()))?;
         Self { connection, path: self.path.clone(), way: self.way.clone() }.only_read()
     }
 
@@ -138,7 +138,7 @@ impl Reader {
 
     /// As [`Self::connection`], to set it up.
     pub(crate) fn connection_mut(&mut self) -> &mut Connection {
-        self.connection.connection_mut()
+        self.connection.unlimited()
     }
 
     /// A number that is another one once anybody else has committed a change.
