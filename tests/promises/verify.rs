@@ -418,7 +418,8 @@ fn every_column_is_proved_offline_or_said_in_the_readme_not_to_be() {
              INSERT INTO drift VALUES (1, 'run', 'f', 'field', '', '{TIME}', 1, 1);
              INSERT INTO unfinished_runs VALUES (1, '{TIME}', '{TIME}', '{TIME}');
              INSERT INTO prunes (prune_key, pruned_at, before) VALUES (1, '{TIME}', '{TIME}');
-             INSERT INTO pruned_runs (connection_key, id, started_at, outcome, prune_key) VALUES (1, 'gone', '{TIME}', 'failed', 1);
+             INSERT INTO pruned_runs (connection_key, id, started_at, outcome, run_key, prune_key) VALUES (1, 'gone', '{TIME}', 'failed', 9, 1);
+             UPDATE checkpoints SET pruned = 1, prune_key = 1, quiet_walk_key = 1;
              INSERT INTO walk_runs VALUES (1, 1);"
         ),
     );
