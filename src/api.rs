@@ -22,18 +22,22 @@ pub mod auth;
 pub mod error;
 mod id;
 pub mod limit;
+mod lone;
 pub mod pace;
+mod route;
 pub mod wire;
 
 pub use auth::Credentials;
 pub use error::{Detail, Doing, Error, Problem, Reason};
 pub use id::{ConnectionId, ConnectionIdError, Kind, TypedConnection};
 pub use limit::RequestLimit;
+pub use route::Obstacle;
 
-use auth::Tokens;
+use auth::{Token, Tokens};
 use error::{MESSAGE_CHARS, Secrets};
 use id::vanishes_from_path;
 use pace::{Gate, Patience};
+use route::{Resolver, Route};
 use wire::Cursor;
 
 /// How long one request may take, from connecting to the last byte, unless set.
@@ -45,6 +49,9 @@ pub const DEFAULT_BACKOFF_START: Duration = Duration::from_millis(500);
 /// Requests at a time, unless set.
 pub const DEFAULT_IN_FLIGHT: usize = 4;
 
+/// New tokens for one request. A platform where a token serves some requests and then dies is worked with;
+/// one where five in a row die before this request's turn would be asked for ever.
+const MAX_RENEWALS: usize = 5;
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer that has come is still worked on after a signal or the end of the time budget.
@@ -129,7 +136,9 @@ pub enum SetupError {
     #[error("https cannot be set up: {0} (install the package ca-certificates, or set SSL_CERT_FILE)")]
     Https(String),
     /// The HTTP client cannot be built for another reason.
-    #[error("the http client cannot be set up: {0}")]
+    #[error(
+        "the http client cannot be set up: {0} (a fault of this machine or of the program, no setting: report it)"
+    )]
     Http(String),
 }
 
@@ -159,7 +168,7 @@ pub struct Answer {
     pub text: String,
     /// Whether a page of runs was longer than what is read, and ends somewhere.
     is_cut: bool,
-    _slot: OwnedSemaphorePermit,
+    _slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Answer {
@@ -199,7 +208,9 @@ struct Shared {
 /// Sends requests and reads answers; no idea of tokens or of what is asked.
 struct Transport {
     api: reqwest::Client,
+    api_route: Route,
     issuer: reqwest::Client,
+    issuer_route: Route,
     gate: Gate,
     secrets: Secrets,
     timeout: Duration,
@@ -228,13 +239,19 @@ impl Client {
         } else {
             http_client(&options.issuer_url, options.timeout)?
         };
+        // What is no text cannot name a proxy: the HTTP client ignores it, too.
+        let variable = |name: &str| std::env::var(name).ok();
         let patience = Patience { max_attempts: options.max_attempts, backoff_start: options.backoff_start };
+        let (api_route, issuer_route) =
+            (Route::find(&options.api_url, variable), Route::find(&options.issuer_url, variable));
         Ok(Self(Arc::new(Shared {
             api_url: options.api_url,
             max_attempts: options.max_attempts,
             transport: Transport {
                 api,
+                api_route,
                 issuer,
+                issuer_route,
                 gate: Gate::new(options.in_flight, options.deadline, patience, &options.limits),
                 secrets,
                 timeout: options.timeout,
@@ -443,25 +460,22 @@ impl Shared {
         gate.bound(&doing, work).await
     }
 
-    /// One attempt: with a second token if the first is refused.
+    /// One attempt: with another token where the first is refused, and again where that one served other
+    /// requests and died before this request's turn.
     async fn attempt(&self, doing: &Doing, url: &Url) -> Result<Answer, Error> {
-        let slot = self.transport.gate.slot(doing).await?;
+        let mut slot = Some(self.transport.gate.slot(doing).await?);
         let mut token = self.tokens.current(&self.transport).await?;
-        let mut renewed = false;
+        let mut renewals = 0;
         loop {
+            let was_fresh = AtomicBool::new(false);
             let request = || {
-                let request = self.transport.api.get(url.clone());
-                let request = request.header(AUTHORIZATION, token.header.clone());
-                // Whole objects, where an API would send their ids alone; of iModels names are enough.
-                let (accept, detail) = match doing {
-                    Doing::ListImodels { .. } => (ACCEPT_V2, "return=minimal"),
-                    _ => (ACCEPT, "return=representation"),
-                };
-                request.header("accept", accept).header("prefer", detail)
+                was_fresh.fetch_or(token.note_sent(), Ordering::Relaxed);
+                self.request(doing, url, &token)
             };
-            let sent = self.transport.send(doing, request).await;
+            let sent = self.transport.send(doing, &mut slot, request).await;
             let error = match sent {
                 Ok(Body { text, is_cut }) => {
+                    token.note_accepted();
                     self.accepted.store(true, Ordering::Relaxed);
                     return Ok(Answer { text, is_cut, _slot: slot });
                 }
@@ -469,27 +483,50 @@ impl Shared {
             };
             let status = error.problem.status;
             if status.is_some_and(|status| !matches!(status, 401 | 408 | 500..)) {
+                token.note_accepted();
                 self.accepted.store(true, Ordering::Relaxed);
             }
-            if error.reason != Reason::Refused || renewed {
+            if error.reason != Reason::Refused {
+                return Err(error);
+            }
+            let is_refusal = renewals > 0 && token.is_refusal(was_fresh.into_inner());
+            if is_refusal || renewals == MAX_RENEWALS {
                 return Err(error);
             }
             token = match self.tokens.after_refusal(&token, &self.transport).await? {
                 Some(token) => token,
                 None => return Err(error),
             };
-            renewed = true;
+            renewals += 1;
         }
+    }
+
+    fn request(&self, doing: &Doing, url: &Url, token: &Token) -> RequestBuilder {
+        // Whole objects, where an API would send their ids alone; of iModels names are enough.
+        let (accept, detail) = match doing {
+            Doing::ListImodels { .. } => (ACCEPT_V2, "return=minimal"),
+            _ => (ACCEPT, "return=representation"),
+        };
+        let request = self.transport.api.get(url.clone());
+        request.header(AUTHORIZATION, token.header.clone()).header("accept", accept).header("prefer", detail)
     }
 }
 
 impl Transport {
     /// Sends a request in its turn, again after each 429, and gives the text of the answer.
-    async fn send(&self, doing: &Doing, request: impl Fn() -> RequestBuilder) -> Result<Body, Error> {
-        self.gate.send(doing, || self.send_once(doing, request())).await
+    async fn send(
+        &self,
+        doing: &Doing,
+        slot: &mut Option<OwnedSemaphorePermit>,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Body, Error> {
+        self.gate.send(doing, slot, || self.send_once(doing, request())).await
     }
 
     async fn send_once(&self, doing: &Doing, request: RequestBuilder) -> Result<Body, Error> {
+        if let Some(problem) = self.route(doing).problem() {
+            return Err(Error::new(doing.clone(), Reason::Unreachable(Obstacle::Proxy), problem));
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
         let begun = Instant::now();
         let received = self.receive(doing, request).await;
@@ -567,10 +604,27 @@ impl Transport {
             let reason = Reason::TimedOut { after: self.timeout };
             return Error::new(doing.clone(), reason, "");
         }
-        let what =
-            if error.is_connect() { "no connection" } else { "the connection or the answer broke off" };
+        let obstacle = route::obstacle(&error);
+        let reason = obstacle.map_or(Reason::Unavailable, Reason::Unreachable);
+        let what = match obstacle {
+            Some(Obstacle::Certificate) => ": its certificate is not trusted",
+            Some(Obstacle::NoTls) => ": it speaks no TLS that is understood",
+            Some(Obstacle::UnknownHost | Obstacle::Proxy) | None => "",
+        };
+        let route = self.route(doing);
+        let what = match error.is_connect() {
+            true => format!("no connection to {route}{what}"),
+            false => format!("the connection to {route} or the answer broke off"),
+        };
         let causes = self.secrets.tell(&causes(&error.without_url()), MESSAGE_CHARS);
-        Error::new(doing.clone(), Reason::Unavailable, format!("{what}: {causes}"))
+        Error::new(doing.clone(), reason, format!("{what}: {causes}"))
+    }
+
+    fn route(&self, doing: &Doing) -> &Route {
+        match doing {
+            Doing::GetToken => &self.issuer_route,
+            _ => &self.api_route,
+        }
     }
 }
 
@@ -632,6 +686,7 @@ fn http_client(url: &Url, timeout: Duration) -> Result<reqwest::Client, SetupErr
         .redirect(reqwest::redirect::Policy::none())
         // Retries are counted and paced here; those of the library are neither.
         .retry(reqwest::retry::never())
+        .dns_resolver(Resolver::default())
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout)
         .gzip(true);
@@ -839,6 +894,45 @@ mod tests {
         assert_eq!(error.to_string(), told);
     }
 
+    /// A platform where each token serves the first request that arrives with it and dies: the others, sent
+    /// with it at the same time, are refused twice and more although the credentials are good.
+    #[tokio::test]
+    async fn a_token_that_dies_again_and_again_after_it_served_others_is_renewed() {
+        let served = Mutex::new(std::collections::HashSet::new());
+        let server = Server::start(move |request, number| {
+            if request.starts_with("POST /connect/token ") {
+                return token(number, 3600);
+            }
+            let bearer = request.lines().find(|line| line.starts_with("authorization: ")).unwrap();
+            match served.lock().unwrap().insert(bearer.to_owned()) {
+                true => http("200 OK", "", PAGE),
+                false => http("401 Unauthorized", "", ""),
+            }
+        })
+        .await;
+        let client = server.service();
+        let (a, b, c, d) = tokio::join!(list(&client), list(&client), list(&client), list(&client));
+        assert!(a.is_ok() && b.is_ok() && c.is_ok() && d.is_ok(), "{a:?} {b:?} {c:?} {d:?}");
+    }
+
+    /// The dead token is known to have served nobody: each request that is refused twice is told so, and the
+    /// issuer is not asked for ever.
+    #[tokio::test]
+    async fn a_platform_that_refuses_every_token_ends_requests_in_flight_after_few_renewals() {
+        let server = Server::start(|request, number| match request {
+            _ if request.starts_with("POST") => token(number, 3600),
+            _ => http("401 Unauthorized", "", ""),
+        })
+        .await;
+        let client = server.service();
+        let (a, b, c, d) = tokio::join!(list(&client), list(&client), list(&client), list(&client));
+        for outcome in [a, b, c, d] {
+            assert_eq!(outcome.unwrap_err().reason, Reason::Refused);
+        }
+        let posts = server.seen().iter().filter(|request| request.starts_with("POST")).count();
+        assert!((2..=5).contains(&posts), "{posts}");
+    }
+
     #[tokio::test]
     async fn an_issuer_that_refuses_is_asked_once_and_its_echo_shows_no_secret() {
         let server = Server::start(|request, _| {
@@ -1011,7 +1105,10 @@ mod tests {
         let client = Client::new(options).unwrap();
         let error = list(&client).await.unwrap_err();
         assert_eq!((error.reason, client.requests()), (Reason::Unavailable, 3));
-        assert!(error.to_string().starts_with("listing runs of connection X: no connection: "), "{error}");
+        assert!(
+            error.to_string().starts_with("listing runs of connection X: no connection to 127.0.0.1:"),
+            "{error}"
+        );
         assert!(!client.was_accepted());
     }
 

@@ -16,11 +16,13 @@ use crate::time::UtcText;
 pub mod digest;
 mod drift;
 mod merge;
+mod volatile;
 
 pub use digest::Digest;
 pub use drift::Drift;
 use drift::Drifts;
 pub use merge::{Merged, Unread, merge};
+pub use volatile::{VOLATILE, find_volatile};
 
 /// Text that a column holds, or nothing.
 pub type Text<'a> = Option<Cow<'a, str>>;
@@ -112,7 +114,7 @@ pub struct Task<'a> {
 }
 
 /// The error object of a task. A task that succeeded may carry one.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct TaskError<'a> {
     /// `errorCode`.
     pub error_code: Text<'a>,
@@ -548,6 +550,14 @@ pub fn rebuild(run: &Run<'_>) -> String {
     json.raw("error", run.error.as_ref().map(rebuild_run_error));
     json.array("jobs", &run.jobs, rebuild_job);
     json.finish()
+}
+
+/// Whether every `extra` of a run's rows is a JSON object, so that [`rebuild`] gives back all of it.
+pub fn is_whole(run: &Run<'_>) -> bool {
+    let reads = |extra: &Option<String>| extra.as_deref().is_none_or(|extra| Object::parse(extra).is_ok());
+    let task =
+        |task: &Task<'_>| reads(&task.extra) && task.error.as_deref().is_none_or(|error| reads(&error.extra));
+    reads(&run.extra) && run.jobs.iter().all(|job| reads(&job.extra) && job.tasks.iter().all(task))
 }
 
 fn rebuild_run_error(error: &RunError<'_>) -> String {

@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 pub use catalog::{Catalog, Parameter, Query};
 pub use guard::{Clock, SQL_BYTES};
 
-use crate::store::{self, Reader};
+use crate::store::{self, READING_LIMIT, Reader};
 use guard::Guard;
 
 /// What can go wrong with a query.
@@ -265,17 +265,33 @@ pub struct Database {
     connection: Connection,
     path: PathBuf,
     guard: Guard,
+    /// How long a question of the program's own may take.
+    limit: Duration,
 }
 
 impl Database {
     /// Opens an archive that is there, as [`Reader::open`] does.
     ///
     /// # Errors
-    /// There is none, it is no archive, or of another version.
+    /// There is none, it is no archive, or of another version; a view of ours is not as archive made it.
     pub fn open(path: &Path) -> store::Result<Self> {
-        let mut connection = Reader::open(path)?.into_connection();
+        let reader = Reader::open(path)?;
+        reader.require_views()?;
+        Self::guarded(reader, path, READING_LIMIT)
+    }
+
+    /// Opens an archive for questions that read tables only, each of which may take so long.
+    ///
+    /// # Errors
+    /// As [`Database::open`], but for views.
+    pub fn open_for_tables(path: &Path, limit: Duration) -> store::Result<Self> {
+        Self::guarded(Reader::open(path)?, path, limit)
+    }
+
+    fn guarded(reader: Reader, path: &Path, limit: Duration) -> store::Result<Self> {
+        let mut connection = reader.into_connection();
         let guard = Guard::set(&mut connection).map_err(|error| store::Error::from_sqlite(path, &error))?;
-        Ok(Self { connection, path: path.to_owned(), guard })
+        Ok(Self { connection, path: path.to_owned(), guard, limit })
     }
 
     /// Opens two that see the same state of the archive, for questions that are answered side by side.
@@ -340,7 +356,14 @@ impl Database {
     /// # Errors
     /// Any [`Error`].
     pub fn read<T: DeserializeOwned>(&self, query: &Query, parameters: &[(&str, Value)]) -> Result<Vec<T>> {
-        self.guard.start(None);
+        self.guard.start(Some(self.limit));
+        self.read_rows(query, parameters).map_err(|error| match error {
+            Error::Timeout(limit) => store::Error::TooLong { path: self.path.clone(), limit }.into(),
+            error => error,
+        })
+    }
+
+    fn read_rows<T: DeserializeOwned>(&self, query: &Query, parameters: &[(&str, Value)]) -> Result<Vec<T>> {
         let sql = &query.sql;
         let mut statement = self.prepare_with(sql, parameters)?;
         let names: Vec<String> = statement.column_names().map(str::to_owned).collect();

@@ -8,7 +8,15 @@ pub mod backup;
 pub mod check;
 mod drift;
 pub mod fleet;
+mod limited;
+mod links;
+pub mod prune;
 pub mod read;
+mod rejects;
+pub mod restore;
+pub mod schema;
+mod staging;
+mod walk_rows;
 pub mod write;
 mod writer;
 
@@ -21,6 +29,8 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
+use limited::Limited;
+pub use limited::{READING_LIMIT, VERIFYING_LIMIT};
 pub use writer::{Closed, Writer};
 
 mod embedded {
@@ -98,6 +108,34 @@ pub enum Error {
     /// A copy was to be given a name that is taken.
     #[error("{} exists; it was left as it is", .0.display())]
     Exists(PathBuf),
+    /// Somebody else's hands: what the program would have to run, or what refuses its rows, is not its own.
+    #[error("{path} was altered by another program: {finding}", path = .path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The first of what is in the way.
+        finding: Box<schema::Finding>,
+    },
+    /// Rows that this program writes together say different things.
+    #[error("{path} was altered by another program: {what} (table {table}, key {key})", path = .path.display())]
+    Inconsistent {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+        /// Where.
+        table: &'static str,
+        /// Which row.
+        key: i64,
+    },
+    /// Reading took longer than any question of ours should.
+    #[error("{path}: a question to the archive was stopped after {limit}", path = .path.display(), limit = humantime::format_duration(*.limit))]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// How long it may take.
+        limit: Duration,
+    },
     /// Anything else from the file system.
     #[error("{doing} {}: {source}", .path.display())]
     Io {
@@ -170,7 +208,7 @@ pub struct Archive {
 /// The archive, open for reading.
 #[derive(Debug)]
 pub struct Reader {
-    connection: Connection,
+    connection: Limited,
     path: PathBuf,
 }
 
@@ -206,7 +244,8 @@ impl Archive {
         // SQLite counts pages: the size in bytes holds only once the size of a page is known.
         connection.pragma_update(None, "cache_size", -i64::from(cache_mib) * 1_024).map_err(sqlite)?;
         migrate(&mut connection, path)?;
-        touch_every_table(&connection).map_err(sqlite)?;
+        schema::require_tables(&connection, path)?;
+        touch_every_table(&connection, &schema::tables()?).map_err(sqlite)?;
         Ok(connection)
     }
 
@@ -232,13 +271,30 @@ impl Archive {
     }
 
     fn sqlite<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
-        result.map_err(|error| Error::from_sqlite(&self.path, &error))
+        result.map_err(|error| {
+            // SQLite says which rule was broken, but not that the rule is somebody else's.
+            // Nor that a function is unknown because somebody else's index calls for it: our own SQL is known.
+            let code = error.sqlite_error_code();
+            let is_refused = matches!(code, Some(ErrorCode::ConstraintViolation | ErrorCode::Unknown));
+            let finding = is_refused.then(|| schema::constraint(&self.connection, &self.path)).flatten();
+            match finding {
+                Some(finding) => Error::Foreign { path: self.path.clone(), finding: Box::new(finding) },
+                None => Error::from_sqlite(&self.path, &error),
+            }
+        })
     }
 }
 
 impl Reader {
     /// Opens an archive that is there, without changing it.
     pub fn open(path: &Path) -> Result<Self> {
+        let reader = Self::open_as_it_is(path)?;
+        schema::require_tables(&reader.connection, path)?;
+        Ok(reader)
+    }
+
+    /// Opens an archive whose tables may be altered or gone, to tell which.
+    pub fn open_as_it_is(path: &Path) -> Result<Self> {
         if inspect(path)? == Found::Nothing {
             return Err(Error::Missing(path.to_owned()));
         }
@@ -270,6 +326,7 @@ impl Reader {
         if found < known_version() {
             return Err(Error::Older(path.to_owned()));
         }
+        let connection = Limited::new(connection, READING_LIMIT).map_err(sqlite)?;
         Ok(Self { connection, path: path.to_owned() })
     }
 
@@ -278,9 +335,14 @@ impl Reader {
         &self.path
     }
 
+    /// Lets each question take so long.
+    pub fn set_limit(&mut self, limit: Duration) {
+        self.connection.set_limit(limit);
+    }
+
     /// The connection itself, for SQL that is not this module's own; nothing has been asked of it yet.
     pub(crate) fn into_connection(self) -> Connection {
-        self.connection
+        self.connection.into_inner()
     }
 
     /// A number that is another one once anybody else has committed a change.
@@ -289,7 +351,12 @@ impl Reader {
     }
 
     fn sqlite<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
-        result.map_err(|error| Error::from_sqlite(&self.path, &error))
+        result.map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted) => {
+                Error::TooLong { path: self.path.clone(), limit: self.connection.limit() }
+            }
+            _ => Error::from_sqlite(&self.path, &error),
+        })
     }
 }
 
@@ -320,6 +387,8 @@ fn prepare_connection(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", true)?;
     // Nothing stored in the file may make this program run more than SQL.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // The migrations make no trigger, so each is somebody else's: none runs in our commands.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     // "text" in double quotes is a name, never a text: a misspelt column is an error.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
@@ -454,7 +523,8 @@ fn known_version() -> i64 {
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
-    let table = "SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history'";
+    // A view of that name would be somebody else's.
+    let table = "SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history' AND type = 'table'";
     if connection.query_row(table, [], |_| Ok(())).optional()?.is_none() {
         return Ok(0);
     }
@@ -476,6 +546,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
     if found == known_version() {
         return Ok(());
     }
+    schema::require_free_names(connection, path, found)?;
     // Grouped: the tables and the record of their version in one transaction.
     let migrated = embedded::migrations::runner().set_grouped(true).run(connection);
     migrated.map(drop).map_err(|error| {
@@ -488,13 +559,26 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
     })
 }
 
-/// Reads the top of every table, so that most damage is found before anything is written.
-fn touch_every_table(connection: &Connection) -> rusqlite::Result<()> {
-    let mut tables = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
-    let names: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    for name in names {
-        let quoted = name.replace('"', "\"\"");
-        connection.query_row(&format!("SELECT 1 FROM \"{quoted}\" LIMIT 1"), [], |_| Ok(())).optional()?;
+/// Reads the top of every table of ours, so that most damage is found before anything is written. Tables of
+/// others may be virtual ones of a module that this program does not have.
+fn touch_every_table(connection: &Connection, tables: &[&str]) -> rusqlite::Result<()> {
+    for name in tables {
+        let sql = format!("SELECT 1 FROM {} LIMIT 1", schema::quoted(name));
+        connection.query_row(&sql, [], |_| Ok(())).optional()?;
     }
     Ok(())
+}
+
+/// Whether a process holds the archive at `path` for writing; `None` where that cannot be told.
+pub fn is_held(path: &Path) -> Option<bool> {
+    let file = match File::open(lock_path(&real_path(path))) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(false),
+        Err(_) => return None,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Some(false),
+        Err(fs::TryLockError::WouldBlock) => Some(true),
+        Err(fs::TryLockError::Error(_)) => None,
+    }
 }

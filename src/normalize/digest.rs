@@ -172,7 +172,10 @@ fn token(sum: &mut Sum, way: Way, name: &str, value: Option<impl ToString>) {
 
 /// Adds the members of `extra` and gives their names.
 fn extra<'a>(sum: &mut Sum, way: Way, extra: &'a Option<String>) -> Vec<Cow<'a, str>> {
-    let Some(object) = extra.as_deref().and_then(|extra| Object::parse(extra).ok()) else {
+    let Some(extra) = extra.as_deref() else { return Vec::new() };
+    let Ok(object) = Object::parse(extra) else {
+        // What is no object was never received: it counts as a kind of its own, which no answer adds up to.
+        sum.add(way, 7, extra.as_bytes());
         return Vec::new();
     };
     for (name, value) in &object.0 {

@@ -22,7 +22,7 @@ pub struct Drift {
     pub object: &'static str,
     /// The field's name.
     pub field: String,
-    /// `field`, `value` or `type`.
+    /// `field`, `value`, `type` or `volatile`.
     pub what: &'static str,
     /// The new value, or its type; empty for a new field.
     pub value: String,
@@ -201,7 +201,12 @@ impl Known {
         }
     }
 
-    fn note(&self, field: &str, what: &'static str, value: &str) -> Drift {
+    /// Whether a field of this name is known.
+    pub(super) fn has_field(&self, name: &str) -> bool {
+        self.fields.iter().any(|(known, _)| *known == name)
+    }
+
+    pub(super) fn note(&self, field: &str, what: &'static str, value: &str) -> Drift {
         let cut = |text: &str| text.chars().take(MAX_CHARS).collect();
         Drift { object: self.object, field: cut(field), what, value: cut(value) }
     }

@@ -82,8 +82,9 @@ impl<'a> ConnectionSync<'a> {
         }
         let is_full_walk = self.shared.options.full || self.is_full_walk_due(&self.state);
         if let (Some(learned), false) = (self.state.page_size, self.shared.options.is_page_size_given) {
-            // A full walk tries a larger page again: what was refused once may have been a bad hour.
-            let size = if is_full_walk { learned.saturating_mul(2) } else { learned };
+            // A full walk tries a larger page again: what was refused once may have been a bad hour. It tries
+            // ten times as much, since a timeout takes as much in one step.
+            let size = if is_full_walk { learned.saturating_mul(10) } else { learned };
             self.page_size = self.page_size.min(size.max(SMALLEST_PAGE));
         }
         let had_complete_walk = self.state.full_walk_at.is_some();
@@ -197,7 +198,7 @@ impl<'a> ConnectionSync<'a> {
                 return self.walk_full().await;
             }
             (Some(Order::OldestFirst), Some(end)) => Plan::Oldest(end),
-            _ => Plan::Newest { listed: Some(self.state.listed) },
+            _ => Plan::Newest { listed: Some(self.state.listed + self.state.pruned) },
         };
         let last_run = self.last_run_listed();
         self.walk(plan, None, last_run).await
@@ -242,11 +243,7 @@ impl<'a> ConnectionSync<'a> {
                 }
                 Ok(Some(connection))
             }
-            Err(error)
-                if matches!(error.reason, Reason::Refused | Reason::BudgetSpent { .. } | Reason::Stopped) =>
-            {
-                Err(error.into())
-            }
+            Err(error) if !error.is_about_one() => Err(error.into()),
             Err(error) => {
                 tracing::info!("{error}; its runs are listed all the same");
                 Ok(None)
@@ -279,7 +276,7 @@ impl<'a> ConnectionSync<'a> {
         let is_doubtful = is_empty && self.state.listed > 0 && self.may_have_runs().await?;
         let failure = match (&stopped, walk.end()) {
             (Err(Stop::Api(error)), _) => Some(error.to_string()),
-            (_, None) => Some("it ended early".to_owned()),
+            (_, None) => Some("it ended before the end of the listing was seen".to_owned()),
             (Ok(()), _) if is_doubtful => Some(
                 "the platform lists no run, and does not say that there is none; has the role on the iTwin gone?"
                     .to_owned(),

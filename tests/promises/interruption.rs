@@ -43,6 +43,13 @@ impl Running {
         self.0 = None;
     }
 
+    /// `kill -9`, unless it has ended.
+    pub fn kill_or_end(mut self) {
+        self.child().kill().unwrap();
+        self.child().wait().unwrap();
+        self.0 = None;
+    }
+
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
         assert!(status.success(), "kill -s {name}");
