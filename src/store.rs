@@ -9,6 +9,8 @@ pub mod check;
 mod drift;
 pub mod fleet;
 pub mod read;
+pub mod room;
+pub mod unfinished;
 pub mod write;
 mod writer;
 

@@ -24,6 +24,7 @@ use chrono::Utc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::api::{self, Client, ConnectionId, Kind};
+use crate::store::room::{NoRoom, Room};
 use crate::store::write::{Counts, SyncTotals};
 use crate::store::{self, Archive, Closed, Reader, Writer};
 use crate::time::UtcText;
@@ -73,6 +74,8 @@ pub struct Options {
     pub concurrency: usize,
     /// How often every listing is walked whole regardless.
     pub full_every: Duration,
+    /// Bytes that a backfill leaves free of the disk; 0: none; `None`: the usual.
+    pub min_free: Option<u64>,
 }
 
 /// What has happened so far, for a progress display.
@@ -120,6 +123,8 @@ enum Stop {
     Api(api::Error),
     /// The archive could not be read, or (without an error, which the writer tells) not be written.
     Store(Option<store::Error>),
+    /// A backfill would fill the disk.
+    NoRoom(NoRoom),
 }
 
 impl From<api::Error> for Stop {
@@ -154,6 +159,8 @@ struct Shared {
     archived_connections: usize,
     sink: Sink,
     reader: Option<tokio::sync::Mutex<Reader>>,
+    /// The disk of the archive; a dry run needs none.
+    room: Option<Room>,
     options: Options,
     progress: Arc<Progress>,
 }
@@ -175,6 +182,7 @@ pub async fn sync(
     }
     let archived_connections = archive.read_connections()?.len();
     let reader = Reader::open(&path)?;
+    let room = Room::beside(&path, options.min_free);
     let writer =
         Writer::start(archive).map_err(|source| store::Error::Io { doing: "writing", path, source })?;
     let shared = Shared {
@@ -182,6 +190,7 @@ pub async fn sync(
         archived_connections,
         sink: Sink::Archive { writer, sync_key },
         reader: Some(tokio::sync::Mutex::new(reader)),
+        room: Some(room),
         options,
         progress,
     };
@@ -217,7 +226,8 @@ pub async fn dry_run(
     let known = reader.as_ref().and_then(|reader| reader.read_connections().ok());
     let archived_connections = known.map_or(0, |known| known.len());
     let reader = reader.map(tokio::sync::Mutex::new);
-    let shared = Shared { client, archived_connections, sink: Sink::DryRun, reader, options, progress };
+    let sink = Sink::DryRun;
+    let shared = Shared { client, archived_connections, sink, reader, room: None, options, progress };
     Fleet::sync(shared, now()).await.0
 }
 

@@ -188,6 +188,7 @@ fn options(settings: settings::Sync, known: &[KnownConnection]) -> Result<Option
         pages_in_flight: settings.platform.pages_in_flight,
         concurrency: settings.concurrency,
         full_every: settings.full_every,
+        min_free: settings.min_free,
     })
 }
 
@@ -345,7 +346,7 @@ fn hint(summary: &Summary) -> Option<&'static str> {
         Some(super::REFUSED_HINT)
     } else if has(|reason| matches!(reason, Reason::Forbidden)) {
         Some("give the service application a role on the iTwin that lets it read the iModel")
-    } else if has(|reason| matches!(reason, Reason::BudgetSpent { .. })) {
+    } else if has(|reason| matches!(reason, Reason::BudgetSpent { .. } | Reason::ShareSpent)) {
         Some("what came is stored and the next sync goes on from there; --time-budget gives it more time")
     } else {
         None

@@ -20,6 +20,8 @@ pub struct Known {
     pub is_unlisted: bool,
     /// The walk that stored it first.
     pub walk_key: Option<i64>,
+    /// Whether it is not terminal.
+    pub is_unfinished: bool,
 }
 
 /// What is known of a connection before it is synced.
@@ -138,18 +140,6 @@ impl Reader {
         self.sqlite(known(&self.connection, connection_key, id))
     }
 
-    /// The archived ids of a connection that are not terminal.
-    pub fn read_unfinished(&self, connection_key: i64) -> Result<Vec<(i64, String)>> {
-        let sql = "SELECT run_key, id FROM runs
-                   WHERE connection_key = ?1 AND state IS NOT 'Completed' AND not_found_at IS NULL
-                   ORDER BY run_key";
-        let read = || {
-            let mut statement = self.connection.prepare_cached(sql)?;
-            statement.query_map([connection_key], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        };
-        self.sqlite(read())
-    }
-
     /// What is known of a connection; `None` for one never met.
     pub fn read_state(&self, id: &ConnectionId) -> Result<Option<ConnectionState>> {
         let sql = "SELECT connection_key FROM connections WHERE kind = ?1 AND id = ?2";
@@ -159,6 +149,18 @@ impl Reader {
         };
         let key = self.sqlite(read())?;
         key.map(|key| self.sqlite(state(&self.connection, key))).transpose()
+    }
+
+    /// When a connection was last proved whole: everything listed then is archived; `None` for never.
+    pub fn read_complete_as_of(&self, id: &ConnectionId) -> Result<Option<UtcText>> {
+        let sql = "SELECT complete_as_of FROM connection_coverage JOIN connections USING (connection_key)
+                   WHERE kind = ?1 AND id = ?2";
+        let read = || {
+            let id = [id.kind().as_str(), id.as_str()];
+            let mut statement = self.connection.prepare_cached(sql)?;
+            statement.query_row(id, |row| time(row, "complete_as_of")).optional()
+        };
+        self.sqlite(read()).map(Option::flatten)
     }
 
     /// Status of every connection, by name and id.
@@ -275,7 +277,8 @@ pub(super) fn known(
     connection_key: i64,
     id: &str,
 ) -> rusqlite::Result<Option<Known>> {
-    let sql = "SELECT run_key, fingerprint, unlisted_at IS NOT NULL OR not_found_at IS NOT NULL, walk_key
+    let sql = "SELECT run_key, fingerprint, unlisted_at IS NOT NULL OR not_found_at IS NOT NULL, walk_key,
+                      state IS NOT 'Completed'
                FROM runs
                WHERE connection_key = ?1 AND id = ?2";
     connection
@@ -286,6 +289,7 @@ pub(super) fn known(
                 fingerprint: row.get(1)?,
                 is_unlisted: row.get(2)?,
                 walk_key: row.get(3)?,
+                is_unfinished: row.get(4)?,
             })
         })
         .optional()

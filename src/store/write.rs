@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::unfinished::{self, Asked};
 use super::{Archive, Result, drift, read};
 use crate::normalize::digest::digest_of_rows;
 use crate::normalize::{self, Execution, Job, Run};
@@ -37,6 +38,8 @@ pub enum Received<'a> {
         run_key: i64,
         /// The walk that stored it first.
         walk_key: Option<i64>,
+        /// Whether it is not terminal.
+        is_unfinished: bool,
     },
     /// A record that is no run.
     Rejected {
@@ -107,6 +110,20 @@ pub enum Source {
 enum From<'a> {
     Walk(&'a mut WalkRecord),
     Other(Source),
+}
+
+impl From<'_> {
+    fn asked(&self) -> Asked {
+        match self {
+            From::Other(Source::ById) => Asked::ById,
+            From::Walk(_) | From::Other(Source::File | Source::Repair) => Asked::InPassing,
+        }
+    }
+
+    /// Whether it is what the platform says now.
+    fn is_an_answer(&self) -> bool {
+        !matches!(self, From::Other(Source::File))
+    }
 }
 
 /// What a walk that is under way has stored so far.
@@ -406,9 +423,10 @@ impl Archive {
                             AND EXISTS (SELECT 1 FROM runs WHERE run_key = ?2 AND unlisted_at IS NULL)";
             self.connection.execute(listed, [connection_key, run_key])?;
             let sql = "UPDATE runs SET not_found_at = ?2, unlisted_at = coalesce(unlisted_at, ?2) WHERE run_key = ?1";
-            self.connection.execute(sql, params![run_key, now.as_str()])
+            self.connection.execute(sql, params![run_key, now.as_str()])?;
+            unfinished::note_answer(&self.connection, run_key, Asked::ById, now)
         };
-        self.sqlite(write()).map(drop)
+        self.sqlite(write())
     }
 
     /// Notes how a walk ended, and all that follows from it.
@@ -479,12 +497,17 @@ fn store_records(
     let mut listed_more = 0_i64;
     for record in records {
         let stored = match record {
-            Received::Unchanged { run_key, walk_key } => Stored {
-                run_key: *run_key,
-                kind: StoredKind::Unchanged,
-                is_own: matches!(source, From::Walk(walk) if Some(walk.walk_key) == *walk_key),
-                is_back: false,
-            },
+            Received::Unchanged { run_key, walk_key, is_unfinished } => {
+                if *is_unfinished && source.is_an_answer() {
+                    unfinished::note_answer(connection, *run_key, source.asked(), now)?;
+                }
+                Stored {
+                    run_key: *run_key,
+                    kind: StoredKind::Unchanged,
+                    is_own: matches!(source, From::Walk(walk) if Some(walk.walk_key) == *walk_key),
+                    is_back: false,
+                }
+            }
             Received::Run { raw, fingerprint, run } => {
                 newest = newest.max(run.execution.started_at);
                 store_run(connection, connection_key, source, (raw, fingerprint, run), now)?
@@ -609,6 +632,9 @@ fn store_run(
         let run_key = connection.last_insert_rowid();
         insert_children(connection, connection_key, run_key, run)?;
         drift::note(connection, run_key, &run.drift, &[], now)?;
+        if !is_completed(run) {
+            unfinished::note_moved(connection, run_key, false, source.asked(), now)?;
+        }
         return Ok(Stored { run_key, kind: StoredKind::New, is_own: true, is_back: false });
     }
     let select = "SELECT run_key, fingerprint, state, ended_at, walk_key,
@@ -634,19 +660,22 @@ fn store_run(
     let is_own = archived.walk_key.is_some() && archived.walk_key == walk_key;
     // Completed is the last of a run's states, so what says less was sent before. Answers of one walk are
     // under way together, and files are of any age.
-    let is_completed = archived.state.as_deref() == Some("Completed");
-    let is_before = is_completed && execution.state.as_deref() != Some("Completed");
+    let was_completed = archived.state.as_deref() == Some("Completed");
+    let is_before = was_completed && !is_completed(run);
     let ended_before =
         execution.ended_at.is_some_and(|ended| Some(ended.as_str()) < archived.ended_at.as_deref());
     let is_older = match source {
         From::Walk(walk) => is_before && (is_own || walk.changed.contains(&run_key)),
-        From::Other(Source::File) => is_before || is_completed && ended_before,
+        From::Other(Source::File) => is_before || was_completed && ended_before,
         From::Other(Source::ById | Source::Repair) => false,
     };
     let is_repair = matches!(source, From::Other(Source::Repair));
     let is_changed = (is_repair || archived.fingerprint != *fingerprint)
         && !is_older
-        && change_run(connection, connection_key, run_key, (raw, run, fingerprint), now)?;
+        && change_run(connection, connection_key, run_key, (raw, run, fingerprint), (source.asked(), now))?;
+    if !is_changed && !was_completed && source.is_an_answer() {
+        unfinished::note_answer(connection, run_key, source.asked(), now)?;
+    }
     if let (true, From::Walk(walk)) = (is_changed, source) {
         walk.changed.insert(run_key);
     }
@@ -660,7 +689,7 @@ fn change_run(
     connection_key: i64,
     run_key: i64,
     (raw, received, fingerprint): (&str, &Run<'_>, &[u8; 16]),
-    now: &UtcText,
+    (asked, now): (Asked, &UtcText),
 ) -> rusqlite::Result<bool> {
     let before = read::run(connection, run_key)?;
     let archived = normalize::rebuild(&before);
@@ -706,11 +735,17 @@ fn change_run(
         run.digest,
     ])?;
     insert_children(connection, connection_key, run_key, run)?;
+    unfinished::note_moved(connection, run_key, is_completed(run), asked, now)?;
     if !run.drift.is_empty() {
         let before = normalize::normalize(&archived).map(|run| run.drift).unwrap_or_default();
         drift::note(connection, run_key, &run.drift, &before, now)?;
     }
     Ok(true)
+}
+
+/// Whether a run is terminal.
+fn is_completed(run: &Run<'_>) -> bool {
+    run.execution.state.as_deref() == Some("Completed")
 }
 
 /// From a run's start to the start of its first job, where that is not before it.

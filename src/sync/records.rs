@@ -122,6 +122,11 @@ impl Batch {
         self.0.borrow_dependent().ids.iter().filter_map(|(id, _)| id.as_deref())
     }
 
+    /// Whether any of them is not known to be archived.
+    pub fn brings_unknown(&self) -> bool {
+        self.0.borrow_dependent().ids.iter().any(|(_, is_known)| !is_known)
+    }
+
     /// What storing the records would count; `met` holds what was met before.
     pub fn count(&self, met: &mut HashSet<Key>) -> Counts {
         let records = self.0.borrow_dependent();
@@ -194,7 +199,8 @@ fn read_listed<'a>(
         let entry = Entry { key, started_at, is_settled, is_readable: true };
         let is_same = known.fingerprint == fingerprint && !known.is_unlisted;
         if is_same || says_the_same(reader, &known, raw.get())? {
-            let received = Received::Unchanged { run_key: known.run_key, walk_key: known.walk_key };
+            let Known { run_key, walk_key, is_unfinished, .. } = known;
+            let received = Received::Unchanged { run_key, walk_key, is_unfinished };
             return Ok((Record { id: Some(id), is_known: true, received }, entry));
         }
         let mut record = Record { is_known: true, ..read(raw.get(), fingerprint) };

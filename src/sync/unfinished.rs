@@ -1,47 +1,153 @@
-//! The runs of one connection that are not terminal and that its walks did not meet: asked for by their ids.
+//! The runs of one connection that are not terminal and due to be asked for again: met by walking down to
+//! them, or asked for by their ids, whichever takes fewer requests.
 //!
-//! In: a [`ConnectionSync`] after its walks. Out: what the platform says of each such run, stored; a 404 is
-//! noted and blocks nothing. Which walks are due is decided in `connection`.
+//! In: what the archive says is due, and a [`ConnectionSync`] before and after its walks. Out: where a walk
+//! must not stop yet, and what the platform says of the runs that no walk met, stored; a 404 is noted and
+//! blocks nothing. When a run is due is decided in `store`, which walks are in `connection`.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use tokio::task::JoinSet;
 
 use super::connection::ConnectionSync;
 use super::records::Batch;
-use super::{Sink, Stop, now};
+use super::{Sink, Stop, now, store_stop};
 use crate::api::wire;
 use crate::api::{self, Doing, Reason};
+use crate::store::Reader;
+use crate::store::unfinished::DueRun;
 use crate::store::write::Source;
+use crate::time::UtcText;
+use crate::walk::{Entry, Order};
 
-/// Asking for single runs is only cheaper than walking while they are few.
-pub(super) const MOST_BY_ID: u64 = 1_000;
+/// Runs asked for by their ids in one sync; the others are due again at the next one.
+const MOST_BY_ID: usize = 1_000;
+/// Runs that are remembered as due, so that a walk may meet them: some hundred bytes each.
+const MOST_DUE: usize = 10_000;
 /// Runs that the platform may fail to answer for, after all attempts, before the others are left for later.
 const MOST_OUTAGES: u32 = 3;
 
+/// What is due and was not met yet.
+#[derive(Debug, Default)]
+pub(super) struct Unfinished {
+    is_read: bool,
+    /// By their ids, each with its place in the order in which they are asked for.
+    due: HashMap<String, (usize, DueRun)>,
+    /// Walks of a listing whose newest runs come first go down to the due runs that started then or later.
+    walk_to: Option<UtcText>,
+}
+
+impl Unfinished {
+    /// What the archive says is due, and how far down to walk for it where the newest runs come first.
+    fn read(
+        reader: &Reader,
+        connection_key: i64,
+        order: Option<Order>,
+        page_size: u32,
+    ) -> Result<Self, crate::store::Error> {
+        let due = reader.read_due(connection_key, &now(), MOST_DUE)?;
+        let mut starts: Vec<UtcText> = due.iter().filter_map(|run| run.started_at).collect();
+        starts.sort_unstable_by(|a, b| b.cmp(a));
+        let walk_to = match order {
+            None | Some(Order::NewestFirst) => {
+                plan_walk_down(&starts, page_size, |since| reader.count_since(connection_key, since))?
+            }
+            Some(Order::OldestFirst | Order::None) => None,
+        };
+        let due = due.into_iter().enumerate().map(|(place, run)| (run.id.clone(), (place, run))).collect();
+        Ok(Self { is_read: true, due, walk_to })
+    }
+
+    /// Whether some of them are nearer by a walk than by their ids.
+    pub(super) fn is_walked_to(&self) -> bool {
+        self.walk_to.is_some()
+    }
+
+    /// A page held this run, so it need not be asked for.
+    pub(super) fn meet(&mut self, id: &str) {
+        self.due.remove(id);
+    }
+
+    /// Entries are no sign to stop at while a run that the walk goes down to stands among or below them.
+    pub(super) fn hold_back(&self, entries: &mut [Entry]) {
+        let Some(walk_to) = self.walk_to else { return };
+        let starts = self.due.values().filter_map(|(_, run)| run.started_at);
+        let Some(oldest) = starts.filter(|start| *start >= walk_to).min() else { return };
+        for entry in entries {
+            entry.is_settled &= entry.started_at.is_none_or(|start| start < oldest);
+        }
+    }
+}
+
+/// How far down a listing to walk for runs of these starts, the newest first, where `count_since` says how
+/// many runs stand above a start: so that the pages down to there, and the requests by id for what is left
+/// below, are fewest. `None`: all are asked for by their ids.
+fn plan_walk_down<E>(
+    starts: &[UtcText],
+    page_size: u32,
+    mut count_since: impl FnMut(&UtcText) -> Result<u64, E>,
+) -> Result<Option<UtcText>, E> {
+    // Pages overlap by one run.
+    let page = u64::from(page_size.saturating_sub(1).max(1));
+    let (mut best, mut fewest) = (None, starts.len() as u64);
+    // One old run must not make hundreds of new ones expensive, so some of the oldest may be left: half of
+    // all, a quarter, and so on down to none.
+    let mut left = starts.len() / 2;
+    loop {
+        let Some(oldest) = starts.len().checked_sub(left + 1).map(|at| starts[at]) else { break };
+        let pages = count_since(&oldest)?.div_ceil(page);
+        if pages + (left as u64) < fewest {
+            (best, fewest) = (Some(oldest), pages + left as u64);
+        }
+        // Further down it only takes more pages.
+        if left == 0 || pages >= fewest {
+            break;
+        }
+        left /= 2;
+    }
+    Ok(best)
+}
+
 impl ConnectionSync<'_> {
-    /// Archived runs that are not terminal and were not met are asked for one by one.
+    /// Reads what is due, once in a sync: what a walk of this sync has met is not due again.
+    pub(super) async fn read_unfinished(&mut self) -> Result<(), Stop> {
+        let Some(reader) = self.shared.reader.as_ref().filter(|_| !self.unfinished.is_read) else {
+            return Ok(());
+        };
+        let order = self.state.listing_order.as_deref().and_then(Order::from_stored);
+        let (key, page_size) =
+            (self.state.connection_key, self.page_size.min(self.state.page_size.unwrap_or(u32::MAX)));
+        let unfinished = Unfinished::read(&*reader.lock().await, key, order, page_size);
+        self.unfinished = unfinished.map_err(store_stop)?;
+        Ok(())
+    }
+
+    /// What is due and was not met is asked for run by run, or all at once where that is cheaper.
     pub(super) async fn fetch_unfinished(&mut self) -> Result<(), Stop> {
         let walk_pages = self.state.listed / u64::from(self.page_size.max(1)) + 16;
-        if self.unfinished.len() as u64 > walk_pages && !self.summary.has_walked_full {
+        if self.unfinished.due.len() as u64 > walk_pages && !self.summary.has_walked_full {
             self.walk_full().await?;
         }
-        let mut waiting: Vec<(String, i64)> = self.unfinished.drain().collect();
+        let mut waiting: Vec<(usize, DueRun)> = self.unfinished.due.drain().map(|(_, run)| run).collect();
+        waiting.sort_unstable_by_key(|(place, _)| *place);
+        let mut waiting: Vec<(i64, String)> =
+            waiting.into_iter().map(|(_, run)| (run.run_key, run.id)).collect();
         if let (true, Sink::Archive { writer, .. }) = (self.summary.has_walked_full, &self.shared.sink) {
-            // Too many to remember, perhaps: those that the full walk did not meet.
-            let (key, most) = (self.state.connection_key, MOST_BY_ID);
+            // Those that the full walk did not meet, whether they are due or hang for longer than is asked for.
+            let (key, most) = (self.state.connection_key, MOST_BY_ID as u64);
             let unlisted = writer.ask(move |archive| archive.read_unlisted_unfinished(key, most)).await?;
-            waiting.extend(unlisted.into_iter().map(|(run_key, id)| (id, run_key)));
+            let due: HashSet<i64> = waiting.iter().map(|(run_key, _)| *run_key).collect();
+            waiting.extend(unlisted.into_iter().filter(|(run_key, _)| !due.contains(run_key)));
         }
-        waiting.sort_unstable_by_key(|(_, key)| *key);
-        waiting.dedup();
+        waiting.truncate(MOST_BY_ID);
         let mut waiting = waiting.into_iter();
         let mut requests = JoinSet::new();
         let mut outages = 0;
         loop {
             while requests.len() < self.shared.options.pages_in_flight.max(1) {
-                let Some((run, run_key)) = waiting.next() else { break };
-                let (client, id) = (self.shared.client.clone(), self.id.clone());
+                let Some((run_key, run)) = waiting.next() else { break };
+                let (client, id) = (self.client.clone(), self.id.clone());
                 requests.spawn(async move {
                     let answer = client.get_run(&id, &run).await;
                     (run, run_key, answer)
@@ -76,7 +182,7 @@ impl ConnectionSync<'_> {
     async fn take_run(&mut self, run: String, answer: api::Answer) -> Result<(), Stop> {
         let doing = Doing::GetRun { connection: self.id.clone(), run: run.clone() };
         let unreadable =
-            |problem: &wire::Unreadable| Stop::Api(self.shared.client.unreadable(doing.clone(), problem));
+            |problem: &wire::Unreadable| Stop::Api(self.client.unreadable(doing.clone(), problem));
         let batch = Batch::of_run(answer).map_err(|problem| unreadable(&problem))?;
         if batch.ids().any(|id| id != run) {
             return Err(unreadable(&wire::Unreadable::Missing("run of that id")));

@@ -83,7 +83,7 @@ fn types_of_libraries_stay_in_the_module_that_knows_them() {
         ("clap::", &["cli", "main"]),
         ("clap_complete::", &["cli"]),
         ("clap_mangen::", &["cli"]),
-        ("rustix::", &["commands"]),
+        ("rustix::", &["commands", "store"]),
         ("comfy_table::", &["render"]),
     ];
     let mut files = Vec::new();
