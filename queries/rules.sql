@@ -23,7 +23,8 @@ WITH rules (number, rule) AS (
         (12, 'revisions are numbered from 1 without a hole, and are JSON'),
         (13, 'a complete walk has ended and has no reason against it'),
         (14, 'every connection has a checkpoint, a kind and a name of its own'),
-        (15, 'a drift note counts runs and names one of them')
+        (15, 'a drift note counts runs and names one of them'),
+        (16, 'unfinished_runs holds exactly the runs that are not terminal')
 ),
 times (place, time) AS (
     SELECT 'run ' || run_key, started_at FROM runs WHERE started_at IS NOT NULL
@@ -218,6 +219,17 @@ broken (number, example) AS (
     SELECT 15, 'drift ' || drift_key
     FROM drift
     WHERE runs < 1 OR NOT EXISTS (SELECT 1 FROM runs WHERE run_key = example_run_key)
+    UNION ALL
+    SELECT 16, 'run ' || run_key || ' is not there'
+    FROM runs
+    WHERE state IS NOT 'Completed' AND run_key NOT IN (SELECT run_key FROM unfinished_runs)
+    UNION ALL
+    SELECT 16, 'run ' || run_key || ' is there'
+    FROM unfinished_runs
+    WHERE NOT EXISTS (
+        SELECT 1 FROM runs
+        WHERE runs.run_key = unfinished_runs.run_key AND runs.state IS NOT 'Completed'
+    )
 )
 SELECT rule, count(example) AS broken, min(example) AS example
 FROM rules

@@ -347,8 +347,8 @@ impl Client {
         let gate = &self.0.transport.gate;
         let spent = async {
             share.clone().spent().await;
-            // While all requests pause nobody could make use of the turn, so it is not passed on.
-            while let Some(wait) = gate.paused_for() {
+            // While no request may be sent nobody could make use of the turn, so it is passed on afterwards.
+            if let Some(wait) = gate.held_for() {
                 tokio::time::sleep(wait).await;
             }
         };

@@ -82,6 +82,8 @@ pub struct ConnectionStatus {
     pub unlisted_runs: u64,
     /// Archived runs that are not terminal.
     pub unfinished: u64,
+    /// When the platform last answered about the one of them that it answered about longest ago.
+    pub oldest_answer_at: Option<String>,
     /// Records set aside.
     pub rejects: u64,
     /// Gaps recorded.
@@ -180,6 +182,7 @@ impl Reader {
                     runs: row.get::<_, i64>("runs")?.cast_unsigned(),
                     unlisted_runs: row.get::<_, i64>("unlisted_runs")?.cast_unsigned(),
                     unfinished: row.get::<_, i64>("unfinished")?.cast_unsigned(),
+                    oldest_answer_at: row.get("oldest_answer_at")?,
                     rejects: row.get::<_, i64>("rejects")?.cast_unsigned(),
                     gaps: row.get::<_, i64>("gaps")?.cast_unsigned(),
                     newest_started_at: row.get("newest_started_at")?,

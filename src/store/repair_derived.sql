@@ -85,3 +85,15 @@ SET
     );
 
 DELETE FROM drift WHERE NOT EXISTS (SELECT 1 FROM runs WHERE run_key = example_run_key);
+
+DELETE FROM unfinished_runs
+WHERE run_key NOT IN (SELECT run_key FROM runs WHERE state IS NOT 'Completed');
+
+-- As the migration that made the table filled it: a change before says when the run moved last.
+INSERT OR IGNORE INTO unfinished_runs (run_key, changed_at, answered_at)
+SELECT
+    run_key,
+    coalesce((SELECT max(replaced_at) FROM revisions WHERE revisions.run_key = runs.run_key), first_seen_at),
+    coalesce((SELECT max(replaced_at) FROM revisions WHERE revisions.run_key = runs.run_key), first_seen_at)
+FROM runs
+WHERE state IS NOT 'Completed';

@@ -14,6 +14,7 @@ const USUAL_PART: u64 = 20;
 #[derive(Debug, Clone)]
 pub struct Room {
     folder: PathBuf,
+    log: PathBuf,
     min_free: Option<u64>,
 }
 
@@ -42,7 +43,9 @@ impl Room {
     /// twentieth of the disk where that is less.
     pub fn beside(archive: &Path, min_free: Option<u64>) -> Self {
         let folder = archive.parent().filter(|folder| !folder.as_os_str().is_empty());
-        Self { folder: folder.unwrap_or(Path::new(".")).to_owned(), min_free }
+        let mut log = archive.as_os_str().to_owned();
+        log.push("-wal");
+        Self { folder: folder.unwrap_or(Path::new(".")).to_owned(), log: log.into(), min_free }
     }
 
     /// Whether as much is free as has to be.
@@ -54,11 +57,14 @@ impl Room {
             return Ok(());
         }
         let Some(disk) = look(&self.folder) else { return Ok(()) };
+        // What stands in the log needs as much again once it is written into the database.
+        let log = std::fs::metadata(&self.log).map_or(0, |log| log.len());
+        let free = disk.free.saturating_sub(log);
         let min_free = self.min_free.unwrap_or_else(|| usual_min_free(disk));
-        if disk.free >= min_free {
+        if free >= min_free {
             return Ok(());
         }
-        Err(NoRoom { folder: self.folder.clone(), free: disk.free, min_free })
+        Err(NoRoom { folder: self.folder.clone(), free, min_free })
     }
 }
 

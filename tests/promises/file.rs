@@ -106,11 +106,11 @@ fn is_root() -> bool {
 }
 
 /// Something mounted, until it is dropped.
-struct Mounted(PathBuf);
+pub struct Mounted(PathBuf);
 
 impl Mounted {
     /// A file system of its own in memory; None, and said so, where this process may not mount.
-    fn memory(at: &Path, size: &str) -> Option<Self> {
+    pub fn memory(at: &Path, size: &str) -> Option<Self> {
         Self::mount(at, &["-t", "tmpfs", "-o", &format!("size={size},mode=755"), "tmpfs"])
     }
 

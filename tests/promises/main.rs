@@ -5,6 +5,7 @@
 mod common;
 
 mod docs;
+mod fairness;
 mod figures;
 mod file;
 mod fleet;
