@@ -99,6 +99,8 @@ pub struct Reject {
 pub enum Source {
     /// An answer for one run by its id.
     ById,
+    /// A page of a listing that is no part of a walk: it says what its runs are, not which there are.
+    Page,
     /// A saved page of unknown age: it does not turn a finished run into an unfinished one.
     File,
     /// What the platform lists now, whatever the archive holds: what was altered in the archive looks like
@@ -116,7 +118,7 @@ impl From<'_> {
     fn asked(&self) -> Asked {
         match self {
             From::Other(Source::ById) => Asked::ById,
-            From::Walk(_) | From::Other(Source::File | Source::Repair) => Asked::InPassing,
+            From::Walk(_) | From::Other(Source::Page | Source::File | Source::Repair) => Asked::InPassing,
         }
     }
 
@@ -667,7 +669,7 @@ fn store_run(
     let is_older = match source {
         From::Walk(walk) => is_before && (is_own || walk.changed.contains(&run_key)),
         From::Other(Source::File) => is_before || was_completed && ended_before,
-        From::Other(Source::ById | Source::Repair) => false,
+        From::Other(Source::ById | Source::Page | Source::Repair) => false,
     };
     let is_repair = matches!(source, From::Other(Source::Repair));
     let is_changed = (is_repair || archived.fingerprint != *fingerprint)

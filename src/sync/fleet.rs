@@ -737,3 +737,21 @@ impl Imodel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_a_fair_share_and_no_shorter_than_a_slow_answer_takes() {
+        let share = |left: u64, concurrency, connections| {
+            share_of(Duration::from_secs(left), concurrency, connections).map(|share| share.as_secs())
+        };
+        assert_eq!(share(3_600, 4, 40), Some(360));
+        assert_eq!(share(3_600, 4, 10_000), Some(30));
+        // A small budget is divided all the same, and its end is left to whoever has the turn.
+        assert_eq!((share(40, 1, 100), share(8, 1, 2)), (Some(10), Some(4)));
+        assert_eq!(share(60, 4, 3), Some(60));
+        assert_eq!(share(0, 4, 3), None);
+    }
+}

@@ -122,6 +122,17 @@ impl Batch {
         self.0.borrow_dependent().ids.iter().filter_map(|(id, _)| id.as_deref())
     }
 
+    /// Keeps the records of these runs, and no other.
+    pub fn retain(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.0.with_dependent_mut(|_, records| {
+            let ids = std::mem::take(&mut records.ids);
+            let received = std::mem::take(&mut records.received);
+            let both = ids.into_iter().zip(received);
+            let kept = both.filter(|((id, _), _)| id.as_deref().is_some_and(&is_kept));
+            (records.ids, records.received) = kept.unzip();
+        });
+    }
+
     /// Whether any of them is not known to be archived.
     pub fn brings_unknown(&self) -> bool {
         self.0.borrow_dependent().ids.iter().any(|(_, is_known)| !is_known)

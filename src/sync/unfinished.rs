@@ -1,5 +1,5 @@
 //! The runs of one connection that are not terminal and due to be asked for again: met by walking down to
-//! them, or asked for by their ids, whichever takes fewer requests.
+//! them, read from the pages where they must stand, or asked for by their ids, whichever takes fewer requests.
 //!
 //! In: what the archive says is due, and a [`ConnectionSync`] before and after its walks. Out: where a walk
 //! must not stop yet, and what the platform says of the runs that no walk met, stored; a 404 is noted and
@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use tokio::task::JoinSet;
 
 use super::connection::ConnectionSync;
-use super::records::Batch;
+use super::records::{self, Batch, Lookup};
 use super::{Sink, Stop, now, store_stop};
 use crate::api::wire;
 use crate::api::{self, Doing, Reason};
@@ -34,12 +34,13 @@ pub(super) struct Unfinished {
     is_read: bool,
     /// By their ids, each with its place in the order in which they are asked for.
     due: HashMap<String, (usize, DueRun)>,
-    /// Walks of a listing whose newest runs come first go down to the due runs that started then or later.
-    walk_to: Option<UtcText>,
+    /// The due runs that started then or later are had by pages of the listing, not by their ids.
+    since: Option<UtcText>,
+    order: Option<Order>,
 }
 
 impl Unfinished {
-    /// What the archive says is due, and how far down to walk for it where the newest runs come first.
+    /// What the archive says is due, and which of it to have by pages where the listing has an order.
     fn read(
         reader: &Reader,
         connection_key: i64,
@@ -49,19 +50,26 @@ impl Unfinished {
         let due = reader.read_due(connection_key, &now(), MOST_DUE)?;
         let mut starts: Vec<UtcText> = due.iter().filter_map(|run| run.started_at).collect();
         starts.sort_unstable_by(|a, b| b.cmp(a));
-        let walk_to = match order {
-            None | Some(Order::NewestFirst) => {
-                plan_walk_down(&starts, page_size, |since| reader.count_since(connection_key, since))?
+        let since = match order {
+            Some(Order::None) => None,
+            None | Some(Order::NewestFirst | Order::OldestFirst) => {
+                plan_pages(&starts, page_size, |since| reader.count_since(connection_key, since))?
             }
-            Some(Order::OldestFirst | Order::None) => None,
         };
         let due = due.into_iter().enumerate().map(|(place, run)| (run.id.clone(), (place, run))).collect();
-        Ok(Self { is_read: true, due, walk_to })
+        Ok(Self { is_read: true, due, since, order })
     }
 
-    /// Whether some of them are nearer by a walk than by their ids.
+    /// Whether a walk goes down to some of them, because the newest runs come first.
     pub(super) fn is_walked_to(&self) -> bool {
-        self.walk_to.is_some()
+        self.since.is_some() && self.order != Some(Order::OldestFirst)
+    }
+
+    /// The oldest start of those that are to be had by pages and were not met yet.
+    fn oldest(&self) -> Option<UtcText> {
+        let since = self.since?;
+        let starts = self.due.values().filter_map(|(_, run)| run.started_at);
+        starts.filter(|start| *start >= since).min()
     }
 
     /// A page held this run, so it need not be asked for.
@@ -71,19 +79,17 @@ impl Unfinished {
 
     /// Entries are no sign to stop at while a run that the walk goes down to stands among or below them.
     pub(super) fn hold_back(&self, entries: &mut [Entry]) {
-        let Some(walk_to) = self.walk_to else { return };
-        let starts = self.due.values().filter_map(|(_, run)| run.started_at);
-        let Some(oldest) = starts.filter(|start| *start >= walk_to).min() else { return };
+        let Some(oldest) = self.oldest().filter(|_| self.is_walked_to()) else { return };
         for entry in entries {
             entry.is_settled &= entry.started_at.is_none_or(|start| start < oldest);
         }
     }
 }
 
-/// How far down a listing to walk for runs of these starts, the newest first, where `count_since` says how
-/// many runs stand above a start: so that the pages down to there, and the requests by id for what is left
-/// below, are fewest. `None`: all are asked for by their ids.
-fn plan_walk_down<E>(
+/// Which runs of these starts, the newest first, to have by the pages of their listing, where `count_since`
+/// says how many runs are as young as one: so that the pages from its newest end down to there, and the
+/// requests by id for what is left beyond, are fewest. `None`: all are asked for by their ids.
+fn plan_pages<E>(
     starts: &[UtcText],
     page_size: u32,
     mut count_since: impl FnMut(&UtcText) -> Result<u64, E>,
@@ -97,8 +103,10 @@ fn plan_walk_down<E>(
     loop {
         let Some(oldest) = starts.len().checked_sub(left + 1).map(|at| starts[at]) else { break };
         let pages = count_since(&oldest)?.div_ceil(page);
-        if pages + (left as u64) < fewest {
-            (best, fewest) = (Some(oldest), pages + left as u64);
+        let requests = pages + left as u64;
+        // Of two ways that cost the same, pages say more.
+        if requests < fewest || best.is_some() && requests == fewest {
+            (best, fewest) = (Some(oldest), requests);
         }
         // Further down it only takes more pages.
         if left == 0 || pages >= fewest {
@@ -123,8 +131,62 @@ impl ConnectionSync<'_> {
         Ok(())
     }
 
+    /// Reads the newest pages of a listing whose newest runs come last: a walk begins behind them. Nothing is
+    /// concluded from these pages but what the due runs on them are now.
+    async fn read_newest_pages(&mut self) -> Result<(), Stop> {
+        let (Some(oldest), Some(Order::OldestFirst)) = (self.unfinished.oldest(), self.unfinished.order)
+        else {
+            return Ok(());
+        };
+        let Some(reader) = &self.shared.reader else { return Ok(()) };
+        let key = self.state.connection_key;
+        let young = reader.lock().await.count_since(key, &oldest).map_err(store_stop)?;
+        let mut skip = self.state.listed.saturating_sub(young);
+        // As many as are expected, and one: the listing may have grown.
+        for _ in 0..=young.div_ceil(u64::from(self.page_size.max(1))) {
+            let page = match self.client.list_runs(&self.id, skip, self.page_size).await {
+                Ok(answer) => self.take_due(answer).await?,
+                Err(error) if error.is_about_one() => {
+                    tracing::info!("{error}; unfinished runs are asked for by their ids");
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            };
+            skip += page;
+            if page == 0 || self.unfinished.oldest().is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what a page says of the runs that are due; how many records it held.
+    async fn take_due(&mut self, answer: api::Answer) -> Result<u64, Stop> {
+        // All is looked up in the archive: nothing is a sign to stop at.
+        let key = self.state.connection_key;
+        let lookup = Lookup { connection_key: key, settled_run_key: 0, watermark: None, is_needed: true };
+        let read = match &self.shared.reader {
+            Some(reader) => Batch::of_page(answer, &lookup, Some(&*reader.lock().await)),
+            None => Batch::of_page(answer, &lookup, None),
+        };
+        let (mut batch, page) = match read {
+            Ok(read) => read,
+            Err(records::Error::Store(error)) => return Err(store_stop(error)),
+            // The walks tell of pages that cannot be read.
+            Err(records::Error::Unreadable(_)) => return Ok(0),
+        };
+        self.summary.pages += 1;
+        batch.retain(|id| self.unfinished.due.contains_key(id));
+        for id in batch.ids() {
+            self.unfinished.due.remove(id);
+        }
+        self.store(batch, Source::Page).await?;
+        Ok(page.entries.len() as u64)
+    }
+
     /// What is due and was not met is asked for run by run, or all at once where that is cheaper.
     pub(super) async fn fetch_unfinished(&mut self) -> Result<(), Stop> {
+        self.read_newest_pages().await?;
         let walk_pages = self.state.listed / u64::from(self.page_size.max(1)) + 16;
         if self.unfinished.due.len() as u64 > walk_pages && !self.summary.has_walked_full {
             self.walk_full().await?;
@@ -187,21 +249,21 @@ impl ConnectionSync<'_> {
         if batch.ids().any(|id| id != run) {
             return Err(unreadable(&wire::Unreadable::Missing("run of that id")));
         }
-        match &self.shared.sink {
-            Sink::DryRun => {}
-            Sink::Archive { writer, .. } => {
-                let key = self.state.connection_key;
-                let (progress, totals) = (self.shared.progress.clone(), self.summary.stored.clone());
-                writer
-                    .write(move |archive| {
-                        let counts = archive.store_records(key, Source::ById, batch.records(), &now())?;
-                        progress.changed.fetch_add(counts.changed, Ordering::Relaxed);
-                        totals.add(counts);
-                        Ok(())
-                    })
-                    .await?;
-            }
-        }
+        self.store(batch, Source::ById).await
+    }
+
+    async fn store(&self, batch: Batch, source: Source) -> Result<(), Stop> {
+        let Sink::Archive { writer, .. } = &self.shared.sink else { return Ok(()) };
+        let key = self.state.connection_key;
+        let (progress, totals) = (self.shared.progress.clone(), self.summary.stored.clone());
+        writer
+            .write(move |archive| {
+                let counts = archive.store_records(key, source, batch.records(), &now())?;
+                progress.changed.fetch_add(counts.changed, Ordering::Relaxed);
+                totals.add(counts);
+                Ok(())
+            })
+            .await?;
         Ok(())
     }
 }
@@ -210,4 +272,35 @@ impl ConnectionSync<'_> {
 fn is_about_one_run(error: &api::Error) -> bool {
     error.problem.status.is_some() && matches!(error.reason, Reason::Unavailable | Reason::Rejected)
         || matches!(error.reason, Reason::Unreadable | Reason::Rejected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The start that is had by pages, by its place, where the due runs stand at these places of a listing.
+    fn plan(places: &[u64], page_size: u32) -> Option<u64> {
+        let start = |place: u64| {
+            UtcText::parse_sent(&format!("2026-01-01T{:02}:{:02}:00Z", 23 - place / 60, 59 - place % 60))
+                .unwrap()
+        };
+        let starts: Vec<UtcText> = places.iter().map(|place| start(*place)).collect();
+        let count_since = |since: &UtcText| {
+            let at = starts.iter().position(|start| start == since).unwrap();
+            Ok::<_, ()>(places[at] + 1)
+        };
+        let planned = plan_pages(&starts, page_size, count_since).unwrap();
+        planned.map(|planned| places[starts.iter().position(|start| *start == planned).unwrap()])
+    }
+
+    #[test]
+    fn the_way_of_fewest_requests_is_taken() {
+        // Nothing, one run, and runs far from one another are asked for by their ids.
+        assert_eq!([plan(&[], 100), plan(&[0], 100), plan(&[99, 300, 900], 10)], [None; 3]);
+        // Runs on the first pages are had by them; those far below do not make it dear.
+        assert_eq!(plan(&[0, 1, 2, 3, 4, 5], 100), Some(5));
+        assert_eq!(plan(&[0, 1, 2, 3, 4, 5, 1_000], 11), Some(5));
+        // All of a page's runs, on three pages.
+        assert_eq!(plan(&(0..27).collect::<Vec<_>>(), 10), Some(26));
+    }
 }

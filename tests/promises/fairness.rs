@@ -457,7 +457,7 @@ fn reports_say_how_old_the_oldest_answer_about_unfinished_runs_is() {
     assert!(report["unfinished"]["oldest_answer_age_ms"].as_i64() >= Some(3 * 86_400_000));
     let report = ask(&["report"]).stdout;
     let words = report.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("the oldest of the platform's last answers about them is 3d"), "{report}");
+    assert!(words.contains("the oldest of the platform's last answers about them is 3 d"), "{report}");
 
     let rows = ask(&["query", "unfinished-runs", "--format", "json"]).json();
     assert_eq!(rows[0]["answered_at"], answered.as_str());
@@ -465,20 +465,26 @@ fn reports_say_how_old_the_oldest_answer_about_unfinished_runs_is() {
 }
 
 #[test]
-fn unfinished_runs_of_a_listing_whose_newest_come_last_are_had_the_cheaper_way() {
+fn unfinished_runs_at_the_end_of_a_listing_whose_newest_come_last_are_read_from_its_last_pages() {
     let mut platform = platform(1, &runs_with_unfinished(2_000, |number| number >= 1_900 && number % 2 == 0));
     platform.connections.get_mut("connection-a").unwrap().order = Order::OldestFirst;
     let emulator = start(platform);
     let archive = Archive::new();
-    sync(&archive, &emulator, &["connection-a"], &["--page-size", "100"]).expect(0);
+    let arguments = ["--page-size", "100"];
+    sync(&archive, &emulator, &["connection-a"], &arguments).expect(0);
+    let mut platform = emulator.platform();
+    let listing = &mut platform.connections.get_mut("connection-a").unwrap().listing;
+    listing.replace(run_in_state(1_902, "Completed", "Error"));
+    listing.push_newest(run_in_state(2_000, "Completed", "Success"));
+    drop(platform);
     taken(&emulator);
-    sync(&archive, &emulator, &["connection-a"], &["--page-size", "100"]).expect(0);
-    // Twenty pages are all there is, and fifty ids.
+    sync(&archive, &emulator, &["connection-a"], &arguments).expect(0);
+    // Not the fifty by their ids, nor all twenty pages: one behind the end, and the last hundred runs.
     let requests = taken(&emulator);
-    assert!(
-        requests.len() <= 24,
-        "{:?}",
-        requests.iter().map(|one| (&one.path, one.skip)).collect::<Vec<_>>()
-    );
+    let asked: Vec<_> = requests.iter().map(|request| (&request.path, request.skip)).collect();
+    assert!(requests.len() <= 4, "{asked:?}");
+    assert_eq!((archive.count("unfinished_runs"), archive.count("runs")), (49, 2_001));
+    assert_eq!(archive.value::<String>("SELECT result FROM runs WHERE id = 'run-01902'"), "Error");
+    assert_eq!(archive.count("unfinished_runs WHERE asked_at IS NOT NULL"), 0);
     archive.assert_sound();
 }
