@@ -4,6 +4,8 @@
 //! In: a connection, and what a list said of it, if one did. Out: a [`ConnectionSummary`]. Nothing is
 //! asked about a connection whose `lastRun` says that nothing began since all was proved stored.
 
+use std::sync::atomic::Ordering;
+
 use super::listing::{Pages, SMALLEST_PAGE};
 use super::records::{self, Batch, Lookup};
 use super::summary::ConnectionSummary;
@@ -12,6 +14,7 @@ use super::{Shared, Sink, Stop, now, store_stop};
 use crate::api::wire::{self, LastRun};
 use crate::api::{self, Client, ConnectionId, Doing, Reason};
 use crate::store::read::ConnectionState;
+use crate::store::room::Room;
 use crate::store::write::{WalkEnd, WalkOutcome};
 use crate::time::UtcText;
 use crate::walk::{Ask, Checkpoint, End, Order, Plan, Walk};
@@ -342,6 +345,11 @@ impl<'a> ConnectionSync<'a> {
 
     /// Asks what the walk plans until it ends.
     async fn drive(&mut self, walk: &mut Walk, walk_key: i64) -> Result<(), Stop> {
+        // The first page of a sync is always taken, so that each one gets somewhere.
+        let is_first = self.shared.progress.pages.load(Ordering::Relaxed) == 0;
+        if walk.is_full() && self.state.full_walk_at.is_none() && !is_first {
+            self.check_room()?;
+        }
         let mut pages = Pages::new(&self.client, &self.id);
         loop {
             let next = pages.next(walk).await;
@@ -352,10 +360,14 @@ impl<'a> ConnectionSync<'a> {
             }
             let Some((ask, answer)) = next? else { return Ok(()) };
             self.take_page(walk, walk_key, ask, answer).await?;
-            if let (true, None, Some(room)) = (self.is_backfilling, walk.end(), &self.shared.room) {
-                room.check().map_err(Stop::NoRoom)?;
+            if self.is_backfilling && walk.end().is_none() {
+                self.check_room()?;
             }
         }
+    }
+
+    fn check_room(&self) -> Result<(), Stop> {
+        self.shared.room.as_ref().map_or(Ok(()), Room::check).map_err(Stop::NoRoom)
     }
 
     async fn take_page(

@@ -245,6 +245,21 @@ fn a_backfill_leaves_room_on_the_disk_and_goes_on_once_there_is_some() {
 }
 
 #[test]
+fn many_small_backfills_leave_room_on_the_disk_too() {
+    let emulator = start(platform(5, &runs(0, 10).collect::<Vec<_>>()));
+    let archive = Archive::new();
+    let all = ["connection-a", "connection-b", "connection-c", "connection-d", "connection-e"];
+    for rounds in 1..=2 {
+        let ended =
+            sync(&archive, &emulator, &all, &["--concurrency", "1", "--min-free", "99999TiB"]).expect(3);
+        assert!(ended.stderr.contains("no more is fetched of a whole listing"), "{}", ended.stderr);
+        assert_eq!(archive.count("runs"), 10 * rounds);
+    }
+    sync(&archive, &emulator, &all, &[]).expect(0);
+    assert_eq!(archive.count("runs"), 50);
+}
+
+#[test]
 fn a_listing_larger_than_the_disk_stops_before_the_disk_is_full() {
     let archive = Archive::new();
     let Some(_disk) = Mounted::memory(archive.folder(), "48m") else { return };
