@@ -97,7 +97,7 @@ type ListedConnections = Listed<(ConnectionId, wire::Connection)>;
 /// What a task has done.
 enum Done {
     Listed(Imodel, Kind, Result<ListedConnections, api::Error>),
-    Synced(Target, Box<ConnectionSummary>),
+    Synced(Box<Target>, Box<ConnectionSummary>),
 }
 
 /// How often lists of one kind failed.
@@ -204,7 +204,7 @@ impl Fleet {
             self.tell_progress(tasks.len());
             let Some(joined) = tasks.join_next().await else { return Ok(()) };
             match joined {
-                Ok(Done::Synced(target, summary)) => self.take_synced(target, *summary),
+                Ok(Done::Synced(target, summary)) => self.take_synced(*target, *summary),
                 Ok(Done::Listed(imodel, kind, listed)) => self.take_listed(imodel, kind, listed).await?,
                 Err(error) => {
                     if let Ok(panic) = error.try_into_panic() {
@@ -251,7 +251,7 @@ impl Fleet {
         tasks.spawn(async move {
             let (id, listed, earlier) = (target.id.clone(), target.listed.clone(), target.earlier.take());
             let summary = ConnectionSync::run(&shared, client, id, listed, earlier).await;
-            Done::Synced(target, Box::new(summary))
+            Done::Synced(Box::new(target), Box::new(summary))
         });
     }
 

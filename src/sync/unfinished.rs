@@ -100,8 +100,7 @@ fn plan_pages<E>(
     // One old run must not make hundreds of new ones expensive, so some of the oldest may be left: half of
     // all, a quarter, and so on down to none.
     let mut left = starts.len() / 2;
-    loop {
-        let Some(oldest) = starts.len().checked_sub(left + 1).map(|at| starts[at]) else { break };
+    while let Some(oldest) = starts.len().checked_sub(left + 1).map(|at| starts[at]) {
         let pages = count_since(&oldest)?.div_ceil(page);
         let requests = pages + left as u64;
         // Of two ways that cost the same, pages say more.
