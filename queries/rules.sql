@@ -26,7 +26,8 @@ WITH rules (number, rule) AS (
         (15, 'a drift note counts runs and names one of them'),
         (16, 'words are those that archive writes, and what is counted is not negative'),
         (17, 'where a walk goes on and where a listing ended is a JSON object'),
-        (18, 'a run that was pruned is not archived')
+        (18, 'a run that was pruned is not archived'),
+        (19, 'unfinished_runs holds exactly the runs that are not terminal')
 ),
 times (place, time) AS (
     SELECT 'run ' || run_key, started_at FROM runs WHERE started_at IS NOT NULL
@@ -373,6 +374,17 @@ broken (number, example) AS (
     SELECT 18, 'run ' || pruned_runs.id
     FROM pruned_runs
         JOIN runs ON runs.connection_key = pruned_runs.connection_key AND runs.id = pruned_runs.id
+    UNION ALL
+    SELECT 19, 'run ' || run_key || ' is not there'
+    FROM runs
+    WHERE state IS NOT 'Completed' AND run_key NOT IN (SELECT run_key FROM unfinished_runs)
+    UNION ALL
+    SELECT 19, 'run ' || run_key || ' is there'
+    FROM unfinished_runs
+    WHERE NOT EXISTS (
+        SELECT 1 FROM runs
+        WHERE runs.run_key = unfinished_runs.run_key AND runs.state IS NOT 'Completed'
+    )
 )
 SELECT rule, count(example) AS broken, min(example) AS example
 FROM rules

@@ -18,9 +18,15 @@
 --   age_ms             from then to :as_of, in milliseconds; NULL where that is not later
 --   is_stuck           1: it is older than :stuck_after_hours
 --   is_unlisted        1: the platform no longer lists it
+--   changed_at         when it was first archived, or last moved
+--   answered_at        when the platform last answered about it, in a listing or by its id: it is asked with
+--                      growing pauses
+--   answer_age_ms      from then to :as_of, in milliseconds; NULL where that is not later
 --   unfinished_in_all  how many there are, whatever the limit
 --   stuck_in_all       how many of them are stuck
 --   unlisted_in_all    how many of them are no longer listed
+--   oldest_answer_at   the answer that is oldest, whatever the limit
+--   oldest_answer_age_ms  from then to :as_of, in milliseconds; NULL where that is not later
 WITH chosen AS (
     SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
@@ -35,7 +41,7 @@ aged AS (
     SELECT
         connection,
         connection_id,
-        run_key,
+        runs.run_key,
         runs.id AS run_id,
         state,
         started_at,
@@ -44,9 +50,17 @@ aged AS (
             (unixepoch(substr(coalesce(:as_of, strftime('%Y-%m-%dT%H:%M:%f0000Z', 'now')), 1, 19))
                 - unixepoch(substr(started_at, 1, 19))) * 10000000
             + substr(coalesce(:as_of, strftime('%Y-%m-%dT%H:%M:%f0000Z', 'now')), 21, 7) - substr(started_at, 21, 7)
-        ) / 10000, NULL) AS age_ms
+        ) / 10000, NULL) AS age_ms,
+        changed_at,
+        answered_at,
+        iif(answered_at <= coalesce(:as_of, strftime('%Y-%m-%dT%H:%M:%f0000Z', 'now')), (
+            (unixepoch(substr(coalesce(:as_of, strftime('%Y-%m-%dT%H:%M:%f0000Z', 'now')), 1, 19))
+                - unixepoch(substr(answered_at, 1, 19))) * 10000000
+            + substr(coalesce(:as_of, strftime('%Y-%m-%dT%H:%M:%f0000Z', 'now')), 21, 7) - substr(answered_at, 21, 7)
+        ) / 10000, NULL) AS answer_age_ms
     FROM chosen
         CROSS JOIN runs USING (connection_key)
+        LEFT JOIN unfinished_runs ON unfinished_runs.run_key = runs.run_key
     -- The words of the index runs_unfinished.
     WHERE state IS NOT 'Completed'
 ),
@@ -63,9 +77,14 @@ SELECT
     age_ms,
     is_stuck,
     is_unlisted,
+    changed_at,
+    answered_at,
+    answer_age_ms,
     count(*) OVER () AS unfinished_in_all,
     sum(is_stuck) OVER () AS stuck_in_all,
-    sum(is_unlisted) OVER () AS unlisted_in_all
+    sum(is_unlisted) OVER () AS unlisted_in_all,
+    min(answered_at) OVER () AS oldest_answer_at,
+    max(answer_age_ms) OVER () AS oldest_answer_age_ms
 FROM told
 ORDER BY started_at IS NULL, started_at, connection, run_key
 LIMIT coalesce(:limit, -1);

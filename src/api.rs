@@ -25,6 +25,7 @@ pub mod limit;
 mod lone;
 pub mod pace;
 mod route;
+pub mod share;
 pub mod wire;
 
 pub use auth::Credentials;
@@ -38,6 +39,7 @@ use error::{MESSAGE_CHARS, Secrets};
 use id::vanishes_from_path;
 use pace::{Gate, Patience};
 use route::{Resolver, Route};
+use share::{Share, Turn};
 use wire::Cursor;
 
 /// How long one request may take, from connecting to the last byte, unless set.
@@ -190,9 +192,10 @@ struct Body {
     is_cut: bool,
 }
 
-/// The platform client. Clones share everything: pauses, tokens, limits and counts.
+/// The platform client. Clones share everything: pauses, tokens, limits and counts; one that was made for a
+/// turn gives way when that ends.
 #[derive(Clone)]
-pub struct Client(Arc<Shared>);
+pub struct Client(Arc<Shared>, Option<Share>);
 
 struct Shared {
     api_url: Url,
@@ -244,7 +247,7 @@ impl Client {
         let patience = Patience { max_attempts: options.max_attempts, backoff_start: options.backoff_start };
         let (api_route, issuer_route) =
             (Route::find(&options.api_url, variable), Route::find(&options.issuer_url, variable));
-        Ok(Self(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             api_url: options.api_url,
             max_attempts: options.max_attempts,
             transport: Transport {
@@ -261,7 +264,8 @@ impl Client {
             accepted: AtomicBool::new(false),
             deadline: options.deadline,
             stopped_at: watch::Sender::new(None),
-        })))
+        });
+        Ok(Self(shared, None))
     }
 
     /// One page of a connection's runs: `top` runs after the first `skip`. A request that times out is
@@ -276,7 +280,7 @@ impl Client {
         // Written as the platform's own links write it; `query_pairs_mut` would encode the `$`.
         url.set_query(Some(&format!("$skip={skip}&$top={top}")));
         let doing = Doing::ListRuns { connection: connection.clone(), skip };
-        let answer = self.0.ask(doing.clone(), url, self.0.max_timeouts(top)).await?;
+        let answer = self.ask(doing.clone(), url, self.0.max_timeouts(top)).await?;
         if answer.is_cut && top > 2 {
             let count = move || (answer.page().map_or(0, |page| page.runs.len()), answer);
             let (read, answer) = self.0.transport.gate.bound(&doing, parse(count)).await?;
@@ -302,7 +306,7 @@ impl Client {
         let mut url = join(&self.0.api_url, kind.path());
         url.set_query(Some(&format!("imodelId={}&$skip={skip}&$top={top}", encode(imodel))));
         let doing = Doing::ListConnections { kind, imodel: imodel.to_owned(), skip };
-        self.0.ask(doing, url, self.0.max_timeouts(top)).await
+        self.ask(doing, url, self.0.max_timeouts(top)).await
     }
 
     /// One page of the iModels of an iTwin, with no more than their ids and names.
@@ -317,7 +321,7 @@ impl Client {
         };
         url.set_query(Some(&format!("iTwinId={}&$top={top}&{from}", encode(itwin))));
         let doing = Doing::ListImodels { itwin: itwin.to_owned() };
-        self.0.ask(doing, url, self.0.max_timeouts(top)).await
+        self.ask(doing, url, self.0.max_timeouts(top)).await
     }
 
     /// One page of the iTwins that the credentials are a member of.
@@ -327,7 +331,7 @@ impl Client {
     pub async fn list_itwins(&self, skip: u64, top: u32) -> Result<Answer, Error> {
         let mut url = join(&self.0.api_url, ["itwins"]);
         url.set_query(Some(&format!("$skip={skip}&$top={top}")));
-        self.0.ask(Doing::ListItwins, url, self.0.max_timeouts(top)).await
+        self.ask(Doing::ListItwins, url, self.0.max_timeouts(top)).await
     }
 
     /// One run by its id, with its jobs and tasks.
@@ -341,7 +345,7 @@ impl Client {
             let message = "the id cannot be part of a URL path";
             return Err(Error::new(doing, Reason::Rejected, message));
         }
-        self.0.ask(doing, url, self.0.max_attempts).await
+        self.ask(doing, url, self.0.max_attempts).await
     }
 
     /// What the platform says of a connection.
@@ -351,7 +355,7 @@ impl Client {
     pub async fn get_connection(&self, connection: &ConnectionId) -> Result<wire::Connection, Error> {
         let url = self.0.url(connection, []);
         let doing = Doing::GetConnection { connection: connection.clone() };
-        let answer = self.0.ask(doing.clone(), url, self.0.max_attempts).await?;
+        let answer = self.ask(doing.clone(), url, self.0.max_attempts).await?;
         wire::Connection::parse(&answer.text).map_err(|problem| self.unreadable(doing, &problem))
     }
 
@@ -433,6 +437,36 @@ impl Client {
     /// 408 and 5xx, which say nothing of the credentials.
     pub fn was_accepted(&self) -> bool {
         self.0.accepted.load(Ordering::Relaxed)
+    }
+
+    /// The same client for one caller among several: its requests end with [`Reason::ShareSpent`] when its
+    /// turn does.
+    #[must_use]
+    pub fn in_turn(&self, turn: &Turn) -> Self {
+        Self(Arc::clone(&self.0), Some(turn.share()))
+    }
+
+    /// When the time budget ends, if there is one.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.transport.gate.deadline()
+    }
+
+    /// Asks until there is an answer, an error that stays, or no time.
+    async fn ask(&self, doing: Doing, url: Url, max_timeouts: usize) -> Result<Answer, Error> {
+        let Some(share) = &self.1 else { return self.0.ask(doing, url, max_timeouts).await };
+        let gate = &self.0.transport.gate;
+        let spent = async {
+            share.clone().spent().await;
+            // While no request may be sent nobody could make use of the turn, so it is passed on afterwards.
+            if let Some(wait) = gate.held_for() {
+                tokio::time::sleep(wait).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = spent => Err(Error::new(doing.clone(), Reason::ShareSpent, "")),
+            done = self.0.ask(doing.clone(), url, max_timeouts) => done,
+        }
     }
 
     /// Ends every running and later request at once with [`Reason::Stopped`].

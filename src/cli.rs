@@ -461,6 +461,10 @@ pub struct Sync {
     /// Stop after this time, keep what came and leave with exit code 3; such as 90s, 20m [default: 1h]
     #[arg(long, value_name = "DURATION", help_heading = SPEED, value_parser = parse_time_budget)]
     pub time_budget: Option<Duration>,
+    /// Leave so much of the disk free while a listing is fetched whole, such as 500MB, 2GiB; 0 fills it
+    /// [default: the smaller of 1GiB and 5 % of the disk]
+    #[arg(long, value_name = "SIZE", help_heading = SPEED, value_parser = parse_size)]
+    pub min_free: Option<u64>,
     /// How the summary is told
     #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
     pub format: SummaryFormat,
@@ -831,9 +835,41 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error} (write it like 90s, 20m or 1h 30m)"))
 }
 
+/// A number of bytes such as `500MB`, `2GiB` or `0`.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 9] = [
+        ("kib", 1 << 10),
+        ("mib", 1 << 20),
+        ("gib", 1 << 30),
+        ("tib", 1 << 40),
+        ("kb", 1_000),
+        ("mb", 1_000_000),
+        ("gb", 1_000_000_000),
+        ("tb", 1_000_000_000_000),
+        ("b", 1),
+    ];
+    let small = text.trim().to_ascii_lowercase();
+    let unit = UNITS.into_iter().find_map(|(unit, bytes)| Some((small.strip_suffix(unit)?, bytes)));
+    let (number, bytes) = unit.unwrap_or((&small, 1));
+    let number: Option<u64> = number.trim_end().parse().ok();
+    let size = number.and_then(|number| number.checked_mul(bytes));
+    size.ok_or_else(|| format!("{text:?} is no size (write it like 500MB, 2GiB or 0)"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read_in_both_kinds_of_units() {
+        let sizes =
+            ["0", "12", "12 B", "500MB", "2GiB", "2 gib", " 3kb "].map(|text| parse_size(text).unwrap());
+        assert_eq!(sizes, [0, 12, 12, 500_000_000, 2 << 30, 2 << 30, 3_000]);
+        for text in ["", "MB", "-1", "1.5GiB", "1 gig", "99999999999999999999", "99999999TiB"] {
+            let told = parse_size(text).unwrap_err();
+            assert!(told.ends_with("is no size (write it like 500MB, 2GiB or 0)"), "{told}");
+        }
+    }
 
     fn read(line: &str) -> Result<Cli, clap::Error> {
         parse(line.split_whitespace().map(OsString::from))

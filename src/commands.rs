@@ -49,7 +49,7 @@ fn hint_for(reason: Reason, credentials: &CredentialsSource) -> Option<String> {
         Reason::Forbidden => {
             "give the service application a role on the iTwin that lets it read the iModel".to_owned()
         }
-        Reason::BudgetSpent { .. } => {
+        Reason::BudgetSpent { .. } | Reason::ShareSpent => {
             "what came is stored and the next sync goes on from there; --time-budget \
             gives it more time"
                 .to_owned()

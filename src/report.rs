@@ -351,6 +351,8 @@ impl Questions<'_> {
             unfinished.runs = row.unfinished_in_all;
             unfinished.stuck = row.stuck_in_all;
             unfinished.unlisted = row.unlisted_in_all;
+            unfinished.oldest_answer_at = row.oldest_answer_at;
+            unfinished.oldest_answer_age_ms = row.oldest_answer_age_ms;
             unfinished.oldest.push(UnfinishedRun {
                 connection: row.connection,
                 connection_id: row.connection_id,
@@ -360,6 +362,7 @@ impl Questions<'_> {
                 age_ms: row.age_ms,
                 is_stuck: row.is_stuck,
                 is_unlisted: row.is_unlisted,
+                answered_at: row.answered_at,
             });
         }
         Ok(unfinished)

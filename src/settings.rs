@@ -351,6 +351,8 @@ pub struct Sync {
     pub concurrency: usize,
     /// After how long a walk is a full one; zero: always.
     pub full_every: Duration,
+    /// Bytes that a backfill leaves free of the disk; 0: none; `None`: the usual.
+    pub min_free: Option<u64>,
     /// Store nothing.
     pub dry_run: bool,
     /// How the summary is told.
@@ -406,6 +408,7 @@ impl Sync {
             is_page_size_given: page_size.is_some(),
             concurrency: at_a_time(typed.concurrency, file.concurrency),
             full_every: file.full_every.unwrap_or(DEFAULT_FULL_EVERY),
+            min_free: typed.min_free.or(file.min_free),
             dry_run: typed.dry_run,
             format: typed.format.into(),
         })
@@ -553,6 +556,8 @@ struct File {
     time_budget: Option<Duration>,
     #[serde(deserialize_with = "full_every")]
     full_every: Option<Duration>,
+    #[serde(deserialize_with = "min_free")]
+    min_free: Option<u64>,
     #[serde(deserialize_with = "cache_mib")]
     cache_mib: Option<u32>,
     #[serde(deserialize_with = "time_zone")]
@@ -688,6 +693,10 @@ fn full_every<'de, D: Deserializer<'de>>(from: D) -> Parsed<Duration, D::Error> 
         length if length > MAX_FULL_EVERY => Err("that is longer than a hundred years".to_owned()),
         length => Ok(length),
     })
+}
+
+fn min_free<'de, D: Deserializer<'de>>(from: D) -> Parsed<u64, D::Error> {
+    parsed(from, cli::parse_size)
 }
 
 fn time_zone<'de, D: Deserializer<'de>>(from: D) -> Parsed<Zone, D::Error> {
@@ -886,6 +895,7 @@ mod tests {
         assert_eq!((sync.platform.pages_in_flight, sync.concurrency, sync.cache_mib), (4, 4, 64));
         assert_eq!(sync.platform.time_budget, Duration::from_secs(3600));
         assert_eq!(sync.full_every, Duration::from_secs(7 * 86_400));
+        assert_eq!(sync.min_free, None);
         assert_eq!(sync.platform.api_url.as_str(), "https://api.bentley.com/");
         assert_eq!(sync.platform.issuer_url.as_str(), "https://ims.bentley.com/");
         assert_eq!((sync.full, sync.dry_run, sync.format), (false, false, Format::Text));
@@ -912,7 +922,7 @@ mod tests {
     fn every_key_of_the_file_is_used_unless_a_flag_says_otherwise() {
         let home = Home::new(
             "connections = ['a', '-b', 'a']\npage_size = 50\npages_in_flight = 2\nconcurrency = 3\n\
-             time_budget = '20m'\nfull_every = '1d'\ncache_mib = 8\n\
+             time_budget = '20m'\nfull_every = '1d'\ncache_mib = 8\nmin_free = '2GiB'\n\
              [platform]\nissuer_url = 'https://issuer.example'\n\
              [credentials]\nclient_id = 'me'\nclient_secret_file = 'secret'\n",
         );
@@ -923,6 +933,7 @@ mod tests {
         assert_eq!((sync.platform.pages_in_flight, sync.concurrency, sync.cache_mib), (2, 3, 8));
         assert_eq!(sync.platform.time_budget, Duration::from_secs(1200));
         assert_eq!(sync.full_every, Duration::from_secs(86_400));
+        assert_eq!(sync.min_free, Some(2 << 30));
         assert_eq!(sync.platform.issuer_url.as_str(), "https://issuer.example/");
         let Credentials::Client { id, secret } = &sync.platform.credentials else { panic!("{sync:?}") };
         assert_eq!((id.as_str(), secret.expose_secret()), ("me", "hush"));
@@ -930,7 +941,7 @@ mod tests {
 
         let sync = home
             .sync(
-                "--page-size 7 --pages-in-flight 1 --concurrency 1 --time-budget 5s --connection c \
+                "--page-size 7 --pages-in-flight 1 --concurrency 1 --time-budget 5s --min-free 500MB --connection c \
                  --connection c --connection -d --format json --full --dry-run",
                 &[],
             )
@@ -938,6 +949,7 @@ mod tests {
         assert_eq!((ids(&sync.chosen), sync.connections.len()), (vec!["c", "-d"], 0));
         assert_eq!((sync.platform.page_size, sync.platform.pages_in_flight, sync.concurrency), (7, 1, 1));
         assert_eq!(sync.platform.time_budget, Duration::from_secs(5));
+        assert_eq!(sync.min_free, Some(500_000_000));
         assert_eq!((sync.full, sync.dry_run, sync.format), (true, true, Format::Json));
     }
 
@@ -988,6 +1000,7 @@ mod tests {
             ("concurrency = 65", "line 1, key concurrency: 65 is not a whole number from 1 to 64"),
             ("time_budget = '1 hou'", "line 1, key time_budget: unknown time unit \"hou\""),
             ("time_budget = 60", "line 1, key time_budget: invalid type: integer `60`, expected a string"),
+            ("min_free = '1 gig'", "line 1, key min_free: \"1 gig\" is no size"),
             ("full_every = '999y'", "line 1, key full_every: that is longer than a hundred years"),
             ("db = ''", "line 1, key db: a file's name cannot be empty"),
             ("connections = [\n  'a',\n  '..',\n]", "line 1, key connections: \"..\" is no connection id"),

@@ -24,6 +24,7 @@ use chrono::Utc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::api::{self, Client, ConnectionId, Kind};
+use crate::store::room::{NoRoom, Room};
 use crate::store::write::{Counts, SyncTotals};
 use crate::store::{self, Archive, Closed, Reader, Writer};
 use crate::time::UtcText;
@@ -74,6 +75,8 @@ pub struct Options {
     pub concurrency: usize,
     /// How often every listing is walked whole regardless.
     pub full_every: Duration,
+    /// Bytes that a backfill leaves free of the disk; 0: none; `None`: the usual.
+    pub min_free: Option<u64>,
 }
 
 /// What has happened so far, for a progress display.
@@ -122,6 +125,8 @@ enum Stop {
     Api(api::Error),
     /// The archive could not be read, or (without an error, which the writer tells) not be written.
     Store(Option<store::Error>),
+    /// A backfill would fill the disk.
+    NoRoom(NoRoom),
 }
 
 impl From<api::Error> for Stop {
@@ -158,6 +163,8 @@ struct Shared {
     reader: Option<tokio::sync::Mutex<Reader>>,
     /// For the threads that answers are read on.
     readers: Arc<Readers>,
+    /// The disk of the archive; a dry run needs none.
+    room: Option<Room>,
     options: Options,
     progress: Arc<Progress>,
 }
@@ -180,6 +187,7 @@ pub async fn sync(
     let archived_connections = archive.read_connections()?.len();
     let reader = Reader::open(&path)?;
     let readers = Arc::new(Readers::new(Some(path.clone())));
+    let room = Room::beside(&path, options.min_free);
     let writer =
         Writer::start(archive).map_err(|source| store::Error::Io { doing: "writing", path, source })?;
     let shared = Shared {
@@ -188,6 +196,7 @@ pub async fn sync(
         sink: Sink::Archive { writer, sync_key },
         reader: Some(tokio::sync::Mutex::new(reader)),
         readers,
+        room: Some(room),
         options,
         progress,
     };
@@ -225,7 +234,8 @@ pub async fn dry_run(
     let readers = Arc::new(Readers::new(reader.as_ref().map(|reader| reader.path().to_owned())));
     let reader = reader.map(tokio::sync::Mutex::new);
     let sink = Sink::DryRun;
-    let shared = Shared { client, archived_connections, sink, reader, readers, options, progress };
+    let shared =
+        Shared { client, archived_connections, sink, reader, readers, room: None, options, progress };
     Fleet::sync(shared, now()).await.0
 }
 

@@ -47,8 +47,8 @@ impl Error {
 
     /// Whether a request about something else may succeed where this one did not.
     pub fn is_about_one(&self) -> bool {
-        use Reason::{BudgetSpent, Refused, Stopped, Unreachable};
-        !matches!(self.reason, Refused | Unreachable(_) | BudgetSpent { .. } | Stopped)
+        use Reason::{BudgetSpent, Refused, ShareSpent, Stopped, Unreachable};
+        !matches!(self.reason, Refused | Unreachable(_) | BudgetSpent { .. } | ShareSpent | Stopped)
     }
 
     /// Whether a smaller page may be answered where this one was not.
@@ -103,6 +103,8 @@ pub enum Reason {
         /// The wait that the platform asked for and that does not fit.
         asked: Option<Duration>,
     },
+    /// The caller's turn has ended: others wait for what is left of the time budget.
+    ShareSpent,
     /// The caller stopped the client.
     Stopped,
 }
@@ -378,6 +380,9 @@ fn sentence(doing: &Doing, reason: &Reason, problem: &Problem) -> String {
         }
         Reason::BudgetSpent { asked: None } => {
             format!("the time budget ends before another attempt: {told}")
+        }
+        Reason::ShareSpent => {
+            "its share of the time budget was used while others waited; the next sync goes on".to_owned()
         }
         Reason::Stopped => "stopped before it was done".to_owned(),
         _ if problem.status.is_some() => format!("{who} answered {told}"),

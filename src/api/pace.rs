@@ -87,6 +87,10 @@ impl Gate {
         self.limiter.remember(requests, ago);
     }
 
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
     /// Ends every running and later request.
     pub(super) fn stop(&self) {
         self.stopped.send_replace(true);

@@ -77,6 +77,7 @@ fn sync_demo(emulator: &Emulator, path: &Path, cache_mib: u32) -> Result<Summary
         pages_in_flight: 4,
         concurrency: 4,
         full_every: Duration::from_secs(7 * 86_400),
+        min_free: None,
     };
     run_async(async {
         let credentials = Credentials::Token("emulated-token".to_owned().into());

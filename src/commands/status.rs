@@ -13,6 +13,8 @@ use crate::store::{self, Reader};
 use crate::sync::now;
 use crate::time::{UtcText, ago};
 
+/// An answer about an unfinished run that is older is told: two days.
+const OLD_ANSWER_MS: i64 = 2 * 24 * 3600 * 1000;
 /// Notes of what the platform began to send that are told; `archive query drift` has them all.
 const MOST_NOTES: usize = 5;
 
@@ -72,6 +74,7 @@ fn to_json(connections: &[ConnectionStatus], last_sync: Option<&LastSync>, drift
             "runs": connection.runs,
             "unlisted_runs": connection.unlisted_runs,
             "unfinished": connection.unfinished,
+            "oldest_answer_at": connection.oldest_answer_at,
             "rejects": connection.rejects,
             "gaps": connection.gaps,
             "newest_started_at": connection.newest_started_at,
@@ -206,6 +209,15 @@ pub(super) fn to_text(
             note(format!(
                 "{runs} pruned, the last of them {}; they began before {before}",
                 since_text(at, now)
+            ));
+        }
+        let answered = connection.oldest_answer_at.as_deref().and_then(UtcText::from_stored);
+        // Whatever moves is asked for at each sync: only what hangs is left alone for so long.
+        if let Some(answered) = answered.filter(|then| then.milliseconds_until(now) >= Some(OLD_ANSWER_MS)) {
+            note(format!(
+                "{} unfinished, the oldest of the platform's last answers about them was {}",
+                super::counted(connection.unfinished, "run"),
+                ago(&answered, now)
             ));
         }
         if connection.rejects > 0 {

@@ -196,6 +196,7 @@ fn options(settings: settings::Sync, known: &[KnownConnection]) -> Result<Option
         pages_in_flight: settings.platform.pages_in_flight,
         concurrency: settings.concurrency,
         full_every: settings.full_every,
+        min_free: settings.min_free,
     })
 }
 
@@ -376,7 +377,7 @@ fn hint(summary: &Summary, credentials: &CredentialsSource) -> Option<Cow<'stati
         |reason| matches!(reason, Reason::Unreachable(_)),
         |reason| matches!(reason, Reason::Refused),
         |reason| matches!(reason, Reason::Forbidden),
-        |reason| matches!(reason, Reason::BudgetSpent { .. }),
+        |reason| matches!(reason, Reason::BudgetSpent { .. } | Reason::ShareSpent),
     ];
     let reasons = || summary.problems().filter_map(|problem| problem.reason);
     let found = pressing.iter().find_map(|is_it| reasons().find(is_it));

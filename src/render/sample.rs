@@ -278,6 +278,8 @@ pub(super) fn rich() -> Report {
             runs: 5,
             stuck: 1,
             unlisted: 1,
+            oldest_answer_at: Some(utc("2026-11-20T06:30:00Z")),
+            oldest_answer_age_ms: Some(259_200_000),
             oldest: vec![
                 UnfinishedRun {
                     connection: PILOT.into(),
@@ -288,6 +290,7 @@ pub(super) fn rich() -> Report {
                     age_ms: Some(509_400_000),
                     is_stuck: true,
                     is_unlisted: true,
+                    answered_at: Some(utc("2026-11-20T06:30:00Z")),
                 },
                 UnfinishedRun {
                     connection: DEPOT.into(),
@@ -298,6 +301,7 @@ pub(super) fn rich() -> Report {
                     age_ms: None,
                     is_stuck: false,
                     is_unlisted: false,
+                    answered_at: Some(utc("2026-11-23T06:00:00Z")),
                 },
             ],
         },

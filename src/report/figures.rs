@@ -412,6 +412,10 @@ pub struct Unfinished {
     pub stuck: u64,
     /// Of these, no longer listed by the platform: nobody will ever know how they ended.
     pub unlisted: u64,
+    /// When the platform last answered about the one that it answered about longest ago.
+    pub oldest_answer_at: Option<UtcText>,
+    /// From then to `as_of`.
+    pub oldest_answer_age_ms: Option<i64>,
     /// The oldest ones, the oldest first.
     pub oldest: Vec<UnfinishedRun>,
 }
@@ -435,6 +439,8 @@ pub struct UnfinishedRun {
     pub is_stuck: bool,
     /// No longer listed by the platform.
     pub is_unlisted: bool,
+    /// When the platform last answered about it.
+    pub answered_at: Option<UtcText>,
 }
 
 /// Runs that say Success although a job or task in them failed or carries an error.

@@ -167,6 +167,9 @@ pub(super) struct UnfinishedRow {
     pub unfinished_in_all: u64,
     pub stuck_in_all: u64,
     pub unlisted_in_all: u64,
+    pub answered_at: Option<UtcText>,
+    pub oldest_answer_at: Option<UtcText>,
+    pub oldest_answer_age_ms: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -327,6 +327,8 @@ impl Setup {
         file.set("time_budget", false, Value::from("1h"));
         file.say("How often a listing is walked whole, whatever is new.");
         file.set("full_every", false, Value::from("7d"));
+        file.say("What a first sync leaves free of the disk; otherwise the smaller of 1GiB and 5 % of it.");
+        file.set("min_free", false, Value::from("1GiB"));
         file.say("Memory for the pages of SQLite, in MiB.");
         file.set("cache_mib", false, Value::from(DEFAULT_CACHE_MIB));
 
@@ -462,6 +464,7 @@ mod tests {
         assert_eq!(file.concurrency, Some(DEFAULT_AT_A_TIME));
         assert_eq!(file.time_budget, Some(DEFAULT_TIME_BUDGET));
         assert_eq!(file.full_every, Some(DEFAULT_FULL_EVERY));
+        assert_eq!(file.min_free, Some(1 << 30));
         assert_eq!(file.cache_mib, Some(DEFAULT_CACHE_MIB));
         assert_eq!(file.time_zone, Some(Zone::UTC));
         assert_eq!(file.queries.unwrap(), home.at("queries"));

@@ -21,6 +21,8 @@ pub struct Known {
     pub is_unlisted: bool,
     /// The walk that stored it first.
     pub walk_key: Option<i64>,
+    /// Whether it is not terminal.
+    pub is_unfinished: bool,
 }
 
 /// What is known of a connection before it is synced.
@@ -83,6 +85,8 @@ pub struct ConnectionStatus {
     pub unlisted_runs: u64,
     /// Archived runs that are not terminal.
     pub unfinished: u64,
+    /// When the platform last answered about the one of them that it answered about longest ago.
+    pub oldest_answer_at: Option<String>,
     /// Records set aside.
     pub rejects: u64,
     /// Gaps recorded.
@@ -157,18 +161,6 @@ impl Reader {
         self.sqlite(known(&self.connection, connection_key, id))
     }
 
-    /// The archived ids of a connection that are not terminal.
-    pub fn read_unfinished(&self, connection_key: i64) -> Result<Vec<(i64, String)>> {
-        let sql = "SELECT run_key, id FROM runs
-                   WHERE connection_key = ?1 AND state IS NOT 'Completed' AND not_found_at IS NULL
-                   ORDER BY run_key";
-        let read = || {
-            let mut statement = self.connection.prepare_cached(sql)?;
-            statement.query_map([connection_key], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        };
-        self.sqlite(read())
-    }
-
     /// What is known of a connection; `None` for one never met.
     pub fn read_state(&self, id: &ConnectionId) -> Result<Option<ConnectionState>> {
         let sql = "SELECT connection_key FROM connections WHERE kind = ?1 AND id = ?2";
@@ -178,6 +170,18 @@ impl Reader {
         };
         let key = self.sqlite(read())?;
         key.map(|key| self.sqlite(state(&self.connection, key))).transpose()
+    }
+
+    /// When a connection was last proved whole: everything listed then is archived; `None` for never.
+    pub fn read_complete_as_of(&self, id: &ConnectionId) -> Result<Option<UtcText>> {
+        let sql = "SELECT complete_as_of FROM connection_coverage JOIN connections USING (connection_key)
+                   WHERE kind = ?1 AND id = ?2";
+        let read = || {
+            let id = [id.kind().as_str(), id.as_str()];
+            let mut statement = self.connection.prepare_cached(sql)?;
+            statement.query_row(id, |row| time(row, "complete_as_of")).optional()
+        };
+        self.sqlite(read()).map(Option::flatten)
     }
 
     /// Status of every connection, by name and id, as of now.
@@ -198,6 +202,7 @@ impl Reader {
                     runs: row.get::<_, i64>("runs")?.cast_unsigned(),
                     unlisted_runs: row.get::<_, i64>("unlisted_runs")?.cast_unsigned(),
                     unfinished: row.get::<_, i64>("unfinished")?.cast_unsigned(),
+                    oldest_answer_at: row.get("oldest_answer_at")?,
                     rejects: row.get::<_, i64>("rejects")?.cast_unsigned(),
                     gaps: row.get::<_, i64>("gaps")?.cast_unsigned(),
                     newest_started_at: row.get("newest_started_at")?,
@@ -345,7 +350,8 @@ pub(super) fn known(
     connection_key: i64,
     id: &str,
 ) -> rusqlite::Result<Option<Known>> {
-    let sql = "SELECT run_key, fingerprint, unlisted_at IS NOT NULL OR not_found_at IS NOT NULL, walk_key
+    let sql = "SELECT run_key, fingerprint, unlisted_at IS NOT NULL OR not_found_at IS NOT NULL, walk_key,
+                      state IS NOT 'Completed'
                FROM runs
                WHERE connection_key = ?1 AND id = ?2";
     connection
@@ -356,6 +362,7 @@ pub(super) fn known(
                 fingerprint: hash(row.get_ref(1)?),
                 is_unlisted: row.get(2)?,
                 walk_key: row.get(3)?,
+                is_unfinished: row.get(4)?,
             })
         })
         .optional()

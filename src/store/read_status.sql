@@ -7,8 +7,9 @@ WITH unlisted AS (
     GROUP BY connection_key
 ),
 unfinished AS (
-    SELECT connection_key, count(*) AS runs
+    SELECT connection_key, count(*) AS runs, min(answered_at) AS oldest_answer_at
     FROM runs
+    LEFT JOIN unfinished_runs ON unfinished_runs.run_key = runs.run_key
     WHERE state IS NOT 'Completed'
     GROUP BY connection_key
 )
@@ -24,6 +25,7 @@ SELECT connections.kind,
        coalesce(checkpoints.listed, 0) + coalesce(unlisted.runs, 0) AS runs,
        coalesce(unlisted.runs, 0)                             AS unlisted_runs,
        coalesce(unfinished.runs, 0)                           AS unfinished,
+       oldest_answer_at,
        (SELECT count(*) FROM rejects WHERE rejects.connection_key = connections.connection_key) AS rejects,
        (SELECT count(*) FROM gaps    WHERE gaps.connection_key    = connections.connection_key) AS gaps,
        newest_started_at,

@@ -163,3 +163,15 @@ DELETE FROM walk_runs WHERE walk_key NOT IN (SELECT walk_key FROM walks);
 
 -- A fingerprint that none has: the text that comes next is read, and its own is kept.
 UPDATE runs SET fingerprint = zeroblob(16) WHERE length(fingerprint) <> 16;
+
+DELETE FROM unfinished_runs
+WHERE run_key NOT IN (SELECT run_key FROM runs WHERE state IS NOT 'Completed');
+
+-- As the migration that made the table filled it: a change before says when the run moved last.
+INSERT OR IGNORE INTO unfinished_runs (run_key, changed_at, answered_at)
+SELECT
+    run_key,
+    coalesce((SELECT max(replaced_at) FROM revisions WHERE revisions.run_key = runs.run_key), first_seen_at),
+    coalesce((SELECT max(replaced_at) FROM revisions WHERE revisions.run_key = runs.run_key), first_seen_at)
+FROM runs
+WHERE state IS NOT 'Completed';

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::rejects::{self, MOST_REJECTED_BYTES, MOST_REJECTS, SetAside};
+use super::unfinished::{self, Asked};
 use super::{Archive, Error, Result, check, drift, links, prune, read, walk_rows};
 use crate::normalize::digest::digest_of_rows;
 use crate::normalize::{self, Execution, Job, Merged, Run, Unread};
@@ -41,6 +42,8 @@ pub enum Received<'a> {
         run_key: i64,
         /// The walk that stored it first.
         walk_key: Option<i64>,
+        /// Whether it is not terminal.
+        is_unfinished: bool,
     },
     /// A run that was pruned: it counts as archived, whatever it says.
     Pruned {
@@ -108,6 +111,8 @@ pub struct Reject {
 pub enum Source {
     /// An answer for one run by its id.
     ById,
+    /// A page of a listing that is no part of a walk: it says what its runs are, not which there are.
+    Page,
     /// A saved page of unknown age: it does not turn a finished run into an unfinished one.
     File,
     /// What the platform lists now, whatever the archive holds: what was altered in the archive looks like
@@ -132,6 +137,20 @@ pub enum Part<'a> {
 enum From<'a> {
     Walk(&'a mut WalkRecord),
     Other(Source),
+}
+
+impl From<'_> {
+    fn asked(&self) -> Asked {
+        match self {
+            From::Other(Source::ById) => Asked::ById,
+            From::Walk(_) | From::Other(Source::Page | Source::File | Source::Repair) => Asked::InPassing,
+        }
+    }
+
+    /// Whether it is what the platform says now.
+    fn is_an_answer(&self) -> bool {
+        !matches!(self, From::Other(Source::File))
+    }
 }
 
 /// What a walk that is under way has stored so far.
@@ -458,9 +477,10 @@ impl Archive {
                             AND EXISTS (SELECT 1 FROM runs WHERE run_key = ?2 AND unlisted_at IS NULL)";
             self.connection.execute(listed, [connection_key, run_key])?;
             let sql = "UPDATE runs SET not_found_at = ?2, unlisted_at = coalesce(unlisted_at, ?2) WHERE run_key = ?1";
-            self.connection.execute(sql, params![run_key, now.as_str()])
+            self.connection.execute(sql, params![run_key, now.as_str()])?;
+            unfinished::note_answer(&self.connection, run_key, Asked::ById, now)
         };
-        self.sqlite(write()).map(drop)
+        self.sqlite(write())
     }
 
     /// Notes how a walk ended, and all that follows from it.
@@ -538,13 +558,18 @@ fn store_records(
     let has_pruned = prune::has_pruned(connection, connection_key)?;
     for record in records {
         let stored = match record {
-            Received::Unchanged { run_key, walk_key } => Stored {
-                run_key: *run_key,
-                kind: StoredKind::Unchanged,
-                is_own: matches!(source, From::Walk(walk) if Some(walk.walk_key) == *walk_key),
-                is_back: false,
-                unread: None,
-            },
+            Received::Unchanged { run_key, walk_key, is_unfinished } => {
+                if *is_unfinished && source.is_an_answer() {
+                    unfinished::note_answer(connection, *run_key, source.asked(), now)?;
+                }
+                Stored {
+                    run_key: *run_key,
+                    kind: StoredKind::Unchanged,
+                    is_own: matches!(source, From::Walk(walk) if Some(walk.walk_key) == *walk_key),
+                    is_back: false,
+                    unread: None,
+                }
+            }
             Received::Pruned { run_key } => Stored::pruned(*run_key),
             Received::Run { raw, fingerprint, run } => {
                 let pruned = match has_pruned {
@@ -705,6 +730,9 @@ fn store_run(
         let run_key = connection.last_insert_rowid();
         insert_children(connection, connection_key, run_key, run)?;
         drift::note(connection, run_key, &run.drift, &[], now)?;
+        if !is_completed(run) {
+            unfinished::note_moved(connection, run_key, false, source.asked(), now)?;
+        }
         return Ok(Stored { run_key, kind: StoredKind::New, is_own: true, is_back: false, unread });
     }
     let select = "SELECT run_key, fingerprint, state, ended_at, walk_key,
@@ -730,22 +758,25 @@ fn store_run(
     let is_own = archived.walk_key.is_some() && archived.walk_key == walk_key;
     // Completed is the last of a run's states, so what says less was sent before. Answers of one walk are
     // under way together, and files are of any age.
-    let is_completed = archived.state.as_deref() == Some("Completed");
-    let is_before = is_completed && execution.state.as_deref() != Some("Completed");
+    let was_completed = archived.state.as_deref() == Some("Completed");
+    let is_before = was_completed && !is_completed(run);
     let ended_before =
         execution.ended_at.is_some_and(|ended| Some(ended.as_str()) < archived.ended_at.as_deref());
     let is_older = match source {
         From::Walk(walk) => is_before && (is_own || walk.changed.contains(&run_key)),
-        From::Other(Source::File) => is_before || is_completed && ended_before,
-        From::Other(Source::ById | Source::Repair) => false,
+        From::Other(Source::File) => is_before || was_completed && ended_before,
+        From::Other(Source::ById | Source::Page | Source::Repair) => false,
     };
     let is_repair = matches!(source, From::Other(Source::Repair));
     let is_text_known = archived.fingerprint == *fingerprint && unread.is_none();
     let change = if !is_older && (is_repair || !is_text_known) {
-        change_run(connection, connection_key, run_key, (raw, run, fingerprint), now)?
+        change_run(connection, connection_key, run_key, (raw, run, fingerprint), (source.asked(), now))?
     } else {
         Change { is_changed: false, unread }
     };
+    if !change.is_changed && !was_completed && source.is_an_answer() {
+        unfinished::note_answer(connection, run_key, source.asked(), now)?;
+    }
     if let (true, From::Walk(walk)) = (change.is_changed, source) {
         walk.changed.insert(run_key);
     }
@@ -767,7 +798,7 @@ fn change_run(
     connection_key: i64,
     run_key: i64,
     (raw, received, fingerprint): (&str, &Run<'_>, &[u8; 16]),
-    now: &UtcText,
+    (asked, now): (Asked, &UtcText),
 ) -> rusqlite::Result<Change> {
     let Some(before) = read::run(connection, run_key)? else {
         return Ok(Change { is_changed: false, unread: None });
@@ -831,11 +862,17 @@ fn change_run(
         run.digest,
     ])?;
     insert_children(connection, connection_key, run_key, run)?;
+    unfinished::note_moved(connection, run_key, is_completed(run), asked, now)?;
     if !run.drift.is_empty() {
         let before = normalize::normalize_merged(&archived).map(|run| run.drift).unwrap_or_default();
         drift::note(connection, run_key, &run.drift, &before, now)?;
     }
     Ok(Change { is_changed: true, unread })
+}
+
+/// Whether a run is terminal.
+fn is_completed(run: &Run<'_>) -> bool {
+    run.execution.state.as_deref() == Some("Completed")
 }
 
 /// From a run's start to the start of its first job, where that is not before it.

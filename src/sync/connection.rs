@@ -4,17 +4,18 @@
 //! In: a connection, and what a list said of it, if one did. Out: a [`ConnectionSummary`]. Nothing is
 //! asked about a connection whose `lastRun` says that nothing began since all was proved stored.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::listing::{Pages, SMALLEST_PAGE};
 use super::records::{self, Lookup};
 use super::summary::ConnectionSummary;
-use super::unfinished::MOST_BY_ID;
+use super::unfinished::Unfinished;
 use super::{Shared, Sink, Stop, now, store_stop};
 use crate::api::wire::{self, LastRun};
-use crate::api::{self, ConnectionId, Doing, Reason};
+use crate::api::{self, Client, ConnectionId, Doing, Reason};
 use crate::store::read::ConnectionState;
+use crate::store::room::Room;
 use crate::store::write::{Part, WalkEnd, WalkOutcome};
 use crate::time::UtcText;
 use crate::walk::{Ask, Checkpoint, End, Order, Plan, Walk};
@@ -22,6 +23,10 @@ use crate::walk::{Ask, Checkpoint, End, Order, Plan, Walk};
 /// One connection's part of a sync.
 pub(super) struct ConnectionSync<'a> {
     pub(super) shared: &'a Shared,
+    /// Asks within this connection's share of the time budget.
+    pub(super) client: Client,
+    /// Whether it had a turn in this sync before, and goes on from there.
+    is_next_turn: bool,
     pub(super) id: ConnectionId,
     /// What a list said of it before anything else was asked.
     listed: Option<wire::Connection>,
@@ -32,22 +37,30 @@ pub(super) struct ConnectionSync<'a> {
     learned_page_size: Option<u32>,
     /// Where the walk under way stood before a page that was not stored whole when the sync was told to end.
     stored_until: Option<Checkpoint>,
-    /// Archived runs that are not terminal and were not met yet.
-    pub(super) unfinished: HashMap<String, i64>,
+    /// Whether the last page was one of a whole listing and held what is not archived.
+    is_backfilling: bool,
+    /// Archived runs that are not terminal, due to be asked for, and not met yet.
+    pub(super) unfinished: Unfinished,
     pub(super) summary: ConnectionSummary,
 }
 
 impl<'a> ConnectionSync<'a> {
     pub(super) async fn run(
         shared: &'a Shared,
+        client: Client,
         id: ConnectionId,
         listed: Option<wire::Connection>,
+        earlier: Option<ConnectionSummary>,
     ) -> ConnectionSummary {
         let page_size = shared.options.page_size;
-        let mut summary = ConnectionSummary::new(&id);
-        summary.name = listed.as_ref().and_then(|listed| listed.display_name.clone());
+        let is_next_turn = earlier.is_some();
+        let mut summary = earlier.unwrap_or_else(|| ConnectionSummary::new(&id));
+        summary.begin_turn();
+        summary.name = listed.as_ref().and_then(|listed| listed.display_name.clone()).or(summary.name);
         let mut sync = Self {
             shared,
+            client,
+            is_next_turn,
             id,
             listed,
             state: ConnectionState::default(),
@@ -55,13 +68,15 @@ impl<'a> ConnectionSync<'a> {
             has_shrunk: false,
             learned_page_size: None,
             stored_until: None,
-            unfinished: HashMap::new(),
+            is_backfilling: false,
+            unfinished: Unfinished::default(),
             summary,
         };
         let result = sync.sync().await;
         match &result {
             Err(Stop::Api(error)) => sync.note_error(error).await,
             Err(Stop::Store(Some(error))) => sync.summary.note_failure(&error.to_string()),
+            Err(Stop::NoRoom(no_room)) => sync.summary.note_failure(&no_room.to_string()),
             Err(Stop::Store(None)) | Ok(()) => {}
         }
         if let (Sink::Archive { writer, .. }, false) = (&shared.sink, sync.summary.is_quiet) {
@@ -77,10 +92,11 @@ impl<'a> ConnectionSync<'a> {
             return Ok(());
         }
         self.read_state().await?;
-        if self.has_nothing_new(&self.state) {
+        if self.has_nothing_new(&self.state) && !self.unfinished.is_walked_to() {
             return self.fetch_unfinished().await;
         }
-        let is_full_walk = self.shared.options.full || self.is_full_walk_due(&self.state);
+        let is_asked_for = self.shared.options.full && !self.is_next_turn;
+        let is_full_walk = is_asked_for || self.is_full_walk_due(&self.state);
         if let (Some(learned), false) = (self.state.page_size, self.shared.options.is_page_size_given) {
             // A full walk tries a larger page again: what was refused once may have been a bad hour. It tries
             // ten times as much, since a timeout takes as much in one step.
@@ -88,8 +104,7 @@ impl<'a> ConnectionSync<'a> {
             self.page_size = self.page_size.min(size.max(SMALLEST_PAGE));
         }
         let had_complete_walk = self.state.full_walk_at.is_some();
-        let many_unfinished = self.state.unfinished > MOST_BY_ID;
-        if self.shared.options.full {
+        if is_asked_for {
             self.walk_full().await?;
         } else if let Some((walk_key, checkpoint)) = self.state.open_walk.clone() {
             // What is new first, unless the way to it needs the interrupted walk, or lately led nowhere.
@@ -110,9 +125,14 @@ impl<'a> ConnectionSync<'a> {
                     self.note_error(&error).await;
                     self.walk_newest_unproved().await?;
                 }
+                Err(Stop::NoRoom(no_room)) if !had_complete_walk => {
+                    // A few new ones have room where a whole listing has not.
+                    self.summary.note_failure(&no_room.to_string());
+                    self.walk_newest_unproved().await?;
+                }
                 Err(stop) => return Err(stop),
             }
-        } else if many_unfinished || self.state.was_cut_short || is_full_walk {
+        } else if self.state.was_cut_short || is_full_walk {
             // A full walk goes on where it was stopped; an incremental one that was cut short would not.
             self.walk_full().await?;
         } else {
@@ -124,8 +144,11 @@ impl<'a> ConnectionSync<'a> {
     /// Whether nothing is to be done at all, told without the writer: most of a fleet, most of the time.
     async fn is_quiet(&self) -> Result<bool, Stop> {
         let (Some(reader), true) = (&self.shared.reader, self.listed.is_some()) else { return Ok(false) };
-        let state = reader.lock().await.read_state(&self.id).map_err(store_stop)?;
-        Ok(state.is_some_and(|state| state.unfinished == 0 && self.has_nothing_new(&state)))
+        let reader = reader.lock().await;
+        let Some(state) = reader.read_state(&self.id).map_err(store_stop)? else { return Ok(false) };
+        // Runs that hang are no news: most syncs leave them alone.
+        let is_due = || reader.read_due(state.connection_key, &now(), 1).map(|due| !due.is_empty());
+        Ok(self.has_nothing_new(&state) && !(state.unfinished > 0 && is_due().map_err(store_stop)?))
     }
 
     /// Whether `lastRun` says that no run began since all of them were proved stored, and no walk is due.
@@ -136,7 +159,6 @@ impl<'a> ConnectionSync<'a> {
             && state.full_walk_at.is_some()
             && state.open_walk.is_none()
             && !state.was_cut_short
-            && state.unfinished <= MOST_BY_ID
             && !self.shared.options.full
             && !self.is_full_walk_due(state)
     }
@@ -169,15 +191,7 @@ impl<'a> ConnectionSync<'a> {
         if self.state.name.as_deref() != Some(self.id.as_str()) {
             self.summary.name = self.state.name.clone().or(self.summary.name.take());
         }
-        if self.unfinished.is_empty()
-            && self.state.unfinished <= MOST_BY_ID
-            && let Some(reader) = &self.shared.reader
-        {
-            let unfinished =
-                reader.lock().await.read_unfinished(self.state.connection_key).map_err(store_stop)?;
-            self.unfinished = unfinished.into_iter().map(|(key, id)| (id, key)).collect();
-        }
-        Ok(())
+        self.read_unfinished().await
     }
 
     /// Walks what began since the last complete walk.
@@ -235,7 +249,7 @@ impl<'a> ConnectionSync<'a> {
     /// What the platform says of the connection. Its runs may be readable where this is not, so only
     /// errors that concern every request end the sync here.
     async fn get_connection(&self) -> Result<Option<wire::Connection>, Stop> {
-        match self.shared.client.get_connection(&self.id).await {
+        match self.client.get_connection(&self.id).await {
             Ok(connection) => {
                 if let Sink::Archive { writer, .. } = &self.shared.sink {
                     let (key, stored) = (self.state.connection_key, connection.clone());
@@ -276,6 +290,7 @@ impl<'a> ConnectionSync<'a> {
         let is_doubtful = is_empty && self.state.listed > 0 && self.may_have_runs().await?;
         let failure = match (&stopped, walk.end()) {
             (Err(Stop::Api(error)), _) => Some(error.to_string()),
+            (Err(Stop::NoRoom(no_room)), _) => Some(no_room.to_string()),
             (_, None) => Some("it ended before the end of the listing was seen".to_owned()),
             (Ok(()), _) if is_doubtful => Some(
                 "the platform lists no run, and does not say that there is none; has the role on the iTwin gone?"
@@ -328,7 +343,12 @@ impl<'a> ConnectionSync<'a> {
 
     /// Asks what the walk plans until it ends.
     async fn drive(&mut self, walk: &mut Walk, walk_key: i64) -> Result<(), Stop> {
-        let mut pages = Pages::new(&self.shared.client, &self.id);
+        // The first page of a sync is always taken, so that each one gets somewhere.
+        let is_first = self.shared.progress.pages.load(Ordering::Relaxed) == 0;
+        if walk.is_full() && self.state.full_walk_at.is_none() && !is_first {
+            self.check_room()?;
+        }
+        let mut pages = Pages::new(&self.client, &self.id);
         loop {
             let next = pages.next(walk).await;
             // Whatever came of it: where less was asked for meanwhile, less it stays.
@@ -338,7 +358,14 @@ impl<'a> ConnectionSync<'a> {
             }
             let Some((ask, answer)) = next? else { return Ok(()) };
             self.take_page(walk, walk_key, ask, answer).await?;
+            if self.is_backfilling && walk.end().is_none() {
+                self.check_room()?;
+            }
         }
+    }
+
+    fn check_room(&self) -> Result<(), Stop> {
+        self.shared.room.as_ref().map_or(Ok(()), Room::check).map_err(Stop::NoRoom)
     }
 
     async fn take_page(
@@ -357,17 +384,19 @@ impl<'a> ConnectionSync<'a> {
             is_needed: self.state.has_runs,
         };
         let shared = self.shared;
-        let (client, readers) = (&shared.client, shared.readers.clone());
+        let (client, readers) = (&self.client, shared.readers.clone());
         let read = client.parse(&doing, move || readers.read_page(answer, &lookup)).await?;
-        let (batch, page) = read.map_err(|error| match error {
+        let (batch, mut page) = read.map_err(|error| match error {
             records::Error::Unreadable(problem) => Stop::Api(client.unreadable(doing.clone(), &problem)),
             records::Error::Store(error) => store_stop(error),
         })?;
         let cut_short = page.is_cut.then(|| client.cut_short(doing.clone(), page.entries.len()));
         for id in batch.ids() {
-            self.unfinished.remove(id);
+            self.unfinished.meet(id);
         }
         let before = walk.checkpoint();
+        self.is_backfilling = walk.is_full() && batch.brings_unknown();
+        self.unfinished.hold_back(&mut page.entries);
         walk.take_page(ask, page.entries, page.more);
         self.summary.pages += 1;
         if self.has_shrunk && ask.top == self.page_size {

@@ -11,11 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant};
 
 use super::connection::ConnectionSync;
 use super::discovery::{self, Listed, Sizes};
 use super::summary::{ConnectionSummary, Found, Problem, Summary};
 use super::{Shared, Sink, WHY_NOTHING, now};
+use crate::api::share::Turn;
 use crate::api::wire::{self, Named};
 use crate::api::{self, ConnectionId, Kind, Reason};
 use crate::store::fleet::KnownImodel;
@@ -29,6 +31,11 @@ const MOST_OUTAGES_OF_SOME: u32 = 12;
 /// Refusals of the credentials, or hosts that cannot be reached, in a row, after which no further request is
 /// expected to be accepted.
 const MOST_REFUSED: u32 = 4;
+
+/// The least that a turn lasts while others wait: a request that comes slowly has time to be answered.
+const LEAST_TURN: Duration = Duration::from_secs(30);
+/// A time budget with less than this left is not divided any more.
+const LAST_TURN: Duration = Duration::from_secs(1);
 
 /// Why an iModel is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,8 +85,12 @@ enum Told {
 /// A connection to be synced, with what a list said of it.
 #[derive(Debug)]
 struct Target {
+    /// Its place in the summary: those that were named in the order given, then those that were found.
+    at: usize,
     id: ConnectionId,
     listed: Option<wire::Connection>,
+    /// What its earlier turns in this sync brought, if it had any.
+    earlier: Option<ConnectionSummary>,
 }
 
 type ListedConnections = Listed<(ConnectionId, wire::Connection)>;
@@ -87,7 +98,7 @@ type ListedConnections = Listed<(ConnectionId, wire::Connection)>;
 /// What a task has done.
 enum Done {
     Listed(Imodel, Kind, Result<ListedConnections, api::Error>),
-    Synced(usize, Box<ConnectionSummary>),
+    Synced(Box<Target>, Box<ConnectionSummary>),
 }
 
 /// How often lists of one kind failed.
@@ -109,6 +120,10 @@ pub(super) struct Fleet {
     sizes: Arc<Sizes>,
     imodels: VecDeque<(Imodel, Kind)>,
     targets: VecDeque<Target>,
+    /// Connections that gave way to others: they go on once nobody waits for a first turn.
+    again: VecDeque<Target>,
+    /// The turns of those under way, by their places.
+    turns: HashMap<usize, Turn>,
     known: HashSet<ConnectionId>,
     /// iModels that answered for at least one kind of connections.
     asked: HashSet<String>,
@@ -119,7 +134,6 @@ pub(super) struct Fleet {
     unasked: HashSet<String>,
     found: Found,
     done: Vec<(usize, ConnectionSummary)>,
-    started: usize,
     /// Why nothing more is begun.
     stopped: Option<Reason>,
 }
@@ -133,6 +147,8 @@ impl Fleet {
             sizes: Arc::default(),
             imodels: VecDeque::new(),
             targets: VecDeque::new(),
+            again: VecDeque::new(),
+            turns: HashMap::new(),
             known: HashSet::new(),
             asked: HashSet::new(),
             answers: HashMap::new(),
@@ -141,12 +157,12 @@ impl Fleet {
             unasked: HashSet::new(),
             found: Found::default(),
             done: Vec::new(),
-            started: 0,
             stopped: None,
         };
         for id in shared.options.scope.connections.clone() {
             fleet.add_target(id, None);
         }
+        fleet.put_in_order().await;
         // A closed writer tells by itself why it closed.
         let _ = fleet.work().await;
         let quiet = fleet.done.iter().filter(|(_, summary)| summary.is_quiet);
@@ -185,10 +201,11 @@ impl Fleet {
     async fn work_off(&mut self, tasks: &mut JoinSet<Done>) -> Result<(), Closed> {
         loop {
             while tasks.len() < self.shared.options.concurrency.max(1) && self.begin(tasks) {}
+            self.share_out(tasks.len());
             self.tell_progress(tasks.len());
             let Some(joined) = tasks.join_next().await else { return Ok(()) };
             match joined {
-                Ok(Done::Synced(at, summary)) => self.take_synced(at, *summary),
+                Ok(Done::Synced(target, summary)) => self.take_synced(*target, *summary),
                 Ok(Done::Listed(imodel, kind, listed)) => self.take_listed(imodel, kind, listed).await?,
                 Err(error) => {
                     if let Ok(panic) = error.try_into_panic() {
@@ -206,12 +223,7 @@ impl Fleet {
         }
         let shared = self.shared.clone();
         if let Some(target) = self.targets.pop_front() {
-            let at = self.started;
-            self.started += 1;
-            tasks.spawn(async move {
-                let summary = ConnectionSync::run(&shared, target.id, target.listed).await;
-                Done::Synced(at, Box::new(summary))
-            });
+            self.begin_turn(target, tasks);
             return true;
         }
         while let Some((imodel, kind)) = self.imodels.pop_front() {
@@ -226,10 +238,48 @@ impl Fleet {
             });
             return true;
         }
+        if let Some(target) = self.again.pop_front() {
+            self.begin_turn(target, tasks);
+            return true;
+        }
         false
     }
 
-    fn take_synced(&mut self, at: usize, summary: ConnectionSummary) {
+    fn begin_turn(&mut self, mut target: Target, tasks: &mut JoinSet<Done>) {
+        let (shared, turn) = (self.shared.clone(), Turn::default());
+        let client = shared.client.in_turn(&turn);
+        self.turns.insert(target.at, turn);
+        tasks.spawn(async move {
+            let (id, listed, earlier) = (target.id.clone(), target.listed.clone(), target.earlier.take());
+            let summary = ConnectionSync::run(&shared, client, id, listed, earlier).await;
+            Done::Synced(Box::new(target), Box::new(summary))
+        });
+    }
+
+    /// While others wait, each connection under way has a fair share of what is left of the time budget;
+    /// all that is left once nobody waits.
+    fn share_out(&self, under_way: usize) {
+        let waiting = self.targets.len() + self.imodels.len() + self.again.len();
+        if waiting == 0 || self.stopped.is_some() {
+            self.turns.values().for_each(Turn::lift);
+            return;
+        }
+        let Some(deadline) = self.shared.client.deadline() else { return };
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
+        let Some(length) = share_of(left, self.shared.options.concurrency, waiting + under_way) else {
+            return;
+        };
+        self.turns.values().for_each(|turn| turn.limit(now + length));
+    }
+
+    fn take_synced(&mut self, mut target: Target, summary: ConnectionSummary) {
+        self.turns.remove(&target.at);
+        if summary.has_given_way() && self.stopped.is_none() {
+            target.earlier = Some(summary);
+            self.again.push_back(target);
+            return;
+        }
         if summary.problems.is_empty() && !summary.is_quiet {
             self.refused = 0;
         }
@@ -237,7 +287,7 @@ impl Fleet {
             self.note_reason(reason);
         }
         self.shared.progress.connections.fetch_add(1, Ordering::Relaxed);
-        self.done.push((at, summary));
+        self.done.push((target.at, summary));
     }
 
     /// Where no further request can succeed, no further one is begun.
@@ -257,13 +307,25 @@ impl Fleet {
         let progress = &self.shared.progress;
         progress.imodels.store(self.found.imodels, Ordering::Relaxed);
         progress.imodels_left.store(self.imodels.len() as u64, Ordering::Relaxed);
-        progress.connections_left.store((self.targets.len() + under_way) as u64, Ordering::Relaxed);
+        let waiting = self.targets.len() + self.again.len();
+        progress.connections_left.store((waiting + under_way) as u64, Ordering::Relaxed);
     }
 
     fn add_target(&mut self, id: ConnectionId, listed: Option<wire::Connection>) {
         if self.known.insert(id.clone()) {
-            self.targets.push_back(Target { id, listed });
+            let at = self.known.len();
+            self.targets.push_back(Target { at, id, listed, earlier: None });
         }
+    }
+
+    /// Named connections have their turns like iModels: the one proved longest ago first, so that what a
+    /// spent budget leaves over is never the same; those that never were proved before all others.
+    async fn put_in_order(&mut self) {
+        let Some(reader) = &self.shared.reader else { return };
+        let reader = reader.lock().await;
+        // An archive that cannot be read is told by what is written next.
+        let proved_at = |target: &Target| reader.read_complete_as_of(&target.id).ok().flatten();
+        self.targets.make_contiguous().sort_by_cached_key(proved_at);
     }
 
     /// Has something read from or written into the archive; nothing in a dry run.
@@ -615,6 +677,10 @@ impl Fleet {
                 self.note(told, Some(Reason::Unavailable));
             }
         }
+        // Nothing was left of the budget for another turn.
+        let again =
+            self.again.drain(..).filter_map(|target| target.earlier.map(|summary| (target.at, summary)));
+        self.done.extend(again);
         let left: HashSet<String> = self.imodels.drain(..).map(|(imodel, _)| imodel.id).collect();
         let (imodels, targets) = (left.len(), self.targets.len());
         self.unasked.extend(left);
@@ -649,6 +715,18 @@ impl Fleet {
     }
 }
 
+/// How long a turn lasts of what is `left` of a time budget, where so many `connections` still have theirs;
+/// `None`: as long as it takes.
+fn share_of(left: Duration, concurrency: usize, connections: usize) -> Option<Duration> {
+    if left < LAST_TURN {
+        return None;
+    }
+    let at_a_time = u32::try_from(concurrency.max(1)).unwrap_or(u32::MAX);
+    let connections = u32::try_from(connections.max(1)).unwrap_or(u32::MAX);
+    let fair = left.saturating_mul(at_a_time) / connections;
+    Some(fair.max(LEAST_TURN.min(left / 4)).min(left))
+}
+
 /// The beginning of a sentence about a list of connections.
 fn of(imodel: &Imodel, kind: Kind) -> String {
     format!("listing {} connections of iModel {}", kind.as_str(), imodel.name)
@@ -672,5 +750,23 @@ impl Imodel {
             asked_at: known.and_then(|known| known.asked_at.clone()),
             sight: Sight::Listed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_a_fair_share_and_no_shorter_than_a_slow_answer_takes() {
+        let share = |left: u64, concurrency, connections| {
+            share_of(Duration::from_secs(left), concurrency, connections).map(|share| share.as_secs())
+        };
+        assert_eq!(share(3_600, 4, 40), Some(360));
+        assert_eq!(share(3_600, 4, 10_000), Some(30));
+        // A small budget is divided all the same, and its end is left to whoever has the turn.
+        assert_eq!((share(40, 1, 100), share(8, 1, 2)), (Some(10), Some(4)));
+        assert_eq!(share(60, 4, 3), Some(60));
+        assert_eq!(share(0, 4, 3), None);
     }
 }

@@ -194,6 +194,22 @@ impl Batch {
         self.0.borrow_dependent().ids.iter().filter_map(|(id, _)| id.as_deref())
     }
 
+    /// Keeps the records of these runs, and no other.
+    pub fn retain(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.0.with_dependent_mut(|_, records| {
+            let ids = std::mem::take(&mut records.ids);
+            let received = std::mem::take(&mut records.received);
+            let both = ids.into_iter().zip(received);
+            let kept = both.filter(|((id, _), _)| id.as_deref().is_some_and(&is_kept));
+            (records.ids, records.received) = kept.unzip();
+        });
+    }
+
+    /// Whether any of them is not known to be archived.
+    pub fn brings_unknown(&self) -> bool {
+        self.0.borrow_dependent().ids.iter().any(|(_, stands)| *stands == Stands::New)
+    }
+
     /// What storing the records would count; `met` holds what was met before.
     pub fn count(&self, met: &mut HashSet<Key>) -> Counts {
         let records = self.0.borrow_dependent();
@@ -300,7 +316,8 @@ fn read_archived<'a>(
     let is_same = known.fingerprint == fingerprint && !known.is_unlisted;
     let said = if is_same { Said::TheSame } else { compare(reader, &known, raw)? };
     if said == Said::TheSame {
-        let received = Received::Unchanged { run_key: known.run_key, walk_key: known.walk_key };
+        let Known { run_key, walk_key, is_unfinished, .. } = known;
+        let received = Received::Unchanged { run_key, walk_key, is_unfinished };
         return Ok(Some((Record { id: Some(id), stands: Stands::Same, received }, entry)));
     }
     let stands = if said == Said::OtherLinks { Stands::Same } else { Stands::Changed };

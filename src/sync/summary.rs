@@ -117,6 +117,17 @@ impl ConnectionSummary {
         }
     }
 
+    /// It goes on where its last turn in this sync ended.
+    pub(super) fn begin_turn(&mut self) {
+        self.problems.retain(|problem| problem.reason != Some(Reason::ShareSpent));
+        self.has_walked_full = false;
+    }
+
+    /// Whether it gave way to others.
+    pub(super) fn has_given_way(&self) -> bool {
+        self.problems.iter().any(|problem| problem.reason == Some(Reason::ShareSpent))
+    }
+
     pub(super) fn note_error(&mut self, error: &api::Error) {
         self.note(&error.to_string(), Some(error.reason));
     }
@@ -313,7 +324,9 @@ fn exit_code(
             ExitCode::Refused
         }
         Outcome::Failed
-            if reasons.any(|reason| matches!(reason, Some(Reason::BudgetSpent { .. } | Reason::Stopped))) =>
+            if reasons.any(|reason| {
+                matches!(reason, Some(Reason::BudgetSpent { .. } | Reason::ShareSpent | Reason::Stopped))
+            }) =>
         {
             ExitCode::Partial
         }

@@ -72,6 +72,15 @@ fn same(found: &[Value], expected: &[Value]) -> Result<(), String> {
     }
 }
 
+/// When the platform answered is the clock's, and no figure; `fairness` has promises of its own about it.
+fn without_answers(mut rows: Vec<Value>) -> Vec<Value> {
+    let told = ["changed_at", "answered_at", "answer_age_ms", "oldest_answer_at", "oldest_answer_age_ms"];
+    for row in rows.iter_mut().filter_map(Value::as_object_mut) {
+        told.iter().for_each(|name| drop(row.remove(*name)));
+    }
+    rows
+}
+
 fn fail(reason: String) -> TestCaseError {
     TestCaseError::fail(reason)
 }
@@ -225,7 +234,7 @@ proptest! {
         let reading = Reading::open(&archive.path());
         for asked in asked(&world, &scene, &pick) {
             for (name, parameters, expected) in questions(&world, &asked, &scene) {
-                let rows = reading.rows(name, &parameters);
+                let rows = without_answers(reading.rows(name, &parameters));
                 same(&rows, &expected).map_err(|difference| fail(format!("{name} {parameters:?}: {difference}")))?;
             }
         }
@@ -295,6 +304,11 @@ proptest! {
         let text = found["verdict"].as_object_mut().unwrap().remove("text").unwrap();
         // What the platform sends unannounced is no figure; `keep` has promises of its own about it.
         found["coverage"].as_object_mut().unwrap().remove("drift").unwrap();
+        let unfinished = found["unfinished"].as_object_mut().unwrap();
+        if let Some(Value::Array(oldest)) = unfinished.get_mut("oldest") {
+            *oldest = without_answers(std::mem::take(oldest));
+        }
+        found["unfinished"] = without_answers(vec![found["unfinished"].take()]).remove(0);
         let now = &expected["total"]["now"];
         if now["rated"] != 0 {
             let runs = if now["rated"] == 1 { "run" } else { "runs" };
@@ -326,6 +340,7 @@ proptest! {
             let names: Vec<(&str, &Parameters)> = questions.iter().map(|(name, parameters, _)| (*name, parameters)).collect();
             let answers = shell::answers(&archive.path(), &names);
             for ((name, parameters, expected), rows) in questions.iter().zip(answers) {
+                let rows = without_answers(rows);
                 if let Some(difference) = reports::difference("rows", &json!(rows), &json!(expected)) {
                     return Err(fail(format!("{name} {parameters:?}: {difference}")));
                 }

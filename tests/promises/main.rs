@@ -6,6 +6,7 @@ mod clock;
 mod common;
 
 mod docs;
+mod fairness;
 mod figures;
 mod file;
 mod fleet;

@@ -114,6 +114,7 @@ fn sync_here(archive: &Archive, emulator: &Emulator, pages_in_flight: usize) -> 
         pages_in_flight,
         concurrency: 4,
         full_every: Duration::from_secs(86_400),
+        min_free: None,
     };
     let file = run_archive::store::Archive::open(&archive.path(), 16).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -157,7 +157,12 @@ pub(super) fn unfinished(report: &Report) -> Section {
             render_count(many)
         ),
     };
-    let sentence = format!("{runs} {are} not finished, {stuck}{unlisted}");
+    // They are asked for with growing pauses, so what is told of them has an age.
+    let answer = unfinished.oldest_answer_age_ms.map(|age| match unfinished.runs {
+        1 => format!("; the platform's last answer about it is {} old", duration(age)),
+        _ => format!("; the oldest of the platform's last answers about them is {} old", duration(age)),
+    });
+    let sentence = format!("{runs} {are} not finished, {stuck}{unlisted}{}", answer.unwrap_or_default());
     let worth_a_look: Vec<_> =
         unfinished.oldest.iter().filter(|run| run.is_stuck || run.is_unlisted).collect();
     if worth_a_look.is_empty() {

@@ -1,0 +1,62 @@
+//! One caller's share of the time budget, while others wait for their turn.
+//!
+//! In: when the share ends, from whoever gives the turns; it may change while requests are under way. Out: the
+//! moment in which the caller has to give way. What becomes of its requests is decided in `api`.
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Whoever gives the turns keeps this; dropping it leaves the share as it was last told.
+#[derive(Debug)]
+pub struct Turn(watch::Sender<Option<Instant>>);
+
+/// What the caller's client holds.
+#[derive(Debug, Clone)]
+pub(super) struct Share(watch::Receiver<Option<Instant>>);
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self(watch::Sender::new(None))
+    }
+}
+
+impl Turn {
+    /// Nobody waits: the share is all that is left of the budget.
+    pub fn lift(&self) {
+        self.0.send_if_modified(|until| until.take().is_some());
+    }
+
+    /// Others wait: the share ends then, unless its end was told before.
+    pub fn limit(&self, end: Instant) {
+        self.0.send_if_modified(|until| {
+            let is_told = until.is_none();
+            until.get_or_insert(end);
+            is_told
+        });
+    }
+
+    pub(super) fn share(&self) -> Share {
+        Share(self.0.subscribe())
+    }
+}
+
+impl Share {
+    /// Comes back once the share is spent.
+    pub(super) async fn spent(mut self) {
+        loop {
+            let until = *self.0.borrow_and_update();
+            let end = async {
+                match until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                // Where nobody gives turns any more nothing changes, and only the end is waited for.
+                Ok(()) = self.0.changed() => {}
+                () = end => return,
+            }
+        }
+    }
+}
