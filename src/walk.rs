@@ -135,6 +135,12 @@ pub struct Checkpoint {
     pub last_started_at: Option<UtcText>,
     /// The order observed so far.
     pub order: Option<Order>,
+    /// The most entries that a page held; 0 where that is not known.
+    #[serde(default)]
+    pub longest: u64,
+    /// Whether the listing ended at a page whose links said so.
+    #[serde(default)]
+    pub is_end_linked: bool,
 }
 
 /// What a walk is for.
@@ -287,6 +293,7 @@ pub struct Walk {
     /// One page's keys, replaced at each doubling: an endless listing comes round to it (Brent).
     landmark: HashSet<Key>,
     pages: u64,
+    is_end_linked: bool,
     doubt: Option<Doubt>,
     end: Option<End>,
 }
@@ -324,7 +331,7 @@ impl Walk {
             chained: start.chained,
             cursor: start.position,
             stride: 64,
-            longest: 0,
+            longest: start.longest,
             oldest_started_at: start.oldest_started_at,
             newest_started_at: start.newest_started_at,
             last_started_at: start.last_started_at,
@@ -347,6 +354,7 @@ impl Walk {
             restarts: 0,
             landmark: HashSet::new(),
             pages: 0,
+            is_end_linked: false,
             doubt: None,
             end: None,
         };
@@ -398,6 +406,8 @@ impl Walk {
             newest_started_at: self.newest_started_at,
             last_started_at: self.last_started_at,
             order: self.order(),
+            longest: self.longest,
+            is_end_linked: self.is_end_linked,
         }
     }
 
@@ -618,6 +628,7 @@ impl Walk {
         }
         self.heed_order(&page);
         if is_last {
+            self.is_end_linked = true;
             self.finish(End::Complete);
         } else if self.stops_at(&page, ends_chain) {
             self.finish(End::Settled);

@@ -1,5 +1,6 @@
 -- What a sync needs to know of one connection before it starts.
 SELECT EXISTS (SELECT 1 FROM runs WHERE runs.connection_key = :connection_key) AS has_runs,
+       EXISTS (SELECT 1 FROM pruned_runs WHERE pruned_runs.connection_key = :connection_key) AS has_pruned,
        (SELECT count(*) FROM runs
         WHERE runs.connection_key = :connection_key
           AND state IS NOT 'Completed' AND not_found_at IS NULL)                AS unfinished,

@@ -51,7 +51,7 @@ impl ConnectionSync<'_> {
             let (run, run_key, answer) =
                 answered.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
             let result = match answer {
-                Ok(answer) => self.take_run(run, answer).await,
+                Ok(answer) => self.take_run(run, answer).await.map(drop),
                 Err(error) if error.reason == Reason::NotFound => {
                     tracing::info!("{error}; it stays archived");
                     if let Sink::Archive { writer, .. } = &self.shared.sink {
@@ -73,7 +73,8 @@ impl ConnectionSync<'_> {
         }
     }
 
-    async fn take_run(&mut self, run: String, answer: api::Answer) -> Result<(), Stop> {
+    /// Stores the answer for one run; whether it was one, and not a record to set aside.
+    pub(super) async fn take_run(&mut self, run: String, answer: api::Answer) -> Result<bool, Stop> {
         let doing = Doing::GetRun { connection: self.id.clone(), run: run.clone() };
         let unreadable =
             |problem: &wire::Unreadable| Stop::Api(self.shared.client.unreadable(doing.clone(), problem));
@@ -81,6 +82,7 @@ impl ConnectionSync<'_> {
         if batch.ids().any(|id| id != run) {
             return Err(unreadable(&wire::Unreadable::Missing("run of that id")));
         }
+        let is_run = batch.ids().next().is_some();
         match &self.shared.sink {
             Sink::DryRun => {}
             Sink::Archive { writer, .. } => {
@@ -96,7 +98,7 @@ impl ConnectionSync<'_> {
                     .await?;
             }
         }
-        Ok(())
+        Ok(is_run)
     }
 }
 

@@ -61,7 +61,9 @@ pub fn plan_course(known: &Known, is_full_asked: bool) -> Course {
 /// How to find what began since the last complete walk; `None` where only the whole listing tells. An order
 /// that was seen last time is only a guess of where to begin: the walk itself must see it again.
 pub fn plan_incremental(known: &Known, page_size: u32) -> Option<Plan> {
-    let fits_one_page = known.listed < u64::from(page_size);
+    // A page may hold less than is asked for: what pages held tells.
+    let longest = known.end.as_ref().map_or(0, |end| end.longest);
+    let fits_one_page = known.listed < u64::from(page_size) && (longest == 0 || known.listed <= longest);
     match (known.order, &known.end) {
         (Some(Order::OldestFirst | Order::None), _) if fits_one_page => {
             Some(Plan::OnePage { listed: known.listed })
@@ -70,6 +72,13 @@ pub fn plan_incremental(known: &Known, page_size: u32) -> Option<Plan> {
         (Some(Order::OldestFirst), Some(end)) => Some(Plan::Oldest(end.clone())),
         _ => Some(Plan::Newest { listed: Some(known.listed) }),
     }
+}
+
+/// Whether the connection itself is the one to ask first: where the newest runs come last, or in no order, and
+/// no link tells the end, it takes a second page to prove that nothing began.
+pub fn is_told_sooner_by_connection(known: &Known) -> bool {
+    let is_end_linked = known.end.as_ref().is_some_and(|end| end.is_end_linked);
+    matches!(known.order, Some(Order::OldestFirst | Order::None)) && !is_end_linked
 }
 
 /// What is archived of the run that a connection names as its last.
