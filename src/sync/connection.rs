@@ -233,8 +233,7 @@ impl<'a> ConnectionSync<'a> {
         let known = Known { end, ..self.known(&self.state) };
         let plan = plan::plan_incremental(&known, self.page_size);
         let is_told_before = self.state.last_run_id.is_some();
-        let asks_connection =
-            plan.is_none() || is_told_before && plan::is_told_sooner_by_connection(&known);
+        let asks_connection = plan.is_none() || is_told_before && plan::is_told_sooner_by_connection(&known);
         if asks_connection && self.listed.is_none() {
             // In one request: whether anything began since the last complete walk.
             self.listed = self.get_connection().await?;
@@ -307,7 +306,11 @@ impl<'a> ConnectionSync<'a> {
     async fn store_own(&mut self, own: &wire::Connection) -> Result<(), Stop> {
         let is_respelled = api::is_respelled(&own.id, self.id.as_str());
         if !is_respelled && !own.id.is_empty() && own.id != self.id.as_str() {
-            tracing::info!("connection {} calls itself {:?}; it keeps the id it was asked by", self.id, own.id);
+            tracing::info!(
+                "connection {} calls itself {:?}; it keeps the id it was asked by",
+                self.id,
+                own.id
+            );
         }
         let Sink::Archive { writer, .. } = &self.shared.sink else { return Ok(()) };
         let (key, own) = (self.state.connection_key, own.clone());
@@ -408,7 +411,9 @@ impl<'a> ConnectionSync<'a> {
             reason: failure,
         };
         let outcome = self.end_walk(walk_key, end).await?;
-        if let (Some(id), true, Sink::Archive { writer, .. }) = (noted, outcome.is_complete, &self.shared.sink) {
+        if let (Some(id), true, Sink::Archive { writer, .. }) =
+            (noted, outcome.is_complete, &self.shared.sink)
+        {
             let key = self.state.connection_key;
             writer.write(move |archive| archive.note_last_run(key, &id)).await?;
         }
@@ -458,9 +463,7 @@ impl<'a> ConnectionSync<'a> {
                 writer.ask(move |archive| archive.read_standing(key, &id)).await?
             }
             (Sink::DryRun, _) if self.summary.has_met(id) => Standing::Archived,
-            (Sink::DryRun, Some(reader)) => {
-                reader.lock().await.read_standing(key, id).map_err(store_stop)?
-            }
+            (Sink::DryRun, Some(reader)) => reader.lock().await.read_standing(key, id).map_err(store_stop)?,
             (Sink::DryRun, None) => Standing::Unknown,
         })
     }

@@ -547,8 +547,7 @@ impl Fleet {
         };
         // An entry without an id may be any of those that were not met.
         if listed.doubt.is_none() && listed.unusable == 0 {
-            let is_listed =
-                |id: &ConnectionId| listed.items.iter().any(|(listed, _)| listed.is_same_as(id));
+            let is_listed = |id: &ConnectionId| listed.items.iter().any(|(listed, _)| listed.is_same_as(id));
             self.missing.extend(before.into_iter().filter(|id| !is_listed(id) && !moved.contains(id)));
         }
         for (id, connection) in listed.items {

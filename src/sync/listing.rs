@@ -26,7 +26,13 @@ pub(crate) struct Pages {
 impl Pages {
     /// The pages of this connection's runs; nothing is requested yet.
     pub(crate) fn new(client: &Client, id: &ConnectionId) -> Self {
-        Self { client: client.clone(), id: id.clone(), requests: JoinSet::new(), under_way: Vec::new(), failed: None }
+        Self {
+            client: client.clone(),
+            id: id.clone(),
+            requests: JoinSet::new(),
+            under_way: Vec::new(),
+            failed: None,
+        }
     }
 
     /// The next page that came, and what it was asked as; `None` once the walk has ended.

@@ -13,6 +13,7 @@ mod interruption;
 mod keep;
 mod layers;
 mod listing;
+mod missed;
 mod page;
 mod query;
 mod report;
