@@ -1109,11 +1109,14 @@ mod tests {
                 first.stored.iter().copied().filter(|&run| Some(started(run)) <= watermark).collect();
             let unseen: u64 = listing.runs.iter().filter(|run| !settled.contains(run)).count() as u64;
             listing.shift(Shift::Newest(began));
-            let plan = match first.walk.order() {
-                Some(Order::NewestFirst) | None => Plan::Newest { listed: Some(first.walk.checkpoint().chained) },
-                Some(Order::OldestFirst) => Plan::Oldest(first.walk.checkpoint()),
-                Some(Order::None) => Plan::Full,
+            let known = plan::Known {
+                order: first.walk.order(),
+                end: Some(first.walk.checkpoint()),
+                listed: first.walk.checkpoint().chained,
+                is_proved: true,
+                ..plan::Known::default()
             };
+            let plan = plan::plan_incremental(&known, 1_000).unwrap_or(Plan::Full);
             let is_short_way = matches!(plan, Plan::Newest { .. } | Plan::Oldest(_));
             let order = first.walk.order();
             let second = drive(Walk::new(plan, 1_000, 4), &mut listing, &[], &luck, 2_000, &settled);

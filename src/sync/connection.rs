@@ -31,6 +31,8 @@ pub(super) struct ConnectionSync<'a> {
     /// Whether a larger page was refused; what is learned is the first size that then came.
     has_shrunk: bool,
     learned_page_size: Option<u32>,
+    /// Whether a page held the run that the connection names as its last.
+    has_met_last_run: bool,
     /// Archived runs that are not terminal and were not met yet.
     pub(super) unfinished: HashMap<String, i64>,
     pub(super) summary: ConnectionSummary,
@@ -53,6 +55,7 @@ impl<'a> ConnectionSync<'a> {
             page_size,
             has_shrunk: false,
             learned_page_size: None,
+            has_met_last_run: false,
             unfinished: HashMap::new(),
             summary,
         };
@@ -425,6 +428,9 @@ impl<'a> ConnectionSync<'a> {
 
     /// Whether the run that the connection names as its last is archived by now; if not, it is asked for.
     async fn look_for_last_run(&mut self, id: &str) -> Result<LastRunSeen, Stop> {
+        if self.has_met_last_run && !self.state.has_pruned {
+            return Ok(LastRunSeen::Met);
+        }
         let standing = self.read_standing(id).await?;
         let known = last_run_known(&self.state, id, standing);
         if !plan::must_ask_for(known) {
@@ -528,7 +534,9 @@ impl<'a> ConnectionSync<'a> {
                 records::Error::Store(error) => store_stop(error),
             })?;
         drop(reader);
+        let last_run = self.listed.as_ref().and_then(|listed| listed.last_run.as_stored());
         for id in batch.ids() {
+            self.has_met_last_run |= Some(id) == last_run;
             self.unfinished.remove(id);
         }
         walk.take_page(ask, page.entries, page.more);

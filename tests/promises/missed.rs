@@ -81,6 +81,8 @@ fn a_short_listing_in_no_order_loses_no_run_at_any_sync() {
     for links in LINKS {
         let mut platform = platform_in_order(Order::Shuffled, runs(0, 1));
         platform.faults.links = links.clone();
+        // Its last run is not told.
+        platform.faults.script = vec![Scripted::always(On::GetConnection, Answer::Documented(403))];
         let emulator = Emulator::start(platform).unwrap();
         let archive = Archive::new();
         run(archive.sync(&emulator)).expect(0);
