@@ -4,15 +4,17 @@
 //! answer for one run, a bare run, arrays of these, or several of them one after another. An import
 //! says nothing of what the platform lists now.
 
+mod origin;
+
 use std::path::{Path, PathBuf};
 
 use encoding_rs::{Encoding, UTF_8};
 use serde_json::value::RawValue;
 
-use crate::api::wire::{self, Object, Page, Unreadable};
-use crate::api::{ConnectionId, Kind};
+use crate::api::wire::{self, Link, Object, Page, Unreadable};
+use crate::api::{ConnectionId, TypedConnection};
 use crate::store::write::{Counts, Received, Source, SyncTotals};
-use crate::store::{self, Archive};
+use crate::store::{self, Archive, Reader};
 use crate::sync::{now, read_saved};
 
 /// One file's bytes, or why it could not be read.
@@ -49,6 +51,17 @@ pub enum Problem {
     /// A page that does not say whose it is.
     #[error("reading {0}: the page does not name its connection; say it with --connection ID")]
     NoConnection(String),
+    /// A page that does not say of which kind its connection is.
+    #[error(
+        "reading {name}: nothing says of which kind connection {id} is, an export or one that synchronizes; say it \
+         with --connection export:{id}, storage:{id} or manifest:{id}"
+    )]
+    NoKind {
+        /// The file.
+        name: String,
+        /// The connection's id.
+        id: String,
+    },
 }
 
 /// What an import did.
@@ -85,11 +98,14 @@ impl Summary {
 pub fn import(
     path: &Path,
     cache_mib: u32,
-    connection: Option<&ConnectionId>,
+    said: Option<&TypedConnection>,
     files: impl Iterator<Item = Saved>,
 ) -> Result<Summary, store::Error> {
+    // An archive that is not there, or not of this version yet, knows none; opening it for writing tells.
+    let known = Reader::open(path).and_then(|reader| reader.read_connections()).unwrap_or_default();
+    let known = known.into_iter().map(|known| known.id).collect();
     let mut import =
-        Import { path: path.to_owned(), cache_mib, connection, archive: None, summary: Summary::default() };
+        Import { path: path.to_owned(), cache_mib, said, known, archive: None, summary: Summary::default() };
     for file in files {
         import.summary.files += 1;
         let name = file.name.clone();
@@ -118,7 +134,9 @@ impl From<store::Error> for Error {
 struct Import<'a> {
     path: PathBuf,
     cache_mib: u32,
-    connection: Option<&'a ConnectionId>,
+    said: Option<&'a TypedConnection>,
+    /// The connections that are archived.
+    known: Vec<ConnectionId>,
     /// Open once there is something to store, with the key of this import's row.
     archive: Option<(Archive, i64)>,
     summary: Summary,
@@ -149,7 +167,7 @@ impl Import<'_> {
     /// One answer or bare run. What is neither is a problem, and what follows it is read all the same.
     fn import_value(&mut self, name: &str, value: &RawValue) -> Result<(), Error> {
         match runs_of(value) {
-            Ok((runs, connection)) => self.import_runs(name, runs, connection),
+            Ok((runs, link)) => self.import_runs(name, runs, link),
             Err(problem) => {
                 self.summary.problems.push(Problem::Unreadable { name: name.to_owned(), problem });
                 Ok(())
@@ -157,16 +175,12 @@ impl Import<'_> {
         }
     }
 
-    fn import_runs(
-        &mut self,
-        name: &str,
-        runs: Vec<&RawValue>,
-        named: Option<ConnectionId>,
-    ) -> Result<(), Error> {
-        let flag = || self.connection.cloned();
-        let Some(connection) = named.or_else(flag).or_else(|| connection_of_runs(&runs)) else {
-            return Err(Error::File(Problem::NoConnection(name.to_owned())));
-        };
+    fn import_runs(&mut self, name: &str, runs: Vec<&RawValue>, link: Option<Link>) -> Result<(), Error> {
+        let connection = origin::connection_of(name, link.as_ref(), &runs, self.said, &self.known);
+        let connection = connection.map_err(Error::File)?;
+        if !self.known.contains(&connection) {
+            self.known.push(connection.clone());
+        }
         let records: Vec<Received<'_>> = runs.into_iter().map(|run| read_saved(run.get())).collect();
         let (archive, _) = self.open()?;
         let counts = archive.write(|archive| {
@@ -213,12 +227,12 @@ fn is_answer(value: &RawValue) -> bool {
         .is_ok_and(|object| ["runs", "_links", "run"].iter().any(|name| object.get(name).is_some()))
 }
 
-/// The runs of a page, of the answer for one run, or a bare run; and the connection that it names.
-fn runs_of(value: &RawValue) -> Result<(Vec<&RawValue>, Option<ConnectionId>), Unreadable> {
+/// The runs of a page, of the answer for one run, or a bare run; and what its links say of their connection.
+fn runs_of(value: &RawValue) -> Result<(Vec<&RawValue>, Option<Link>), Unreadable> {
     let object = Object::parse(value.get())?;
     if object.get("runs").is_some() || object.get("_links").is_some() {
         let page = Page::parse(value.get())?;
-        Ok((page.runs, page.connection))
+        Ok((page.runs, page.link))
     } else if object.get("run").is_some() {
         Ok((vec![wire::parse_run(value.get())?], None))
     } else if object.get("id").is_some() {
@@ -232,14 +246,4 @@ fn runs_of(value: &RawValue) -> Result<(Vec<&RawValue>, Option<ConnectionId>), U
 fn decode(bytes: &[u8]) -> Option<std::borrow::Cow<'_, str>> {
     let (encoding, mark) = Encoding::for_bom(bytes).unwrap_or((UTF_8, 0));
     encoding.decode_without_bom_handling_and_without_replacement(&bytes[mark..])
-}
-
-/// The connection that the runs themselves name, where they all name the same. They do not say of which
-/// kind it is.
-fn connection_of_runs(runs: &[&RawValue]) -> Option<ConnectionId> {
-    let mut names =
-        runs.iter().map(|run| Object::parse(run.get()).ok()?.text("connectionId").map(String::from));
-    let first = names.next()??;
-    let first = names.all(|name| name.as_ref() == Some(&first)).then_some(first)?;
-    ConnectionId::new(Kind::Export, &first).ok()
 }

@@ -19,7 +19,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
-use crate::render::clean;
+use crate::render::{blank_signatures, clean};
 use crate::settings::{Color, LogFormat, Talk};
 
 /// The target of the one line that a command sums itself up with: shown unless `-q` is given.
@@ -156,12 +156,17 @@ impl Said {
     }
 
     fn json(&self, level: Level, target: &str, now: DateTime<Utc>) -> String {
+        // A log goes further than the data does, in whatever form.
+        let fields = self.fields.iter().map(|(name, value)| {
+            let value = value.as_str().map_or_else(|| value.clone(), |text| blank_signatures(text).into());
+            (name.clone(), value)
+        });
         let line = JsonLine {
             time: now.to_rfc3339_opts(SecondsFormat::Millis, true),
             level: level.as_str().to_lowercase(),
             target,
-            message: &self.message,
-            fields: &self.fields,
+            message: &blank_signatures(&self.message),
+            fields: &fields.collect(),
         };
         // Text and numbers under keys of text are always JSON.
         serde_json::to_string(&line).unwrap_or_default() + "\n"

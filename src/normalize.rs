@@ -14,9 +14,11 @@ use crate::time::UtcText;
 
 pub mod digest;
 mod drift;
+mod merge;
 
 pub use digest::Digest;
 pub use drift::Drift;
+pub use merge::{Merged, Unread, merge};
 
 /// Text that a column holds, or nothing.
 pub type Text<'a> = Option<Cow<'a, str>>;
@@ -497,75 +499,6 @@ fn rebuild_error(error: &TaskError<'_>) -> String {
     json.finish()
 }
 
-/// The content that stands once `received` has come for a run archived as `archived`.
-///
-/// A full answer replaces what was there. A short one (no `jobs`, or none in them) says nothing of the
-/// jobs, and what it does not mention stays; the same holds for a job without tasks. So a shorter
-/// answer never erases a fuller one.
-pub fn merge(archived: &str, received: &str) -> String {
-    let (Ok(old), Ok(new)) = (Object::parse(archived), Object::parse(received)) else {
-        return received.to_owned();
-    };
-    let archived_jobs: Vec<Object<'_>> = objects(old.get("jobs"));
-    let same_id = |jobs: &[Object<'_>], id: &str| {
-        jobs.iter().filter(|job| job.text("id").as_deref() == Some(id)).count()
-    };
-    let received_jobs = objects(new.get("jobs"));
-    merge_object(&old, &new, "jobs", |place, job| {
-        // A job is its place and id; where the places moved, an id that is told once still tells.
-        let id = job.text("id");
-        let at_place = archived_jobs.get(place).filter(|archived| archived.text("id") == id);
-        let archived_job = at_place.or_else(|| {
-            let id = id.as_deref()?;
-            let is_unique = same_id(&archived_jobs, id) == 1 && same_id(&received_jobs, id) == 1;
-            archived_jobs.iter().find(|archived| is_unique && archived.text("id").as_deref() == Some(id))
-        })?;
-        Some(merge_object(archived_job, job, "tasks", |_, _| None))
-    })
-}
-
-/// The objects of a list; anything else in it is none.
-fn objects(list: Option<&RawValue>) -> Vec<Object<'_>> {
-    let elements = list.and_then(wire::array).unwrap_or_default();
-    elements.into_iter().map(|element| Object::parse(element.get()).unwrap_or_default()).collect()
-}
-
-/// One level of [`merge`]; `merge_child` gives a child's merged text, or `None` to take it as it came.
-fn merge_object(
-    old: &Object<'_>,
-    new: &Object<'_>,
-    children: &str,
-    merge_child: impl Fn(usize, &Object<'_>) -> Option<String>,
-) -> String {
-    let list = |object: &Object<'_>| object.get(children).map(|value| value.get().to_owned());
-    // Nothing, null and an empty list however it is spaced say nothing of the children.
-    let is_list = |text: &String| {
-        text != "null" && !serde_json::from_str::<Vec<&RawValue>>(text).is_ok_and(|list| list.is_empty())
-    };
-    let received = list(new).filter(is_list);
-    let mut json = JsonObject::new();
-    for (name, value) in new.0.iter().filter(|(name, _)| name != children) {
-        json.raw(name, Some(value.get()));
-    }
-    if received.is_none() {
-        let unmentioned = |name: &str| name != children && new.get(name).is_none();
-        for (name, value) in old.0.iter().filter(|(name, _)| unmentioned(name)) {
-            json.raw(name, Some(value.get()));
-        }
-        json.raw(children, list(old).filter(is_list).or_else(|| list(new)).or_else(|| list(old)));
-        return json.finish();
-    }
-    let elements = new.get(children).and_then(wire::array).map(|elements| {
-        let merged = elements.into_iter().enumerate().map(|(place, element)| {
-            let child = Object::parse(element.get()).ok();
-            child.and_then(|child| merge_child(place, &child)).unwrap_or_else(|| element.get().to_owned())
-        });
-        format!("[{}]", merged.collect::<Vec<_>>().join(","))
-    });
-    json.raw(children, elements.or(received));
-    json.finish()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -688,10 +621,11 @@ mod tests {
         #[test]
         fn an_answer_merged_with_itself_is_itself_and_a_full_one_replaces(old in any_run(), new in any_run()) {
             let (old, new) = (old.to_string(), new.to_string());
-            prop_assert_eq!(value(&merge(&new, &new)), value(&new));
-            let merged = value(&merge(&old, &new));
+            prop_assert_eq!(value(&merge(&new, &new).json), value(&new));
+            let merged = value(&merge(&old, &new).json);
             for (name, kept) in value(&new).as_object().unwrap() {
-                if name != "jobs" {
+                // A time that cannot be read, or an error that is none, does not replace one that could.
+                if !["jobs", "startDateTime", "endDateTime", "error"].contains(&name.as_str()) {
                     prop_assert_eq!(&merged[name], kept);
                 }
             }
@@ -786,20 +720,20 @@ mod tests {
             r#"{"id":"r","state":"Executing","startDateTime":"s","jobs":[{"id":"j","tasks":[{"id":"t"}]}]}"#;
         for jobs in ["", r#","jobs":null"#, r#","jobs":[]"#] {
             let short = format!(r#"{{"id":"r","state":"Completed"{jobs}}}"#);
-            let merged = value(&merge(full, &short));
+            let merged = value(&merge(full, &short).json);
             assert_eq!(merged["state"], "Completed");
             assert_eq!(merged["startDateTime"], "s");
             assert_eq!(merged["jobs"], value(full)["jobs"], "{short}");
         }
         let without_tasks = r#"{"id":"r","jobs":[{"id":"j","state":"Completed","tasks":[]}]}"#;
-        assert_eq!(value(&merge(full, without_tasks))["jobs"][0]["tasks"][0]["id"], "t");
-        let spaced = value(&merge(full, r#"{"id":"r","jobs":[ ]}"#));
+        assert_eq!(value(&merge(full, without_tasks).json)["jobs"][0]["tasks"][0]["id"], "t");
+        let spaced = value(&merge(full, r#"{"id":"r","jobs":[ ]}"#).json);
         assert_eq!(spaced["jobs"], value(full)["jobs"]);
         let twins =
             r#"{"id":"r","jobs":[{"id":"j","tasks":[{"id":"t1"}]},{"id":"j","tasks":[{"id":"t2"}]}]}"#;
         let shorter = r#"{"id":"r","jobs":[{"id":"j","tasks":[{"id":"t1"}]},{"id":"j","tasks":null}]}"#;
-        assert_eq!(value(&merge(twins, shorter))["jobs"], value(twins)["jobs"]);
+        assert_eq!(value(&merge(twins, shorter).json)["jobs"], value(twins)["jobs"]);
         let other_job = r#"{"id":"r","jobs":[{"id":"k"}]}"#;
-        assert_eq!(value(&merge(full, other_job))["jobs"], json!([{"id": "k"}]));
+        assert_eq!(value(&merge(full, other_job).json)["jobs"], json!([{"id": "k"}]));
     }
 }

@@ -14,6 +14,7 @@ mod rows;
 #[cfg(test)]
 mod sample;
 mod sections;
+mod signature;
 mod table_rows;
 pub mod text;
 pub mod wording;
@@ -28,6 +29,7 @@ pub use csv::Csv;
 pub use json_rows::JsonRows;
 pub use markdown_rows::{MarkdownRows, escape_markdown};
 pub use output::Output;
+pub(crate) use signature::blank_signatures;
 pub use table_rows::TableRows;
 
 use crate::error::{CommandError, ExitCode};
@@ -37,13 +39,15 @@ const DEFAULT_WIDTH: u16 = 80;
 /// Blanks after each column; comfy-table adds one between two of them.
 const GAP: u16 = 1;
 
-/// Untrusted text for a terminal: control characters, bidirectional and zero-width ones dropped, line
-/// ends and tabs made blanks.
+/// Untrusted text for people: control characters, bidirectional and zero-width ones dropped, line ends and
+/// tabs made blanks, and the signatures of signed URLs blanked.
 pub fn clean(text: &str) -> Cow<'_, str> {
     if text.chars().all(|c| replacement(c) == Some(c)) {
-        return Cow::Borrowed(text);
+        return blank_signatures(text);
     }
-    Cow::Owned(text.chars().filter_map(replacement).collect())
+    // What is dropped may have stood inside a signature's name.
+    let kept: String = text.chars().filter_map(replacement).collect();
+    Cow::Owned(blank_signatures(&kept).into_owned())
 }
 
 fn replacement(c: char) -> Option<char> {

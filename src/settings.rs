@@ -21,7 +21,7 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use crate::api::auth::Credentials;
-use crate::api::{ConnectionId, Kind, RequestLimit};
+use crate::api::{ConnectionId, Kind, RequestLimit, TypedConnection};
 use crate::cli::{self, AT_A_TIME, Global, PAGE_SIZES, StatusFormat, SummaryFormat};
 pub use crate::cli::{Color, LogFormat};
 use crate::error::{CommandError, ExitCode};
@@ -435,7 +435,7 @@ pub struct Import {
     /// At least one, in the order given.
     pub files: Vec<Input>,
     /// The connection of pages that do not name one.
-    pub connection: Option<ConnectionId>,
+    pub connection: Option<TypedConnection>,
     /// How the summary is told.
     pub format: Format,
 }
@@ -459,7 +459,11 @@ impl Import {
             db: find_db(global, environment, &file)?,
             cache_mib: file.cache_mib(),
             files,
-            connection: typed.connection.as_deref().map(parse_connection).transpose()?,
+            connection: typed
+                .connection
+                .as_deref()
+                .map(|typed| typed.parse().map_err(Error::NotConnection))
+                .transpose()?,
             format: typed.format.into(),
         })
     }

@@ -118,6 +118,24 @@ pub fn spellings(id: &str) -> [String; 3] {
     }
 }
 
+/// What a person typed for a connection: a kind may stand before the id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypedConnection {
+    /// The connection; an export's where no kind was typed.
+    pub id: ConnectionId,
+    /// Whether the kind was typed (`manifest:ID`, `export:ID`), rather than left open.
+    pub is_kind_said: bool,
+}
+
+impl FromStr for TypedConnection {
+    type Err = ConnectionIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let kind = text.split_once(':').and_then(|(word, _)| Kind::from_word(word));
+        Ok(Self { id: text.parse()?, is_kind_said: kind.is_some() })
+    }
+}
+
 /// A text that is no connection id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionIdError {

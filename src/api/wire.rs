@@ -140,7 +140,19 @@ pub struct Page<'a> {
     /// What the page says of a following one.
     pub more: More,
     /// The connection that the page's own links name, if they do.
-    pub connection: Option<ConnectionId>,
+    pub link: Option<Link>,
+}
+
+/// What the links of a page say of whose runs it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The kind of connection, where the path says which; of the two that synchronize, some published links
+    /// leave open which it is.
+    pub kind: Option<Kind>,
+    /// Whether the path is one of the Synchronization API: then it is no export in any case.
+    pub is_synchronization: bool,
+    /// The connection's id; none where a placeholder stands in its place.
+    pub id: Option<String>,
 }
 
 /// Why an answer could not be read as what was asked for.
@@ -166,24 +178,41 @@ impl<'a> Page<'a> {
             None => return Err(Unreadable::Missing("list of runs")),
         };
         let more = More::of_links(links.as_ref());
-        let connection = links.as_ref().and_then(connection_of_links);
-        Ok(Self { runs, more, connection })
+        let link = links.as_ref().and_then(Link::of_links);
+        Ok(Self { runs, more, link })
     }
 }
 
-/// The connection named by a page's links, percent-decoded: the segment after the one that says of which
-/// kind it is. Links that hold a placeholder in its place, as some published ones do, name none.
-fn connection_of_links(links: &Object<'_>) -> Option<ConnectionId> {
-    ["self", "next", "prev"].iter().find_map(|name| {
-        let href = links.object(name)?.text("href")?;
-        let mut segments =
-            href.split(['?', '&']).next()?.split('/').skip_while(|segment| kind(segment).is_none());
-        let kind = segments.next().and_then(kind)?;
-        // Read the id as a query value, which undoes percent-encoding; `+` stands for itself in a path.
-        let pair = format!("id={}", segments.next()?.replace('+', "%2B"));
-        let (_, id) = url::form_urlencoded::parse(pair.as_bytes()).next()?;
-        ConnectionId::new(kind, &id).ok().filter(|id| !id.as_str().starts_with('{'))
-    })
+impl Link {
+    /// The first link that names a kind of connection. The id is the segment after the one that says the kind,
+    /// percent-decoded. Some published links hold a placeholder in its place, and `connection` in place of the
+    /// kind (API notes, section 1.4).
+    fn of_links(links: &Object<'_>) -> Option<Self> {
+        ["self", "next", "prev"].iter().find_map(|name| {
+            let href = links.object(name)?.text("href")?;
+            let segments: Vec<&str> = href.split(['?', '&']).next()?.split('/').collect();
+            let is_kind =
+                |segment: &&str| kind(segment).is_some() || segment.eq_ignore_ascii_case("connection");
+            let at = segments.iter().position(is_kind)?;
+            let before = segments[..at].iter();
+            let is_synchronization =
+                before.clone().any(|segment| segment.eq_ignore_ascii_case("synchronization"));
+            // `connections` stands below both APIs, and means exports below one of them only.
+            let kind = kind(segments[at]).filter(|kind| *kind != Kind::Export || !is_synchronization);
+            if kind.is_none() && !is_synchronization {
+                return None;
+            }
+            let id = segments.get(at + 1).and_then(|segment| {
+                // Read the id as a query value, which undoes percent-encoding; `+` stands for itself in a path.
+                let pair = format!("id={}", segment.replace('+', "%2B"));
+                let (_, id) = url::form_urlencoded::parse(pair.as_bytes()).next()?;
+                let is_id = !id.starts_with('{') && ConnectionId::new(Kind::Export, &id).is_ok();
+                is_id.then(|| id.into_owned())
+            });
+            let is_synchronization = is_synchronization || kind.is_some_and(|kind| kind != Kind::Export);
+            Some(Self { kind, is_synchronization, id })
+        })
+    }
 }
 
 /// The kind of connection that a path's segment stands for; the case varies in published paths.
@@ -288,10 +317,16 @@ mod tests {
     #[test]
     fn the_malformed_links_of_the_published_sample_name_their_connection() {
         let text = r#"{"runs":[],"_links":{"self":{"href":"https://api.bentley.com/export/connections/VRZ%2D0-_/runs&$skip=0&$top=50"}}}"#;
-        let named = |text: &str| Page::parse(text).unwrap().connection.map(|id| id.to_string());
-        assert_eq!(named(text).as_deref(), Some("VRZ-0-_"));
+        let named = |text: &str| {
+            let link = Page::parse(text).unwrap().link.unwrap();
+            (link.kind, link.is_synchronization, link.id)
+        };
+        let id = || Some("VRZ-0-_".to_owned());
+        assert_eq!(named(text), (Some(Kind::Export), false, id()));
         let storage = text.replace("export/connections", "Synchronization/imodels/storageConnections");
-        assert_eq!(named(&storage).as_deref(), Some("storage:VRZ-0-_"));
-        assert_eq!(named(&storage.replace("VRZ%2D0-_", "{connectionId}")), None);
+        assert_eq!(named(&storage), (Some(Kind::Storage), true, id()));
+        assert_eq!(named(&storage.replace("VRZ%2D0-_", "{connectionId}")), (Some(Kind::Storage), true, None));
+        let open = text.replace("export/connections", "synchronization/imodels/connection");
+        assert_eq!(named(&open), (None, true, id()));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use crate::api::ConnectionId;
+use crate::api::TypedConnection;
 use crate::error::{CommandError, ExitCode};
 use crate::import::{self, Problem, Saved, Summary};
 use crate::render::render_count;
@@ -12,8 +12,8 @@ use crate::store::Reader;
 /// Imports saved pages.
 pub fn import(settings: settings::Import) -> Result<ExitCode, CommandError> {
     let files = settings.files.iter().map(read);
-    let connection = settings.connection.as_ref().map(|typed| connection(&settings, typed)).transpose()?;
-    let summary = import::import(&settings.db, settings.cache_mib, connection.as_ref(), files)?;
+    let typed = settings.connection.as_ref().map(|typed| connection(&settings, typed)).transpose()?;
+    let summary = import::import(&settings.db, settings.cache_mib, typed.as_ref(), files)?;
     let exit_code = exit_code(&summary);
     for problem in &summary.problems {
         tracing::error!("{problem}");
@@ -37,10 +37,11 @@ pub fn import(settings: settings::Import) -> Result<ExitCode, CommandError> {
 }
 
 /// The archived connection of this name or id, or else the id of one that is not archived yet.
-fn connection(settings: &settings::Import, typed: &ConnectionId) -> Result<ConnectionId, CommandError> {
+fn connection(settings: &settings::Import, typed: &TypedConnection) -> Result<TypedConnection, CommandError> {
     // An archive that is not there, or not of this version yet, knows no names; the import itself tells.
     let known = Reader::open(&settings.db).and_then(|reader| reader.read_connections()).unwrap_or_default();
-    Ok(super::choose_connection(&known, typed)?.unwrap_or_else(|| typed.clone()))
+    let id = super::choose_connection(&known, &typed.id)?.unwrap_or_else(|| typed.id.clone());
+    Ok(TypedConnection { id, ..*typed })
 }
 
 fn read(source: &Input) -> Saved {
@@ -55,7 +56,7 @@ fn read(source: &Input) -> Saved {
 }
 
 fn exit_code(summary: &Summary) -> ExitCode {
-    let is_usage = |problem: &Problem| matches!(problem, Problem::NoConnection(_));
+    let is_usage = |problem: &Problem| matches!(problem, Problem::NoConnection(_) | Problem::NoKind { .. });
     match summary {
         Summary { problems, counts, .. } if problems.is_empty() && counts.rejected == 0 => ExitCode::Done,
         Summary { pages: 0, problems, .. } if problems.iter().any(is_usage) => ExitCode::Usage,

@@ -5,8 +5,11 @@
 
 use serde_json::value::RawValue;
 
+use super::merge::Unread;
 use crate::api::wire;
 
+/// The type of a list in which something is no object.
+const LIST_WITHOUT_OBJECTS: &str = "list of other things than objects";
 /// Characters kept of a value or a field's name.
 const MAX_CHARS: usize = 100;
 
@@ -21,6 +24,23 @@ pub struct Drift {
     pub what: &'static str,
     /// The new value, or its type; empty for a new field.
     pub value: String,
+}
+
+impl Drift {
+    /// The children that this note says came as something else than objects, if it says so of children.
+    pub(super) fn unread_children(&self) -> Option<Unread> {
+        if self.what != "type" {
+            return None;
+        }
+        let (object, field) = match (self.object, self.field.as_str()) {
+            ("run", "jobs") => ("run", "jobs"),
+            ("run", "error") => ("run", "error"),
+            ("job", "tasks") => ("job", "tasks"),
+            ("task", "error") => ("task", "error"),
+            _ => return None,
+        };
+        Some(Unread::Children { object, field })
+    }
 }
 
 /// What is known of one kind of object: its name, and its fields with the types they have been sent with.
@@ -125,7 +145,13 @@ impl Known {
         let found = Type::of(value);
         match self.fields.iter().find(|(known, _)| *known == name) {
             None => notes.push(self.note(name, "field", "")),
-            // An explicit null, a time in another form, an empty list: known ways of saying little.
+            // A list stays here where something in it is no object; an empty one says nothing.
+            Some((_, List)) if found == List => {
+                if wire::array(value).is_some_and(|elements| !elements.is_empty()) {
+                    notes.push(self.note(name, "type", LIST_WITHOUT_OBJECTS));
+                }
+            }
+            // An explicit null, a time in another form: known ways of saying little.
             Some((_, expected)) if found == Type::Null || found == *expected && found != Number => {}
             Some(_) => notes.push(self.note(name, "type", found.as_str())),
         }

@@ -9,11 +9,14 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{Archive, Result, drift, read};
 use crate::normalize::digest::digest_of_rows;
-use crate::normalize::{self, Execution, Job, Run};
+use crate::normalize::{self, Execution, Job, Merged, Run, Unread};
 use crate::time::UtcText;
 
 /// Runs met by an incremental walk that are kept in memory to tell at its end what it did not meet.
 const MET_IN_MEMORY: usize = 8_192;
+
+/// The fingerprint of no text.
+const NO_FINGERPRINT: [u8; 16] = [0; 16];
 
 /// One record of an answer, ready for the tables.
 #[derive(Debug)]
@@ -380,9 +383,9 @@ impl Archive {
         self.sqlite(read())
     }
 
-    /// Notes that this version could not read a record either.
-    pub fn keep_reject(&mut self, reject_key: i64, reason: &str) -> Result<()> {
-        let sql = "UPDATE rejects SET version = ?2, reason = ?3 WHERE reject_key = ?1";
+    /// Notes that this version could not read a record either; without a reason, for the reason it had.
+    pub fn keep_reject(&mut self, reject_key: i64, reason: Option<&str>) -> Result<()> {
+        let sql = "UPDATE rejects SET version = ?2, reason = coalesce(?3, reason) WHERE reject_key = ?1";
         let values = params![reject_key, env!("CARGO_PKG_VERSION"), reason];
         self.sqlite(self.connection.execute(sql, values)).map(drop)
     }
@@ -491,24 +494,18 @@ fn store_records(
                 kind: StoredKind::Unchanged,
                 is_own: matches!(source, From::Walk(walk) if Some(walk.walk_key) == *walk_key),
                 is_back: false,
+                unread: None,
             },
             Received::Run { raw, fingerprint, run } => {
                 newest = newest.max(run.execution.started_at);
-                store_run(connection, connection_key, source, (raw, fingerprint, run), now)?
+                let stored = store_run(connection, connection_key, source, (raw, fingerprint, run), now)?;
+                if let Some(unread) = stored.unread {
+                    set_aside(connection, connection_key, (raw, fingerprint), &unread.to_string(), now)?;
+                }
+                stored
             }
             Received::Rejected { raw, fingerprint, reason, known } => {
-                let sql =
-                    "INSERT INTO rejects (connection_key, rejected_at, version, reason, raw, fingerprint)
-                           VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
-                let version = env!("CARGO_PKG_VERSION");
-                connection.prepare_cached(sql)?.execute(params![
-                    connection_key,
-                    now.as_str(),
-                    version,
-                    reason,
-                    raw,
-                    fingerprint
-                ])?;
+                set_aside(connection, connection_key, (raw, fingerprint), reason, now)?;
                 counts.rejected += 1;
                 if let From::Walk(walk) = source {
                     // It is listed all the same, so the run it is about is not missing.
@@ -523,7 +520,9 @@ fn store_records(
                 continue;
             }
         };
+        // What could not be read whole is set aside, though the rest of it is stored.
         match stored.kind {
+            _ if stored.unread.is_some() => counts.rejected += 1,
             StoredKind::New => counts.new += 1,
             StoredKind::Changed => counts.changed += 1,
             StoredKind::Unchanged => counts.unchanged += 1,
@@ -562,6 +561,23 @@ struct Stored {
     is_own: bool,
     /// Whether it was thought to be unlisted.
     is_back: bool,
+    /// What of it could not be read.
+    unread: Option<Unread>,
+}
+
+/// Keeps a text that could not be read, or not whole.
+fn set_aside(
+    connection: &Connection,
+    connection_key: i64,
+    (raw, fingerprint): (&str, &[u8; 16]),
+    reason: &str,
+    now: &UtcText,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO rejects (connection_key, rejected_at, version, reason, raw, fingerprint)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+    let version = env!("CARGO_PKG_VERSION");
+    let values = params![connection_key, now.as_str(), version, reason, raw, fingerprint];
+    connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 
 /// What is archived of a run that was received again.
@@ -587,6 +603,9 @@ fn store_run(
         From::Other(_) => None,
     };
     let execution = &run.execution;
+    let unread = Unread::of_run(run);
+    // A text that could not be read whole is no text to know the run by: it is told each time it comes.
+    let fingerprint = if unread.is_some() { &NO_FINGERPRINT } else { fingerprint };
     let insert =
         "INSERT INTO runs (connection_key, id, state, result, started_at, ended_at, duration_ms, extra,
                                     fingerprint, first_seen_at, walk_key, queue_ms, has_failure, phase,
@@ -616,7 +635,7 @@ fn store_run(
         let run_key = connection.last_insert_rowid();
         insert_children(connection, connection_key, run_key, run)?;
         drift::note(connection, run_key, &run.drift, &[], now)?;
-        return Ok(Stored { run_key, kind: StoredKind::New, is_own: true, is_back: false });
+        return Ok(Stored { run_key, kind: StoredKind::New, is_own: true, is_back: false, unread });
     }
     let select = "SELECT run_key, fingerprint, state, ended_at, walk_key,
                          unlisted_at IS NOT NULL AS is_unlisted, not_found_at IS NOT NULL AS is_not_found
@@ -651,27 +670,40 @@ fn store_run(
         From::Other(Source::ById | Source::Repair) => false,
     };
     let is_repair = matches!(source, From::Other(Source::Repair));
-    let is_changed = (is_repair || archived.fingerprint != *fingerprint)
-        && !is_older
-        && change_run(connection, connection_key, run_key, (raw, run, fingerprint), now)?;
-    if let (true, From::Walk(walk)) = (is_changed, source) {
+    let is_text_known = archived.fingerprint == *fingerprint && unread.is_none();
+    let change = if !is_older && (is_repair || !is_text_known) {
+        change_run(connection, connection_key, run_key, (raw, run, fingerprint), now)?
+    } else {
+        Change { is_changed: false, unread }
+    };
+    if let (true, From::Walk(walk)) = (change.is_changed, source) {
         walk.changed.insert(run_key);
     }
-    let kind = if is_changed { StoredKind::Changed } else { StoredKind::Unchanged };
-    Ok(Stored { run_key, kind, is_own, is_back })
+    let kind = if change.is_changed { StoredKind::Changed } else { StoredKind::Unchanged };
+    Ok(Stored { run_key, kind, is_own, is_back, unread: change.unread })
 }
 
-/// Replaces a run's content by what was received, merged; false if it says what is archived already.
+/// What an answer changed of an archived run.
+struct Change {
+    /// Whether it says anything that is not archived already.
+    is_changed: bool,
+    /// What of it could not be read.
+    unread: Option<Unread>,
+}
+
+/// Replaces a run's content by what was received, merged, unless that says what is archived already.
 fn change_run(
     connection: &Connection,
     connection_key: i64,
     run_key: i64,
     (raw, received, fingerprint): (&str, &Run<'_>, &[u8; 16]),
     now: &UtcText,
-) -> rusqlite::Result<bool> {
+) -> rusqlite::Result<Change> {
     let before = read::run(connection, run_key)?;
     let archived = normalize::rebuild(&before);
-    let merged = normalize::merge(&archived, raw);
+    let Merged { json: merged, unread } = normalize::merge(&archived, raw);
+    let unread = unread.or_else(|| Unread::of_run(received));
+    let fingerprint = if unread.is_some() { &NO_FINGERPRINT } else { fingerprint };
     // A merge of two runs is a run; if it were not, what was received stands by itself.
     let merged = normalize::normalize(&merged).ok();
     let run = merged.as_ref().unwrap_or(received);
@@ -681,7 +713,7 @@ fn change_run(
             let sql = "UPDATE runs SET digest = ?2 WHERE run_key = ?1";
             connection.prepare_cached(sql)?.execute(params![run_key, run.digest])?;
         }
-        return Ok(false);
+        return Ok(Change { is_changed: false, unread });
     }
     let revision = "INSERT INTO revisions (run_key, number, replaced_at, content)
                     SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3 FROM revisions WHERE run_key = ?1";
@@ -717,7 +749,7 @@ fn change_run(
         let before = normalize::normalize(&archived).map(|run| run.drift).unwrap_or_default();
         drift::note(connection, run_key, &run.drift, &before, now)?;
     }
-    Ok(true)
+    Ok(Change { is_changed: true, unread })
 }
 
 /// From a run's start to the start of its first job, where that is not before it.

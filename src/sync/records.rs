@@ -11,8 +11,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::api::Answer;
 use crate::api::wire::{self, More, Object, Page, Unreadable};
-use crate::normalize;
 use crate::normalize::digest::digest_of_rows;
+use crate::normalize::{self, Unread};
 use crate::store::read::Known;
 use crate::store::write::{Counts, Received};
 use crate::store::{self, Reader};
@@ -132,6 +132,7 @@ impl Batch {
             counts.listed += u64::from(is_first && key.is_some());
             match received {
                 Received::Rejected { .. } => counts.rejected += 1,
+                Received::Run { run, .. } if Unread::of_run(run).is_some() => counts.rejected += 1,
                 Received::Run { .. } if is_first && *is_known => counts.changed += 1,
                 Received::Run { .. } if is_first => counts.new += 1,
                 Received::Run { .. } | Received::Unchanged { .. } => counts.unchanged += 1,
@@ -224,13 +225,15 @@ fn read_listed<'a>(
     Ok((record, entry))
 }
 
-/// Whether another text means no more than what is archived.
+/// Whether another text means no more than what is archived. One that could not be read whole is told each
+/// time it comes, so it is for the writer.
 fn says_the_same(reader: &Reader, known: &Known, raw: &str) -> Result<bool, store::Error> {
-    if known.is_unlisted || normalize::normalize(raw).is_err() {
+    let is_whole = |run: &normalize::Run<'_>| Unread::of_run(run).is_none();
+    if known.is_unlisted || !normalize::normalize(raw).is_ok_and(|run| is_whole(&run)) {
         return Ok(false);
     }
     let archived = reader.read_run(known.run_key)?;
     let merged = normalize::merge(&normalize::rebuild(&archived), raw);
     let digest = Some(digest_of_rows(&archived));
-    Ok(normalize::normalize(&merged).is_ok_and(|run| run.digest == digest))
+    Ok(merged.unread.is_none() && normalize::normalize(&merged.json).is_ok_and(|run| run.digest == digest))
 }

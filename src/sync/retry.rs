@@ -34,11 +34,19 @@ pub fn retry_rejects(archive: &mut Archive, all: bool) -> Result<Retried, store:
             for reject in &rejects {
                 retried.tried += 1;
                 match read_saved(&reject.raw) {
-                    Received::Rejected { reason, .. } => archive.keep_reject(reject.reject_key, &reason)?,
+                    Received::Rejected { reason, .. } => {
+                        archive.keep_reject(reject.reject_key, Some(&reason))?;
+                    }
                     run => {
-                        archive.store_records(reject.connection_key, Source::File, &[run], &now())?;
-                        archive.remove_reject(reject.reject_key)?;
-                        retried.read += 1;
+                        let counts =
+                            archive.store_records(reject.connection_key, Source::File, &[run], &now())?;
+                        if counts.rejected > 0 {
+                            // Stored as far as it can be read, which is not whole.
+                            archive.keep_reject(reject.reject_key, None)?;
+                        } else {
+                            archive.remove_reject(reject.reject_key)?;
+                            retried.read += 1;
+                        }
                     }
                 }
             }

@@ -1,8 +1,10 @@
 //! Builders that the promises share: an archive in a folder of its own, and the command that fills it.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use run_archive::emulator::{Connection, Emulator, Order, Platform, Run, history};
 use rusqlite::types::FromSql;
@@ -84,6 +86,20 @@ impl Archive {
             })
             .collect()
     }
+}
+
+/// Tests that were not tried here.
+static SKIPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// Says that a promise is not tried on this machine, and how many were not so far. Where all of them must be
+/// (`ARCHIVE_TESTS=all`, which `.ci/run` sets), it fails: a promise that nobody holds is none.
+#[track_caller]
+pub fn skip(why: &str) {
+    let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
+    let all = std::env::var_os("ARCHIVE_TESTS").is_some_and(|which| which == "all");
+    assert!(!all, "every test must be tried (ARCHIVE_TESTS=all), but {why}");
+    // Past the harness, which shows what a test prints only where it fails.
+    let _ = writeln!(std::io::stderr(), "skipped ({count} so far): {why}");
 }
 
 /// What a command ended with.

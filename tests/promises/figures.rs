@@ -26,7 +26,7 @@ use reports::Wanted;
 use scene::{Scene, scene};
 use world::World;
 
-use crate::common::{self, Archive};
+use crate::common::{self, Archive, skip};
 
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
@@ -316,7 +316,7 @@ proptest! {
     #[test]
     fn the_files_of_queries_run_unchanged_in_the_sqlite_shell((scene, history) in histories(), pick in any::<Index>()) {
         if !shell::is_installed() {
-            println!("skipped: there is no sqlite3 to run");
+            skip("there is no sqlite3 to run the queries with");
             return Ok(());
         }
         let archive = Archive::new();

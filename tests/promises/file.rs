@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use run_archive::emulator::{Emulator, history};
 use rusqlite::OpenFlags;
 
-use crate::common::{Archive, CONNECTION, fixture, platform, run, runs};
+use crate::common::{Archive, CONNECTION, fixture, platform, run, runs, skip};
 use crate::interruption::{Running, wait_until};
 
 /// Landed migrations and FNV-1a (64 bit) of their bytes. One that an archive somewhere was made with is
@@ -123,7 +123,7 @@ impl Mounted {
         let mounted = is_root()
             && Command::new("mount").args(arguments).arg(at).stderr(Stdio::null()).status().ok()?.success();
         if !mounted {
-            println!("skipped: this process may not mount file systems");
+            skip("this process may not mount file systems");
         }
         mounted.then(|| Self(at.to_owned()))
     }

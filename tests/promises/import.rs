@@ -607,7 +607,9 @@ fn missing_null_and_odd_lists_are_kept_apart() {
         (r#"{"id":"4","jobs":"none"}"#, Some(r#"{"jobs":"none"}"#)),
         (r#"{"id":"5","jobs":[{"id":"j"}, 5]}"#, Some(r#"{"jobs":[{"id":"j"},5]}"#)),
     ];
-    import_saved(&archive, "page.json", page(&runs.map(|(run, _)| run)), &[]).expect(0);
+    // Two of them could not be read as jobs, which is told; all are stored as they came.
+    let told = import_saved(&archive, "page.json", page(&runs.map(|(run, _)| run)), &[]).expect(3).json();
+    assert_eq!((&told["new"], &told["rejected"]), (&json!(3), &json!(2)));
     let extra: Vec<Option<String>> = archive.column("SELECT extra FROM runs ORDER BY id");
     assert_eq!(extra, runs.map(|(_, extra)| extra.map(str::to_owned)));
     assert_eq!(archive.count("jobs"), 0);

@@ -1,6 +1,6 @@
 //! Promises to the user, one file each, kept by the real binary against a real loopback server.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![expect(clippy::print_stdout, reason = "a failing test prints what it was about; a skipped one why")]
+#![expect(clippy::print_stdout, reason = "a failing test prints what it was about")]
 
 mod common;
 
@@ -18,9 +18,11 @@ mod page;
 mod query;
 mod report;
 mod sandbox;
+mod saved;
 mod screens;
 mod setup;
 mod shifting;
+mod signatures;
 mod status_and_demo;
 mod sync;
 mod transport;

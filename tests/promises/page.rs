@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use run_archive::emulator::Emulator;
 
-use crate::common::{Archive, CONNECTION, platform, run, run_of_json};
+use crate::common::{Archive, CONNECTION, platform, run, run_of_json, skip};
 
 /// Each would show itself if it were more than text.
 const HOSTILE: [&str; 6] = [
@@ -158,7 +158,7 @@ document.getElementById('f').onload = () => {{
 #[test]
 fn the_page_asks_for_nothing_runs_nothing_and_fits_every_screen() {
     let Some(browser) = browser() else {
-        println!("skipped: no Chromium is installed");
+        skip("there is no Chromium to look at the page with");
         return;
     };
     let page = page(&hostile_archive());

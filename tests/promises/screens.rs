@@ -12,7 +12,7 @@ use run_archive::emulator::{Connection, Emulator, Platform, Run, history};
 use serde_json::{Value, json};
 
 use self::browser::{Browser, Screen};
-use crate::common::{Archive, fixture, platform, run, run_in_state, run_of_json, runs};
+use crate::common::{Archive, fixture, platform, run, run_in_state, run_of_json, runs, skip};
 
 mod browser;
 
@@ -62,7 +62,7 @@ fn canary() -> (SocketAddr, Asked) {
 /// Chromium and the server that hears of its requests; none where there is no Chromium.
 fn browser() -> Option<(Browser, SocketAddr, Asked)> {
     let Some(program) = browser::find() else {
-        println!("SKIPPED: no chromium, chromium-browser or google-chrome in PATH");
+        skip("there is no chromium, chromium-browser or google-chrome in PATH");
         return None;
     };
     let (address, asked) = canary();

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use chrono::{DateTime, Utc};
 use run_archive::emulator::{Answer, Emulator, Imodel, Itwin, On, Platform, Scripted, history};
 
-use crate::common::{Archive, Ended, run};
+use crate::common::{Archive, Ended, run, skip};
 
 const COMMANDS: [&str; 9] =
     ["init", "sync", "import", "status", "query", "report", "demo", "completions", "man"];
@@ -296,7 +296,7 @@ impl Terminal {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let help = Command::new("script").arg("--help").output();
         if !help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--return")) {
-            println!("skipped: there is no script of util-linux, which makes a terminal");
+            skip("there is no script of util-linux, which makes a terminal");
             return None;
         }
         Some(Self { child: command.spawn().unwrap(), shown: String::new() })
@@ -383,7 +383,7 @@ fn completions_are_written_for_every_shell_without_any_settings() {
                 Ok(read) => {
                     assert!(read.status.success(), "{shell}: {}", String::from_utf8_lossy(&read.stderr))
                 }
-                Err(_) => println!("skipped: there is no {shell}"),
+                Err(_) => skip(&format!("there is no {shell} to read its completions")),
             }
         }
     }
@@ -407,7 +407,7 @@ fn the_manual_has_a_page_of_every_command_that_renders_without_a_warning() {
         std::fs::write(&path, &page).unwrap();
         match Command::new("groff").args(["-man", "-ww", "-Tutf8", "-z"]).arg(&path).output() {
             Ok(read) => assert!(read.stderr.is_empty(), "{}\n{page}", String::from_utf8_lossy(&read.stderr)),
-            Err(_) => println!("skipped: there is no groff"),
+            Err(_) => skip("there is no groff to render the manual"),
         }
     }
 }

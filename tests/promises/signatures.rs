@@ -1,0 +1,55 @@
+//! Signed URLs in what the platform sends: shown without their signatures, kept with them.
+
+use run_archive::emulator::Emulator;
+
+use crate::common::{Archive, platform, run, run_of_json};
+
+const SECRET: &str = "aB%2Bc9KzQ8signatureValue%3D";
+
+#[test]
+fn a_signature_is_shown_nowhere_and_kept_wherever_programs_read() {
+    let url = format!("https://acc.blob.core.windows.net/c/f.ifc?sv=2020-08-04&sig={SECRET}&sp=r");
+    let json = format!(
+        r#"{{"id":"a","state":"Completed","result":"Error","startDateTime":"2026-01-05T00:00:00Z","endDateTime":"2026-01-05T00:01:00Z","log":"{url}","jobs":[{{"id":"j","result":"Error","tasks":[{{"id":"t","result":"Error","error":{{"errorCode":"E at {url}","descriptionKey":"K","description":"put {url}","message":"m {url}","kbArticleLink":"{url}"}}}}]}}]}}"#
+    );
+    let archive = Archive::new();
+    let odd = format!(r#"{{"id":7,"log":"{url}"}}"#);
+    let emulator = Emulator::start(platform([
+        run_of_json("a", "2026-01-05T00:00:00Z", &json),
+        run_of_json("b", "2026-01-04T00:00:00Z", &odd),
+    ]))
+    .unwrap();
+    for format in ["text", "json"] {
+        let mut sync = archive.sync(&emulator);
+        sync.args(["-vv", "--log-format", format, "--full"]);
+        let ended = run(sync).expect(3);
+        assert!(!ended.stderr.contains("signatureValue"), "{}", ended.stderr);
+    }
+    let ask = |arguments: &[&str]| {
+        let mut command = archive.command();
+        command.args(arguments);
+        run(command).expect(0).stdout
+    };
+    let errors = "SELECT * FROM error_details";
+    for shown in [
+        ask(&["query", "--sql", errors]),
+        ask(&["query", "--sql", errors, "--format", "markdown"]),
+        ask(&["query", "rejects"]),
+        ask(&["query", "error-codes"]),
+        ask(&["report", "--since", "2026-01-01", "--until", "2026-02-01"]),
+        ask(&["report", "--since", "2026-01-01", "--until", "2026-02-01", "--format", "markdown"]),
+        ask(&["report", "--since", "2026-01-01", "--until", "2026-02-01", "--format", "html"]),
+        ask(&["status"]),
+    ] {
+        assert!(!shown.contains("signatureValue"), "{shown}");
+    }
+    for exact in [
+        ask(&["query", "--sql", errors, "--format", "json"]),
+        ask(&["query", "--sql", errors, "--format", "csv"]),
+        ask(&["query", "--sql", "SELECT extra FROM runs", "--format", "ndjson"]),
+        archive.value("SELECT raw FROM rejects"),
+        archive.value("SELECT message FROM errors"),
+    ] {
+        assert!(exact.contains(SECRET), "{exact}");
+    }
+}
