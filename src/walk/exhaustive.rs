@@ -6,7 +6,7 @@
 //! complete, and no connection quiet, while a run is missing that was listed throughout. What is assumed of
 //! the platform: at least two runs where there are two. Where the platform gives less than it is asked for,
 //! a short way assumes also that what it does not see is in the order it sees; such cases are told apart by
-//! [`Case::is_beyond_a_short_way`] and counted: 1,364 of 300,293 claims, in 271,041 histories.
+//! [`Case::is_beyond_a_short_way`] and counted: 1,486 of 303,197 claims, in 273,945 histories.
 
 use std::sync::LazyLock;
 
@@ -326,6 +326,7 @@ struct Tried {
 
 impl Tried {
     /// Says how much was tried, and that it was no less than the comment above and the README say.
+    #[expect(clippy::print_stdout, reason = "how much was tried is what a reader of the proof asks")]
     fn tell(&self, at_least: usize) {
         println!("{self:?}");
         assert!(self.histories >= at_least && self.claims >= self.histories, "{self:?}");
@@ -391,7 +392,7 @@ fn every_first_walk_of_a_short_listing_has_what_was_listed_throughout() {
             }
         }
     }
-    tried.tell(83_000);
+    tried.tell(83_693);
 }
 
 /// A second sync, after a first one that saw another listing: what was archived stays, goes, and stands
@@ -411,7 +412,7 @@ fn every_walk_after_another_has_what_was_listed_throughout() {
             }
         }
     }
-    tried.tell(187_000);
+    tried.tell(190_252);
 }
 
 fn second(tried: &mut Tried, before: &[u8], size: (u32, usize), links: Links) {
