@@ -7,6 +7,7 @@ CREATE TABLE pruned_runs (
     id             TEXT    NOT NULL, -- the platform's
     started_at     TEXT,             -- of the run, so that reports say which period lacks it
     outcome        TEXT    NOT NULL, -- how it came out, in the words of the reports
+    run_key        INTEGER NOT NULL, -- that it had: walks count it by this key, and no other run is given it
     prune_key      INTEGER NOT NULL REFERENCES prunes (prune_key),
     PRIMARY KEY (connection_key, id)
 ) STRICT, WITHOUT ROWID;
@@ -19,8 +20,13 @@ CREATE TABLE prunes (
     runs      INTEGER NOT NULL DEFAULT 0, -- with their jobs, tasks and errors
     revisions INTEGER NOT NULL DEFAULT 0,
     rejects   INTEGER NOT NULL DEFAULT 0,
-    walks     INTEGER NOT NULL DEFAULT 0
+    walks     INTEGER NOT NULL DEFAULT 0,
+    newest_run_key INTEGER NOT NULL DEFAULT 0 -- the newest run key then: what is stored later is given a later one
 ) STRICT;
+
+-- How many runs of a connection were pruned, and by which prune last: counted, so that no report has to.
+ALTER TABLE checkpoints ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE checkpoints ADD COLUMN prune_key INTEGER REFERENCES prunes (prune_key);
 
 -- Runs that are not terminal: what asking for them again has brought. A row goes when its run completes.
 CREATE TABLE unfinished_runs (
@@ -42,8 +48,25 @@ WHERE state IS NOT 'Completed';
 ALTER TABLE rejects ADD COLUMN times INTEGER NOT NULL DEFAULT 1; -- how often it was received
 ALTER TABLE rejects ADD COLUMN last_seen_at TEXT;                -- when it was last; NULL: only once
 
--- A walk that ended like the one before it, without a page, is counted there: an outage of a month is a row.
+-- A walk that brought nothing and ended like the one on record before it is counted there: an outage of a
+-- month is a row. A complete walk that brought nothing has no row: `checkpoints.quiet_at` tells of it.
 ALTER TABLE walks ADD COLUMN times INTEGER NOT NULL DEFAULT 1;
+
+-- The newest walk on record when the connection was last proved whole, by a walk or by `lastRun`: what that
+-- walk had against it is over. NULL where a walk ended since that is counted on a row of before.
+ALTER TABLE checkpoints ADD COLUMN proved_walk_key INTEGER;
+
+-- Where a later sync goes on, found without reading the others. A checkpoint that a later full walk has
+-- passed is none.
+UPDATE walks
+SET checkpoint = NULL
+WHERE checkpoint IS NOT NULL
+    AND walk_key < (
+        SELECT max(walk_key) FROM walks AS newer
+        WHERE newer.connection_key = walks.connection_key AND newer.kind = 'full'
+    );
+
+CREATE INDEX walks_open ON walks (connection_key, walk_key) WHERE checkpoint IS NOT NULL;
 
 -- `quiet_at` is from now on what came after the last complete walk: a complete walk clears it. So what is
 -- newer is told by the order in which things happened, whatever the clock showed.
@@ -63,7 +86,10 @@ SELECT
     checkpoints.connection_key,
     coalesce(checkpoints.quiet_at, complete_walk.started_at) AS complete_as_of,
     last_walk.walk_key AS last_walk_key,
-    CASE WHEN last_walk.complete THEN NULL ELSE last_walk.reason END AS last_problem
+    CASE
+        WHEN last_walk.complete OR checkpoints.proved_walk_key >= last_walk.walk_key THEN NULL
+        ELSE last_walk.reason
+    END AS last_problem
 FROM checkpoints
     LEFT JOIN walks AS complete_walk ON complete_walk.walk_key = (
         SELECT max(walks.walk_key) FROM walks
@@ -76,3 +102,9 @@ FROM checkpoints
 
 -- So that the newest complete walk is one look into an index.
 CREATE INDEX walks_complete ON walks (connection_key, walk_key) WHERE complete = 1;
+
+-- So that a run that is pruned finds the note whose example it is.
+CREATE INDEX drift_examples ON drift (example_run_key);
+
+-- What a run's errors are found by when it changes or goes, whatever stands in the rows.
+CREATE INDEX error_runs_by_run ON error_runs (run_key);

@@ -5,6 +5,7 @@
 --
 -- Parameters:
 --   :connection  a connection's id, or a JSON array of ids; default: all
+--   :as_of       what is dated later is to come, and no freshness; default: now
 --
 -- Columns:
 --   connection         its name, or its id where it has none
@@ -21,6 +22,10 @@
 --   gaps               times in which runs may have come and gone unseen
 --   last_problem       why the last walk was not complete; NULL where it was
 --   unlisted_at        when the platform first said that the connection does not exist
+--   clock_ahead_at     what the last complete walk is dated, where that is to come: the clock was wrong then
+--   pruned             runs that `archive prune` took out; they count as archived and do not come back
+--   pruned_before      the last prune of its runs took those that began before this; NULL: there was none
+--   pruned_at          when that was
 WITH chosen AS (
     SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
@@ -47,14 +52,6 @@ edges AS (
         CROSS JOIN outcomes
     GROUP BY connection_key
 ),
-last_walk AS (
-    SELECT
-        connection_key,
-        max(walk_key) AS walk_key,
-        max(started_at) FILTER (WHERE complete) AS complete_as_of
-    FROM walks
-    GROUP BY connection_key
-),
 -- The words of the index runs_unlisted.
 unlisted AS (
     SELECT connection_key, count(*) AS runs
@@ -69,7 +66,18 @@ SELECT
     coalesce(checkpoints.listed, 0) + coalesce(unlisted.runs, 0) AS runs,
     oldest_started_at,
     edges.newest_started_at,
-    iif(quiet_at > complete_as_of, quiet_at, complete_as_of) AS complete_as_of,
+    -- A clock that was ahead once says nothing of freshness: the newest complete walk that is not to come does.
+    iif(
+        connection_coverage.complete_as_of > coalesce(:as_of, strftime('%Y-%m-%dT%H:%M:%f0000Z', 'now')),
+        (
+            SELECT started_at FROM walks
+            WHERE walks.connection_key = chosen.connection_key AND complete = 1
+                AND started_at <= coalesce(:as_of, strftime('%Y-%m-%dT%H:%M:%f0000Z', 'now'))
+            ORDER BY walk_key DESC
+            LIMIT 1
+        ),
+        connection_coverage.complete_as_of
+    ) AS complete_as_of,
     (
         SELECT count(*) FROM runs
         WHERE runs.connection_key = chosen.connection_key AND state IS NOT 'Completed'
@@ -78,13 +86,21 @@ SELECT
     without_start,
     (SELECT count(*) FROM rejects WHERE rejects.connection_key = chosen.connection_key) AS rejects,
     (SELECT count(*) FROM gaps WHERE gaps.connection_key = chosen.connection_key) AS gaps,
-    walks.reason AS last_problem,
-    connections.unlisted_at
+    connection_coverage.last_problem,
+    connections.unlisted_at,
+    iif(
+        connection_coverage.complete_as_of > coalesce(:as_of, strftime('%Y-%m-%dT%H:%M:%f0000Z', 'now')),
+        connection_coverage.complete_as_of,
+        NULL
+    ) AS clock_ahead_at,
+    coalesce(checkpoints.pruned, 0) AS pruned,
+    prunes.before AS pruned_before,
+    prunes.pruned_at
 FROM chosen
     JOIN connections USING (connection_key)
     JOIN edges USING (connection_key)
     LEFT JOIN checkpoints USING (connection_key)
     LEFT JOIN unlisted USING (connection_key)
-    LEFT JOIN last_walk USING (connection_key)
-    LEFT JOIN walks ON walks.walk_key = last_walk.walk_key AND NOT walks.complete
+    LEFT JOIN connection_coverage USING (connection_key)
+    LEFT JOIN prunes ON prunes.prune_key = checkpoints.prune_key
 ORDER BY connection, connection_id;

@@ -10,7 +10,8 @@
 -- Columns:
 --   object         run, job, task or error
 --   field          the field's name
---   what           field: it is new; value: it has a new value; type: it came as another type
+--   what           field: it is new; value: it has a new value; type: it came as another type;
+--                  volatile: its URLs differ in every answer, in their query alone
 --   value          the new value, or its type; empty for a new field
 --   first_seen_at  when it was first archived
 --   runs           archived runs that carried it

@@ -17,13 +17,16 @@ WITH rules (number, rule) AS (
         (6, 'has_failure says whether a job or task failed or carries an error'),
         (7, 'error_runs says what errors says'),
         (8, 'what the columns cannot give back is a JSON object'),
-        (9, 'the count of listed runs is their number'),
+        (9, 'the counts of listed and of pruned runs are their numbers'),
         (10, 'the newest start noted is the newest one'),
         (11, 'a run whose id is not found is not listed'),
-        (12, 'revisions are numbered from 1 without a hole, and are JSON'),
-        (13, 'a complete walk has ended and has no reason against it'),
+        (12, 'revisions are numbered without a hole, and are JSON of their run'),
+        (13, 'a walk has ended complete, or has a reason why not'),
         (14, 'every connection has a checkpoint, a kind and a name of its own'),
-        (15, 'a drift note counts runs and names one of them')
+        (15, 'a drift note counts runs and names one of them'),
+        (16, 'words are those that archive writes, and what is counted is not negative'),
+        (17, 'where a walk goes on and where a listing ended is a JSON object'),
+        (18, 'a run that was pruned is not archived')
 ),
 times (place, time) AS (
     SELECT 'run ' || run_key, started_at FROM runs WHERE started_at IS NOT NULL
@@ -45,6 +48,68 @@ times (place, time) AS (
     SELECT 'task ' || run_key || '/' || job_index || '/' || task_index, ended_at
     FROM tasks
     WHERE ended_at IS NOT NULL
+    UNION ALL
+    SELECT 'run ' || run_key, not_found_at FROM runs WHERE not_found_at IS NOT NULL
+    UNION ALL
+    SELECT 'connection ' || id, first_seen_at FROM connections
+    UNION ALL
+    SELECT 'connection ' || id, unlisted_at FROM connections WHERE unlisted_at IS NOT NULL
+    UNION ALL
+    SELECT 'checkpoint ' || connection_key, watermark FROM checkpoints WHERE watermark IS NOT NULL
+    UNION ALL
+    SELECT 'checkpoint ' || connection_key, full_walk_at FROM checkpoints WHERE full_walk_at IS NOT NULL
+    UNION ALL
+    SELECT 'checkpoint ' || connection_key, newest_started_at FROM checkpoints WHERE newest_started_at IS NOT NULL
+    UNION ALL
+    SELECT 'checkpoint ' || connection_key, quiet_at FROM checkpoints WHERE quiet_at IS NOT NULL
+    UNION ALL
+    SELECT 'walk ' || walk_key, started_at FROM walks
+    UNION ALL
+    SELECT 'walk ' || walk_key, ended_at FROM walks WHERE ended_at IS NOT NULL
+    UNION ALL
+    SELECT 'walk ' || walk_key, newest_before FROM walks WHERE newest_before IS NOT NULL
+    UNION ALL
+    SELECT 'sync ' || sync_key, started_at FROM syncs
+    UNION ALL
+    SELECT 'sync ' || sync_key, ended_at FROM syncs WHERE ended_at IS NOT NULL
+    UNION ALL
+    SELECT 'sync ' || sync_key, requested_at FROM syncs WHERE requested_at IS NOT NULL
+    UNION ALL
+    SELECT 'revision ' || number || ' of run ' || run_key, replaced_at FROM revisions
+    UNION ALL
+    SELECT 'reject ' || reject_key, rejected_at FROM rejects
+    UNION ALL
+    SELECT 'reject ' || reject_key, last_seen_at FROM rejects WHERE last_seen_at IS NOT NULL
+    UNION ALL
+    SELECT 'gap ' || gap_key, after FROM gaps
+    UNION ALL
+    SELECT 'gap ' || gap_key, until FROM gaps
+    UNION ALL
+    SELECT 'gap ' || gap_key, noticed_at FROM gaps
+    UNION ALL
+    SELECT 'drift ' || drift_key, first_seen_at FROM drift
+    UNION ALL
+    SELECT 'iTwin ' || id, first_seen_at FROM itwins
+    UNION ALL
+    SELECT 'iTwin ' || id, unlisted_at FROM itwins WHERE unlisted_at IS NOT NULL
+    UNION ALL
+    SELECT 'iModel ' || id, first_seen_at FROM imodels
+    UNION ALL
+    SELECT 'iModel ' || id, asked_at FROM imodels WHERE asked_at IS NOT NULL
+    UNION ALL
+    SELECT 'iModel ' || id, unlisted_at FROM imodels WHERE unlisted_at IS NOT NULL
+    UNION ALL
+    SELECT 'unfinished run ' || run_key, changed_at FROM unfinished_runs
+    UNION ALL
+    SELECT 'unfinished run ' || run_key, answered_at FROM unfinished_runs
+    UNION ALL
+    SELECT 'unfinished run ' || run_key, asked_at FROM unfinished_runs WHERE asked_at IS NOT NULL
+    UNION ALL
+    SELECT 'pruned run ' || id, started_at FROM pruned_runs WHERE started_at IS NOT NULL
+    UNION ALL
+    SELECT 'prune ' || prune_key, pruned_at FROM prunes
+    UNION ALL
+    SELECT 'prune ' || prune_key, before FROM prunes
 ),
 spans (place, started_at, ended_at, duration_ms) AS (
     SELECT 'run ' || run_key, started_at, ended_at, duration_ms FROM runs
@@ -66,6 +131,58 @@ extras (place, extra) AS (
     SELECT 'error ' || run_key || '/' || job_index || '/' || task_index, extra
     FROM errors
     WHERE extra IS NOT NULL
+    UNION ALL
+    SELECT 'connection ' || id, extra FROM connections WHERE extra IS NOT NULL
+    UNION ALL
+    SELECT 'iTwin ' || id, extra FROM itwins WHERE extra IS NOT NULL
+    UNION ALL
+    SELECT 'iModel ' || id, extra FROM imodels WHERE extra IS NOT NULL
+),
+-- What only a few words may stand for, NULL left out.
+words (place, is_known) AS (
+    SELECT 'connection ' || id, kind IN ('export', 'storage', 'manifest') FROM connections
+    UNION ALL
+    SELECT 'checkpoint ' || connection_key, listing_order IN ('newest first', 'oldest first', 'none')
+    FROM checkpoints
+    UNION ALL
+    SELECT 'walk ' || walk_key, kind IN ('full', 'incremental') AND complete IN (0, 1) FROM walks
+    UNION ALL
+    SELECT
+        'sync ' || sync_key,
+        outcome IN ('running', 'done', 'partial', 'failed', 'interrupted') AND coalesce(exit_code, 0) BETWEEN 0 AND 6
+    FROM syncs
+    UNION ALL
+    SELECT 'run ' || run_key, has_failure IN (0, 1) AND length(fingerprint) = 16 FROM runs
+    UNION ALL
+    SELECT 'drift ' || drift_key, object IN ('run', 'job', 'task', 'error') AND what IN ('field', 'value', 'type')
+    FROM drift
+    UNION ALL
+    SELECT
+        'pruned run ' || id,
+        outcome IN (
+            'succeeded', 'partly succeeded', 'failed', 'canceled', 'skipped', 'undetermined', 'unfinished'
+        )
+    FROM pruned_runs
+),
+-- The least of what a row counts.
+counts (place, least) AS (
+    SELECT 'checkpoint ' || connection_key, min(settled_run_key, coalesce(page_size, 1) - 1) FROM checkpoints
+    UNION ALL
+    SELECT 'walk ' || walk_key, min(pages, listed, set_aside, base_run_key, times - 1) FROM walks
+    UNION ALL
+    SELECT
+        'sync ' || sync_key,
+        min(requests, pages, listed, new, changed, rejected, imodels, connections, quiet)
+    FROM syncs
+    UNION ALL
+    SELECT 'reject ' || reject_key, times - 1 FROM rejects
+    UNION ALL
+    SELECT 'prune ' || prune_key, min(runs, revisions, rejects, walks) FROM prunes
+),
+places (place, json) AS (
+    SELECT 'walk ' || walk_key, checkpoint FROM walks
+    UNION ALL
+    SELECT 'checkpoint ' || connection_key, listing_end FROM checkpoints
 ),
 -- In milliseconds from ticks of 100 ns: SQLite's own clock would round.
 first_jobs (run_key, started_at) AS (
@@ -118,9 +235,14 @@ broken (number, example) AS (
     FROM revisions
     WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.run_key = revisions.run_key)
     UNION ALL
+    SELECT 1, 'a run met by walk ' || walk_key || ' has no walk'
+    FROM walk_runs
+    WHERE walk_key NOT IN (SELECT walk_key FROM walks)
+    UNION ALL
     SELECT 2, place || ': ' || time
     FROM times
     WHERE time NOT GLOB '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9][0-9][0-9][0-9][0-9]Z'
+        OR strftime('%Y-%m-%dT%H:%M:%S', substr(time, 1, 19)) IS NOT substr(time, 1, 19)
     UNION ALL
     SELECT 3, place
     FROM spans
@@ -181,6 +303,13 @@ broken (number, example) AS (
         WHERE runs.connection_key = checkpoints.connection_key AND unlisted_at IS NULL
     )
     UNION ALL
+    SELECT 9, 'connection ' || connections.id || ': ' || pruned || ' noted as pruned'
+    FROM checkpoints
+        JOIN connections ON connections.connection_key = checkpoints.connection_key
+    WHERE pruned <> (
+        SELECT count(*) FROM pruned_runs WHERE pruned_runs.connection_key = checkpoints.connection_key
+    )
+    UNION ALL
     -- A run that changed may have given up the newest start, so that none may be newer is all that holds.
     SELECT 10, 'connection ' || connections.id
     FROM checkpoints
@@ -197,16 +326,22 @@ broken (number, example) AS (
     SELECT 12, 'revisions of run ' || run_key
     FROM revisions
     GROUP BY run_key
-    HAVING min(number) <> 1 OR max(number) <> count(*) OR min(json_valid(content)) = 0
+    -- The oldest may have been pruned.
+    HAVING min(number) < 1 OR max(number) - min(number) + 1 <> count(*) OR min(json_valid(content)) = 0
+    UNION ALL
+    SELECT 12, 'revision ' || number || ' of run ' || revisions.run_key || ' is another run''s'
+    FROM revisions
+        JOIN runs ON runs.run_key = revisions.run_key
+    WHERE CASE WHEN json_valid(content) THEN json_extract(content, '$.id') END IS NOT runs.id
     UNION ALL
     SELECT 13, 'walk ' || walk_key
     FROM walks
-    WHERE complete AND (ended_at IS NULL OR reason IS NOT NULL)
+    WHERE (complete AND (ended_at IS NULL OR checkpoint IS NOT NULL)) OR complete = (reason IS NOT NULL)
     UNION ALL
     SELECT 14, 'connection ' || id
     FROM connections
     WHERE connection_key NOT IN (SELECT connection_key FROM checkpoints)
-        OR kind NOT IN ('export', 'storage', 'manifest')
+        OR instr(name, coalesce(nullif(display_name, ''), id)) = 0
     UNION ALL
     SELECT 14, 'the name ' || name
     FROM connections
@@ -218,6 +353,26 @@ broken (number, example) AS (
     SELECT 15, 'drift ' || drift_key
     FROM drift
     WHERE runs < 1 OR NOT EXISTS (SELECT 1 FROM runs WHERE run_key = example_run_key)
+    UNION ALL
+    SELECT 16, place
+    FROM words
+    WHERE NOT is_known
+    UNION ALL
+    SELECT 16, place
+    FROM counts
+    WHERE least < 0
+    UNION ALL
+    SELECT 16, 'gap ' || gap_key
+    FROM gaps
+    WHERE until <= after
+    UNION ALL
+    SELECT 17, place
+    FROM places
+    WHERE json IS NOT NULL AND (NOT json_valid(json) OR substr(json, 1, 1) <> '{')
+    UNION ALL
+    SELECT 18, 'run ' || pruned_runs.id
+    FROM pruned_runs
+        JOIN runs ON runs.connection_key = pruned_runs.connection_key AND runs.id = pruned_runs.id
 )
 SELECT rule, count(example) AS broken, min(example) AS example
 FROM rules

@@ -33,7 +33,7 @@ const FILE: &str = "File";
 const GLOBAL: &str = "Global options";
 
 /// What `archive man` has a page of, in the order of the help.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 15] = [
     "init",
     "sync",
     "import",
@@ -42,7 +42,10 @@ const COMMANDS: [&str; 12] = [
     "report",
     "verify",
     "backup",
+    "restore",
     "rejects",
+    "prune",
+    "compact",
     "demo",
     "completions",
     "man",
@@ -184,11 +187,56 @@ Examples:
 In a crontab, over the copy of the day before:
   30 2 * * *  archive -q backup --replace /backup/archive.db";
 
+const RESTORE_AFTER_HELP: &str = "\
+Examples:
+  archive restore /backup/archive-2026-11-25.db
+What was restored by mistake, undone:
+  archive restore archive.db.2026-11-25T10-00-00Z.replaced
+
+Exit codes:
+  0  restored
+  1  failed, or the copy is not sound; the archive is as it was
+  2  wrong usage or configuration
+  5  another process holds this database, or a program has it open";
+
 const REJECTS_AFTER_HELP: &str = "\
 Examples:
   archive rejects                 what was set aside, and why
   archive rejects --retry         read it once more with this version
   archive rejects --format ndjson > rejects.ndjson";
+
+const PRUNE_AFTER_HELP: &str = "\
+Lengths of time are written like 90d, 26weeks or 2y. Nothing goes without --yes,
+and nothing without a copy: --backup makes and verifies one first, --no-backup says
+that there is one. What walks stand on stays: the newest walk of a connection, its
+newest complete one, and one that a later sync goes on with. Of runs only those go
+that are completed, and their ids stay, so that they do not come back. The file
+keeps its size until 'archive compact'.
+
+Examples:
+  archive prune --older-than 1y                what would go?
+  archive prune --older-than 1y --yes --backup /backup/before-prune.db
+  archive prune --older-than 3y --runs --yes --no-backup
+
+Exit codes:
+  0  done, or nothing is that old
+  1  failed, or the copy is not sound; nothing was taken out
+  2  wrong usage or configuration, or neither --backup nor --no-backup with --yes
+  5  an 'archive sync' holds this database";
+
+const COMPACT_AFTER_HELP: &str = "\
+The file is written anew through a temporary file and its log, so that for a while
+up to twice its size is needed beside it; without that room nothing is begun.
+
+Examples:
+  archive compact                 after 'archive prune'
+  archive compact --format json
+
+Exit codes:
+  0  done
+  1  failed, or there is not enough room; the archive is as it was
+  2  wrong usage or configuration
+  5  an 'archive sync' holds this database";
 
 const DEMO_AFTER_HELP: &str = "\
 Examples:
@@ -274,11 +322,26 @@ pub enum Command {
     /// The copy is written beside its place, checked like 'archive verify --offline' does, and only then
     /// given its name. Asks the platform nothing.
     Backup(Backup),
+    /// Put a copy in the archive's place, once it is checked
+    ///
+    /// FILE is copied and checked like 'archive verify --offline' does; then the copy takes the archive's
+    /// place at once. What was there is kept under a dated name beside it. Asks the platform nothing.
+    Restore(Restore),
     /// List the records that were set aside, or read them once more
     ///
     /// What the platform sent as a run and could not be read as one is kept to the letter. A sync of a
     /// later version tries it again by itself. Asks the platform nothing.
     Rejects(Rejects),
+    /// Take out what is old: revisions, rejects, walks, and runs where asked
+    ///
+    /// Says what would go, and takes it out with --yes. A run that goes counts as archived: it neither comes
+    /// back nor makes a gap, and reports say how many went. Asks the platform nothing.
+    Prune(Prune),
+    /// Make the file small
+    ///
+    /// Writes the file anew without the room that pruned rows have left. Readers may stay. Asks the platform
+    /// nothing.
+    Compact(Compact),
     /// See it work against an emulated platform; nothing to configure
     ///
     /// Starts an emulated platform on this machine, syncs it as the real one, lets a week pass, syncs
@@ -551,6 +614,18 @@ pub struct Backup {
     pub format: SummaryFormat,
 }
 
+/// What was typed after `archive restore`.
+#[derive(Debug, Args)]
+#[command(after_help = RESTORE_AFTER_HELP)]
+pub struct Restore {
+    /// The copy; it stays where it is
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// How the summary is told
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
+    pub format: SummaryFormat,
+}
+
 /// What was typed after `archive rejects`.
 #[derive(Debug, Default, Args)]
 #[command(after_help = REJECTS_AFTER_HELP)]
@@ -565,6 +640,39 @@ pub struct Rejects {
     /// How rows are written
     #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = OUTPUT)]
     pub format: QueryFormat,
+}
+
+/// What was typed after `archive prune`.
+#[derive(Debug, Args)]
+#[command(after_help = PRUNE_AFTER_HELP)]
+pub struct Prune {
+    /// What is older than this goes, such as 90d or 2y
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub older_than: Duration,
+    /// Runs, too: those that began so long ago and are completed, with all below them
+    #[arg(long)]
+    pub runs: bool,
+    /// Do it; without this it only says what would go
+    #[arg(long)]
+    pub yes: bool,
+    /// Make a verified copy here first
+    #[arg(long, value_name = "FILE", conflicts_with = "no_backup")]
+    pub backup: Option<PathBuf>,
+    /// Make no copy first
+    #[arg(long)]
+    pub no_backup: bool,
+    /// How the summary is told
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
+    pub format: SummaryFormat,
+}
+
+/// What was typed after `archive compact`.
+#[derive(Debug, Default, Args)]
+#[command(after_help = COMPACT_AFTER_HELP)]
+pub struct Compact {
+    /// How the summary is told
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
+    pub format: SummaryFormat,
 }
 
 /// What was typed after `archive demo`: nothing but global options.

@@ -1,42 +1,110 @@
 //! One function per subcommand: settings in, exit code out.
 
 mod backup;
+mod compact;
 mod demo;
 mod import;
 mod init;
+mod prune;
 mod query;
 mod rejects;
 mod report;
+mod restore;
 mod status;
 mod sync;
 mod verify;
 
 pub use backup::backup;
+pub use compact::compact;
 pub use demo::demo;
 pub use import::import;
 pub use init::init;
+pub use prune::prune;
 pub use query::query;
 pub use rejects::rejects;
 pub use report::report;
+pub use restore::restore;
 pub use status::status;
 pub use sync::sync;
 pub use verify::verify;
 
 use std::path::Path;
 
-use crate::api::{ConnectionId, SetupError};
+use crate::api::{ConnectionId, Obstacle, Reason, SetupError};
 use crate::error::{CommandError, ExitCode};
 use crate::query::{Error as QueryError, Excerpt};
 use crate::render;
+use crate::settings::CredentialsSource;
 use crate::store::fleet::{self, Choice, KnownConnection};
+use crate::store::schema::{Change, Finding, ObjectKind};
 use crate::store::{self, Reader};
-
-/// What to do where the platform refused the credentials.
-const REFUSED_HINT: &str = "set ITP_ACCESS_TOKEN to a token that is still valid, or both \
-                            ITP_SERVICE_CLIENT_ID and ITP_SERVICE_CLIENT_SECRET";
 
 /// Connections of one name that an error lists.
 const MOST_NAMED: usize = 5;
+
+/// What to do about an answer that ends a command, where one thing is to be done.
+fn hint_for(reason: Reason, credentials: &CredentialsSource) -> Option<String> {
+    let hint = match reason {
+        Reason::Refused => credentials.to_string(),
+        Reason::Forbidden => {
+            "give the service application a role on the iTwin that lets it read the iModel".to_owned()
+        }
+        Reason::BudgetSpent { .. } => {
+            "what came is stored and the next sync goes on from there; --time-budget \
+            gives it more time"
+                .to_owned()
+        }
+        Reason::Unreachable(obstacle) => way_round(obstacle).to_owned(),
+        _ => return None,
+    };
+    Some(hint)
+}
+
+/// Keeps the memory of this process, which holds credentials, out of core dumps. A limit of one byte does
+/// what none at all does not: Linux then starts no program that a pipe in `core_pattern` names either.
+pub fn forbid_core_dumps() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let least = if cfg!(target_os = "linux") { 1 } else { 0 };
+        // A hard limit below that forbids them already.
+        setrlimit(Resource::Core, Rlimit { current: Some(least), maximum: Some(least) }).ok();
+    }
+}
+
+/// What lets requests through again.
+fn way_round(obstacle: Obstacle) -> &'static str {
+    match obstacle {
+        Obstacle::Certificate => {
+            "name the file of the authority that signed it with SSL_CERT_FILE, if that is a proxy or a server of \
+             your own; else check the URL and this machine's clock"
+        }
+        Obstacle::NoTls => {
+            "check host and port in ITP_API_URL, ITP_ISSUER_URL or [platform], and HTTPS_PROXY"
+        }
+        Obstacle::UnknownHost => {
+            "check the name in ITP_API_URL, ITP_ISSUER_URL, [platform] or HTTPS_PROXY, and this machine's network; \
+             where only a proxy leads out, name it with HTTPS_PROXY"
+        }
+        Obstacle::Proxy => {
+            "set HTTPS_PROXY to a proxy that begins with http:// or https://, or name the host in NO_PROXY"
+        }
+    }
+}
+
+/// Makes a write past the limit on file sizes (`ulimit -f`) fail as on a full disk, where it would end the
+/// process with a core dump: a signal that is taken does not. The handler stays when the runtime has gone.
+pub fn survive_file_size_limit() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        // Without it the limit ends the process as it ends any other.
+        let Ok(runtime) = runtime else { return };
+        let _inside = runtime.enter();
+        drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())));
+    }
+}
 
 /// Prints what the command line says of itself: completions, a manual page.
 pub fn show(text: &str) -> Result<ExitCode, CommandError> {
@@ -111,7 +179,11 @@ impl From<QueryError> for CommandError {
             | E::Unnamed(_)
             | E::File { .. } => (ExitCode::Usage, None),
             E::Timeout(_) => (ExitCode::Failed, Some("--timeout says how long a query may take")),
-            E::Memory | E::Row { .. } | E::Sink(_) => (ExitCode::Failed, None),
+            E::Memory => (ExitCode::Failed, Some("ask for fewer rows or columns at a time")),
+            E::Row { .. } => {
+                (ExitCode::Failed, Some("archive verify --offline tells whether the file is sound"))
+            }
+            E::Sink(_) => (ExitCode::Failed, None),
         };
         let mut error = Self::new(exit, error);
         if let Some(excerpt) = excerpt {
@@ -134,6 +206,18 @@ impl From<store::Error> for CommandError {
     fn from(error: store::Error) -> Self {
         use store::Error as E;
         let (exit, hint) = match &error {
+            E::Foreign { finding, .. } => {
+                let hint = describe_way_out(finding);
+                return Self::new(ExitCode::Failed, error).with_hint(hint);
+            }
+            E::Inconsistent { .. } => (
+                ExitCode::Failed,
+                Some("archive verify --repair makes it right; the next sync goes on from there"),
+            ),
+            E::TooLong { .. } => (
+                ExitCode::Failed,
+                Some("archive verify --offline tells what was altered; nothing was changed"),
+            ),
             E::Held { .. } => (ExitCode::Held, Some("it lets go when it ends; this run has changed nothing")),
             E::Missing(_) => {
                 (ExitCode::Failed, Some("archive sync makes it; --db or ARCHIVE_DB says where it is"))
@@ -145,20 +229,84 @@ impl From<store::Error> for CommandError {
             E::Older(_) => (ExitCode::Failed, Some("archive sync or archive import brings it up to date")),
             E::Damaged { .. } => (
                 ExitCode::Failed,
-                Some("keep the file, and restore a copy; sqlite3's .recover reads what is left"),
+                Some(
+                    "archive restore FILE puts a copy in its place and keeps it; sqlite3's .recover reads what is left",
+                ),
             ),
-            E::Full(_) => (ExitCode::Failed, Some("make room; the next sync goes on where this one stopped")),
+            E::Full(_) => (
+                ExitCode::Failed,
+                Some(
+                    "make room, or raise the limit on file sizes where there is one (ulimit -f); the next sync goes on where this one stopped",
+                ),
+            ),
             E::Exists(_) => (ExitCode::Usage, Some("choose another name, or give --replace")),
             E::Sqlite { .. } => {
                 (ExitCode::Failed, Some("archive verify --offline tells whether the file is sound"))
             }
-            E::ReadOnly { .. } | E::Io { .. } => (ExitCode::Failed, None),
+            E::Unreadable { .. } => (
+                ExitCode::Failed,
+                Some("its owner can give the right to read it, or a copy by archive backup"),
+            ),
+            E::NotWhole { why: store::NotWhole::Writer, .. } => {
+                (ExitCode::Failed, Some("ask again once it has ended"))
+            }
+            E::NotWhole { .. } => (
+                ExitCode::Failed,
+                Some(
+                    "ask again once no sync is at work; the next archive sync of its owner puts it in order",
+                ),
+            ),
+            E::Moved(_) => (ExitCode::Failed, Some("ask again; the archive itself is in order")),
+            E::SeveralNames { .. } => (
+                ExitCode::Failed,
+                Some("remove the other names, or copy the file and let --db name the copy"),
+            ),
+            E::LockFile { .. } => (ExitCode::Failed, Some("remove it; archive makes its own")),
+            E::NoLocks { .. } => (
+                ExitCode::Failed,
+                Some("keep the database on a local disk, and copy it elsewhere with archive backup"),
+            ),
+            E::ReadOnly { .. } => (
+                ExitCode::Failed,
+                Some("let this account write the file and its folder, or choose another file with --db"),
+            ),
+            E::Io { .. } => (ExitCode::Failed, None),
         };
         let error = Self::new(exit, error);
         match hint {
             Some(hint) => error.with_hint(hint),
             None => error,
         }
+    }
+}
+
+/// What is to be done about something in the file that archive did not make.
+fn describe_way_out(finding: &Finding) -> String {
+    let (kind, name) = (finding.kind.as_str(), render::clean(&finding.name));
+    let name = format!("\"{}\"", name.replace('"', "\"\""));
+    match (finding.change, finding.found) {
+        (Change::Trigger, _) => {
+            format!("archive does not run it; archive verify --repair drops it, as DROP TRIGGER {name} does")
+        }
+        (Change::Hides, _) => {
+            format!("give it another name, with a view's text or ALTER TABLE {name} RENAME TO another")
+        }
+        (Change::Added, _) if finding.kind == ObjectKind::Index => {
+            format!("it refuses rows that the platform sends; DROP INDEX {name}, then sync again")
+        }
+        (Change::Added, _) => {
+            format!(
+                "it refuses changes of rows that it refers to; drop the {kind} {name}, or make it anew without REFERENCES"
+            )
+        }
+        _ if finding.is_repairable() => format!("archive verify --repair makes the {kind} {name} anew"),
+        (_, Some(found)) if found != finding.kind => {
+            format!(
+                "rename the {} {name}, then archive verify --repair; or archive restore a backup",
+                found.as_str()
+            )
+        }
+        _ => format!("archive restore a backup, or make the {kind} {name} by hand as migrations/ says"),
     }
 }
 

@@ -20,7 +20,7 @@ pub enum ExitCode {
     Partial = 3,
     /// The platform refused the credentials.
     Refused = 4,
-    /// Another `archive sync` holds this database.
+    /// Another `archive` process holds this database, or another program has it open.
     Held = 5,
     /// A report found a failure rate above `--fail-over`.
     Alarm = 6,

@@ -8,14 +8,16 @@ mod origin;
 
 use std::path::{Path, PathBuf};
 
-use encoding_rs::{Encoding, UTF_8};
-use serde_json::value::RawValue;
+use encoding_rs::{Encoding, UTF_8, UTF_16LE};
 
-use crate::api::wire::{self, Link, Object, Page, Unreadable};
+use crate::api::wire::{self, Link, Page, Unreadable};
 use crate::api::{ConnectionId, TypedConnection};
 use crate::store::write::{Counts, Received, Source, SyncTotals};
 use crate::store::{self, Archive, Reader};
 use crate::sync::{now, read_saved};
+
+/// Runs of a file that are held as rows at a time.
+const RUNS_AT_A_TIME: usize = 1_000;
 
 /// One file's bytes, or why it could not be read.
 #[derive(Debug)]
@@ -104,8 +106,15 @@ pub fn import(
     // An archive that is not there, or not of this version yet, knows none; opening it for writing tells.
     let known = Reader::open(path).and_then(|reader| reader.read_connections()).unwrap_or_default();
     let known = known.into_iter().map(|known| known.id).collect();
-    let mut import =
-        Import { path: path.to_owned(), cache_mib, said, known, archive: None, summary: Summary::default() };
+    let mut import = Import {
+        path: path.to_owned(),
+        cache_mib,
+        said,
+        known,
+        has_other_bytes: false,
+        archive: None,
+        summary: Summary::default(),
+    };
     for file in files {
         import.summary.files += 1;
         let name = file.name.clone();
@@ -137,6 +146,8 @@ struct Import<'a> {
     said: Option<&'a TypedConnection>,
     /// The connections that are archived.
     known: Vec<ConnectionId>,
+    /// Whether the file that is read has bytes that are no UTF-8.
+    has_other_bytes: bool,
     /// Open once there is something to store, with the key of this import's row.
     archive: Option<(Archive, i64)>,
     summary: Summary,
@@ -146,13 +157,14 @@ impl Import<'_> {
     fn import_file(&mut self, file: Saved) -> Result<(), Error> {
         let Saved { name, bytes } = file;
         let bytes = bytes.map_err(|source| Error::File(Problem::Io { name: name.clone(), source }))?;
-        let text = decode(&bytes).ok_or_else(|| Error::File(Problem::Encoding(name.clone())))?;
+        self.has_other_bytes = std::str::from_utf8(&bytes).is_err();
+        let text = decode(bytes).ok_or_else(|| Error::File(Problem::Encoding(name.clone())))?;
         let unreadable = |problem| Error::File(Problem::Unreadable { name: name.clone(), problem });
         let mut is_empty = true;
-        for value in serde_json::Deserializer::from_str(&text).into_iter::<&RawValue>() {
-            let value = value.map_err(|error| unreadable(Unreadable::NotJson(error)))?;
+        for value in wire::values(&text) {
+            let value = value.map_err(|error| unreadable(Unreadable::Malformed(error)))?;
             is_empty = false;
-            match wire::array(value) {
+            match wire::elements(value) {
                 Some(elements) if elements.iter().any(|element| is_answer(element)) => {
                     elements.into_iter().try_for_each(|element| self.import_value(&name, element))?;
                 }
@@ -165,7 +177,7 @@ impl Import<'_> {
     }
 
     /// One answer or bare run. What is neither is a problem, and what follows it is read all the same.
-    fn import_value(&mut self, name: &str, value: &RawValue) -> Result<(), Error> {
+    fn import_value(&mut self, name: &str, value: &str) -> Result<(), Error> {
         match runs_of(value) {
             Ok((runs, link)) => self.import_runs(name, runs, link),
             Err(problem) => {
@@ -175,18 +187,28 @@ impl Import<'_> {
         }
     }
 
-    fn import_runs(&mut self, name: &str, runs: Vec<&RawValue>, link: Option<Link>) -> Result<(), Error> {
+    fn import_runs(&mut self, name: &str, runs: Vec<&str>, link: Option<Link>) -> Result<(), Error> {
+        let is_other_text = |run: &&str| run.contains("\\x");
+        if self.has_other_bytes && !runs.is_empty() && runs.iter().all(is_other_text) {
+            // Not a byte that broke, but a file in another encoding.
+            return Err(Error::File(Problem::Encoding(name.to_owned())));
+        }
         let connection = origin::connection_of(name, link.as_ref(), &runs, self.said, &self.known);
         let connection = connection.map_err(Error::File)?;
         if !self.known.contains(&connection) {
             self.known.push(connection.clone());
         }
-        let records: Vec<Received<'_>> = runs.into_iter().map(|run| read_saved(run.get())).collect();
         let (archive, _) = self.open()?;
         let counts = archive.write(|archive| {
             let now = now();
             let key = archive.upsert_connection(&connection, &now)?;
-            archive.store_records(key, Source::File, &records, &now)
+            let mut counts = Counts::default();
+            // A file may be of any length, and its rows take more memory than its text.
+            for runs in runs.chunks(RUNS_AT_A_TIME) {
+                let records: Vec<Received<'_>> = runs.iter().map(|run| read_saved(run)).collect();
+                counts.add(archive.store_records(key, Source::File, &records, &now)?);
+            }
+            Ok(counts)
         })?;
         self.summary.pages += 1;
         self.summary.counts.add(counts);
@@ -222,28 +244,52 @@ impl Import<'_> {
 }
 
 /// Whether it is an answer of the platform rather than a bare run.
-fn is_answer(value: &RawValue) -> bool {
-    Object::parse(value.get())
-        .is_ok_and(|object| ["runs", "_links", "run"].iter().any(|name| object.get(name).is_some()))
+fn is_answer(value: &str) -> bool {
+    let members = wire::members(value).unwrap_or_default();
+    members.iter().any(|(name, _)| ["runs", "_links", "run"].contains(&&**name))
 }
 
 /// The runs of a page, of the answer for one run, or a bare run; and what its links say of their connection.
-fn runs_of(value: &RawValue) -> Result<(Vec<&RawValue>, Option<Link>), Unreadable> {
-    let object = Object::parse(value.get())?;
-    if object.get("runs").is_some() || object.get("_links").is_some() {
-        let page = Page::parse(value.get())?;
+fn runs_of(value: &str) -> Result<(Vec<&str>, Option<Link>), Unreadable> {
+    let members = wire::members(value).ok_or(Unreadable::Missing("list of runs"))?;
+    let has = |name: &str| members.iter().any(|(other, _)| other == name);
+    if has("runs") || has("_links") {
+        let page = Page::parse_saved(value)?;
         Ok((page.runs, page.link))
-    } else if object.get("run").is_some() {
-        Ok((vec![wire::parse_run(value.get())?], None))
-    } else if object.get("id").is_some() {
+    } else if has("run") {
+        Ok((vec![wire::parse_run(value)?], None))
+    } else if has("id") {
         Ok((vec![value], None))
     } else {
         Err(Unreadable::Missing("list of runs"))
     }
 }
 
-/// UTF-8 with or without a byte order mark, or UTF-16 with one.
-fn decode(bytes: &[u8]) -> Option<std::borrow::Cow<'_, str>> {
-    let (encoding, mark) = Encoding::for_bom(bytes).unwrap_or((UTF_8, 0));
-    encoding.decode_without_bom_handling_and_without_replacement(&bytes[mark..])
+/// UTF-8 with or without a byte order mark, or UTF-16 with one. What is neither is kept where it stands, as
+/// [`wire::text_of`] says; half of a character of UTF-16 is written as JSON writes it.
+fn decode(mut bytes: Vec<u8>) -> Option<String> {
+    let (encoding, mark) = Encoding::for_bom(&bytes).unwrap_or((UTF_8, 0));
+    if encoding == UTF_8 {
+        bytes.drain(..mark);
+        // UTF-16 and UTF-32 without a mark: JSON begins with two characters of one byte each.
+        let is_wide = bytes.iter().take(2).any(|byte| *byte == 0);
+        return (!is_wide).then(|| wire::text_of(bytes));
+    }
+    let units = bytes[mark..].chunks(2).map(|pair| match *pair {
+        [low, high] if encoding == UTF_16LE => Some(u16::from_le_bytes([low, high])),
+        [high, low] => Some(u16::from_be_bytes([high, low])),
+        _ => None,
+    });
+    let units: Vec<u16> = units.collect::<Option<_>>()?;
+    let mut text = String::with_capacity(bytes.len());
+    for character in char::decode_utf16(units) {
+        match character {
+            Ok(character) => text.push(character),
+            Err(half) => {
+                wire::escape_last_backslash(&mut text);
+                text.push_str(&format!("\\u{:04x}", half.unpaired_surrogate()));
+            }
+        }
+    }
+    Some(text)
 }

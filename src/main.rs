@@ -8,6 +8,7 @@ use run_archive::settings::{self, Environment, Talk};
 use run_archive::{commands, error, logging};
 
 fn main() -> ExitCode {
+    commands::forbid_core_dumps();
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(usage) => {
@@ -32,6 +33,7 @@ fn run(
     environment: &Environment,
     progress: &MultiProgress,
 ) -> Result<error::ExitCode, error::CommandError> {
+    commands::survive_file_size_limit();
     let global = &cli.global;
     match cli.command {
         Command::Init(typed) => commands::init(settings::Init::new(global, &typed, environment)?),
@@ -42,7 +44,10 @@ fn run(
         Command::Report(typed) => commands::report(settings::Report::new(global, &typed, environment)?),
         Command::Verify(typed) => commands::verify(settings::Verify::new(global, &typed, environment)?),
         Command::Backup(typed) => commands::backup(settings::Backup::new(global, &typed, environment)?),
+        Command::Restore(typed) => commands::restore(settings::Restore::new(global, &typed, environment)?),
         Command::Rejects(typed) => commands::rejects(settings::Rejects::new(global, &typed, environment)?),
+        Command::Prune(typed) => commands::prune(settings::Prune::new(global, &typed, environment)?),
+        Command::Compact(typed) => commands::compact(settings::Compact::new(global, &typed, environment)?),
         Command::Demo(_) => commands::demo(settings::Demo::new(global, environment)?),
         Command::Completions(typed) => commands::show(&cli::completions(typed.shell)),
         Command::Man(typed) => commands::show(&cli::man(typed.command.as_deref())),

@@ -6,6 +6,7 @@
 //! changed is decided in `store`.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
@@ -15,10 +16,13 @@ use crate::time::UtcText;
 pub mod digest;
 mod drift;
 mod merge;
+mod volatile;
 
 pub use digest::Digest;
 pub use drift::Drift;
+use drift::Drifts;
 pub use merge::{Merged, Unread, merge};
+pub use volatile::{VOLATILE, find_volatile};
 
 /// Text that a column holds, or nothing.
 pub type Text<'a> = Option<Cow<'a, str>>;
@@ -110,7 +114,7 @@ pub struct Task<'a> {
 }
 
 /// The error object of a task. A task that succeeded may carry one.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct TaskError<'a> {
     /// `errorCode`.
     pub error_code: Text<'a>,
@@ -138,9 +142,38 @@ pub struct TaskError<'a> {
     pub extra: Option<String>,
 }
 
+/// Bytes of one run.
+pub const MAX_BYTES: usize = 16 << 20;
+/// How deep a run may nest. What serde_json reads: every reader of what is archived can rely on it, ours too.
+pub const MAX_DEPTH: usize = 127;
+/// Members of objects and elements of lists in one run.
+pub const MAX_VALUES: usize = 1_000_000;
+/// Jobs of one run.
+pub const MAX_JOBS: usize = 10_000;
+/// Tasks of all jobs of one run.
+pub const MAX_TASKS: usize = 100_000;
+
 /// Why a text is not a run that can be kept in tables. It is kept as text instead.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reject {
+    /// Longer than any run; nothing of it was read.
+    #[error("the run has {0} bytes, and at most {MAX_BYTES} are read")]
+    TooLong(usize),
+    /// Nested so deep that reading it could exhaust a thread.
+    #[error("the run nests {0} levels deep, and at most {MAX_DEPTH} are read")]
+    TooDeep(usize),
+    /// More values than any run.
+    #[error("the run has {0} values, and at most {MAX_VALUES} are read")]
+    TooManyValues(usize),
+    /// More jobs than any run.
+    #[error("the run has {0} jobs, and at most {MAX_JOBS} are read")]
+    TooManyJobs(usize),
+    /// More tasks than any run.
+    #[error("the run has {0} tasks, and at most {MAX_TASKS} are read")]
+    TooManyTasks(usize),
+    /// Bytes that are no text, where the first of them is in the kept text.
+    #[error("the run holds bytes that are no UTF-8, written as \\x and two digits, the first at byte {0}")]
+    NotUtf8(usize),
     /// Some other JSON.
     #[error("the run is not an object: {0}")]
     NotAnObject(String),
@@ -154,10 +187,48 @@ pub enum Reject {
 
 /// Reads one run from the text that was sent.
 pub fn normalize(raw: &str) -> Result<Run<'_>, Reject> {
-    let object = Object::parse(raw).map_err(|error| Reject::NotAnObject(error.to_string()))?;
+    check_limits(raw)?;
+    normalize_merged(raw)
+}
+
+/// Measures a text before anything is built from it: whatever is too large is told in one pass over its bytes.
+pub fn check_limits(raw: &str) -> Result<(), Reject> {
+    if raw.len() > MAX_BYTES {
+        return Err(Reject::TooLong(raw.len()));
+    }
+    let shape = wire::shape(raw).map_err(|malformed| Reject::NotAnObject(malformed.to_string()))?;
+    if shape.depth > MAX_DEPTH {
+        return Err(Reject::TooDeep(shape.depth));
+    }
+    if shape.values > MAX_VALUES {
+        return Err(Reject::TooManyValues(shape.values));
+    }
+    if shape.objects > MAX_JOBS {
+        check_rows(raw)?;
+    }
+    Ok(())
+}
+
+/// Counts the jobs and tasks of a run that may have too many.
+fn check_rows(raw: &str) -> Result<(), Reject> {
+    let jobs = list(raw, "jobs");
+    if jobs.len() > MAX_JOBS {
+        return Err(Reject::TooManyJobs(jobs.len()));
+    }
+    let tasks: usize = jobs.iter().map(|job| list(job, "tasks").len()).sum();
+    match tasks > MAX_TASKS {
+        true => Err(Reject::TooManyTasks(tasks)),
+        false => Ok(()),
+    }
+}
+
+/// Reads a run that this program put together, of rows or of an archived run and a shorter answer: together
+/// they may be larger than what is received at once.
+pub fn normalize_merged(raw: &str) -> Result<Run<'_>, Reject> {
+    let object = Object::parse(raw).map_err(|error| unreadable(raw, &error))?;
     let mut members = Members::new(object)?;
     let id = members.take_text("id").filter(|id| !id.is_empty()).ok_or(Reject::NoId)?;
-    let mut drift = Vec::new();
+    let mut drift = Drifts::default();
     let jobs = match members.take_objects("jobs")? {
         Some(jobs) => jobs.into_iter().map(|job| normalize_job(job, &mut drift)).collect::<Result<_, _>>()?,
         None => Vec::new(),
@@ -173,14 +244,27 @@ pub fn normalize(raw: &str) -> Result<Run<'_>, Reject> {
         extra: members.into_extra(&drift::RUN, &mut drift),
         ..Run::default()
     };
-    drift.sort();
-    drift.dedup();
-    run.drift = drift;
+    run.drift = drift.into_vec();
     run.digest = Some(digest::digest_of_rows(&run));
     Ok(run)
 }
 
-fn normalize_job<'a>(mut members: Members<'a>, drift: &mut Vec<Drift>) -> Result<Job<'a>, Reject> {
+/// The elements of a member that is a list, as they were sent; none where it is none.
+fn list<'a>(object: &'a str, name: &str) -> Vec<&'a str> {
+    let members = wire::members(object).unwrap_or_default();
+    let list = members.into_iter().rev().find(|(other, _)| other == name);
+    list.and_then(|(_, list)| wire::elements(list)).unwrap_or_default()
+}
+
+/// Why a text is no object, and where its bytes were no text to begin with.
+fn unreadable(raw: &str, error: &serde_json::Error) -> Reject {
+    match raw.find("\\x") {
+        Some(at) => Reject::NotUtf8(at),
+        None => Reject::NotAnObject(error.to_string()),
+    }
+}
+
+fn normalize_job<'a>(mut members: Members<'a>, drift: &mut Drifts) -> Result<Job<'a>, Reject> {
     let tasks = match members.take_objects("tasks")? {
         Some(tasks) => tasks.into_iter().map(|task| normalize_task(task, drift)).collect::<Result<_, _>>()?,
         None => Vec::new(),
@@ -194,7 +278,7 @@ fn normalize_job<'a>(mut members: Members<'a>, drift: &mut Vec<Drift>) -> Result
     })
 }
 
-fn normalize_task<'a>(mut members: Members<'a>, drift: &mut Vec<Drift>) -> Result<Task<'a>, Reject> {
+fn normalize_task<'a>(mut members: Members<'a>, drift: &mut Drifts) -> Result<Task<'a>, Reject> {
     Ok(Task {
         error: members.take_object("error")?.map(|error| Box::new(normalize_error(error, drift))),
         id: members.take_text("id"),
@@ -207,7 +291,7 @@ fn normalize_task<'a>(mut members: Members<'a>, drift: &mut Vec<Drift>) -> Resul
     })
 }
 
-fn normalize_error<'a>(mut members: Members<'a>, drift: &mut Vec<Drift>) -> TaskError<'a> {
+fn normalize_error<'a>(mut members: Members<'a>, drift: &mut Drifts) -> TaskError<'a> {
     TaskError {
         error_code: members.take_text("errorCode"),
         message: members.take_text("message"),
@@ -242,18 +326,34 @@ pub fn named_extra(json: &str) -> Option<String> {
     members.into_json()
 }
 
+/// Names that are compared one by one.
+const FEW_NAMES: usize = 24;
+
+/// So much of a foreign name as belongs into a sentence.
+fn cut(name: &str) -> String {
+    name.chars().take(100).collect()
+}
+
 /// The members of one object that no column has taken yet.
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
     fn new(object: Object<'a>) -> Result<Self, Reject> {
         let members = object.0;
-        for (at, (name, _)) in members.iter().enumerate() {
-            if members[..at].iter().any(|(earlier, _)| earlier == name) {
-                return Err(Reject::NameTwice(name.clone().into_owned()));
+        let twice = match members.len() {
+            // Comparing each name with all before it is the fastest for the few that objects have.
+            0..=FEW_NAMES => (0..members.len())
+                .find(|&at| members[..at].iter().any(|(earlier, _)| *earlier == members[at].0))
+                .map(|at| &members[at].0),
+            _ => {
+                let mut names = HashSet::with_capacity(members.len());
+                members.iter().map(|(name, _)| name).find(|name| !names.insert(*name))
             }
+        };
+        match twice {
+            Some(name) => Err(Reject::NameTwice(cut(name))),
+            None => Ok(Self(members)),
         }
-        Ok(Self(members))
     }
 
     /// Removes a member if `read` can make a column's value of it that gives the member back.
@@ -279,7 +379,7 @@ impl<'a> Members<'a> {
         self.take(name, |value| value.get().parse().ok())
     }
 
-    fn take_execution(&mut self, known: &drift::Known, drift: &mut Vec<Drift>) -> Execution<'a> {
+    fn take_execution(&mut self, known: &drift::Known, drift: &mut Drifts) -> Execution<'a> {
         let execution = Execution {
             state: self.take_text("state"),
             result: self.take_text("result"),
@@ -333,7 +433,7 @@ impl<'a> Members<'a> {
     }
 
     /// What is left, noting what of it is not known.
-    fn into_extra(self, known: &drift::Known, drift: &mut Vec<Drift>) -> Option<String> {
+    fn into_extra(self, known: &drift::Known, drift: &mut Drifts) -> Option<String> {
         for (name, value) in &self.0 {
             known.note_member(name, value, drift);
         }
@@ -450,6 +550,14 @@ pub fn rebuild(run: &Run<'_>) -> String {
     json.raw("error", run.error.as_ref().map(rebuild_run_error));
     json.array("jobs", &run.jobs, rebuild_job);
     json.finish()
+}
+
+/// Whether every `extra` of a run's rows is a JSON object, so that [`rebuild`] gives back all of it.
+pub fn is_whole(run: &Run<'_>) -> bool {
+    let reads = |extra: &Option<String>| extra.as_deref().is_none_or(|extra| Object::parse(extra).is_ok());
+    let task =
+        |task: &Task<'_>| reads(&task.extra) && task.error.as_deref().is_none_or(|error| reads(&error.extra));
+    reads(&run.extra) && run.jobs.iter().all(|job| reads(&job.extra) && job.tasks.iter().all(task))
 }
 
 fn rebuild_run_error(error: &RunError<'_>) -> String {
@@ -711,7 +819,7 @@ mod tests {
         );
         let sample = include_str!("../tests/fixtures/list-runs-200.json");
         let page = wire::Page::parse(sample).unwrap();
-        assert_eq!(normalize(page.runs[0].get()).unwrap().drift, []);
+        assert_eq!(normalize(page.runs[0]).unwrap().drift, []);
     }
 
     #[test]

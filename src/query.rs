@@ -18,13 +18,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, Row, Statement, ToSql};
+use rusqlite::{ErrorCode, Row, Statement, ToSql};
 use serde::de::DeserializeOwned;
 
 pub use catalog::{Catalog, Parameter, Query};
 pub use guard::{Clock, SQL_BYTES};
 
-use crate::store::{self, Reader};
+use crate::store::{self, READING_LIMIT, Reader};
 use guard::Guard;
 
 /// What can go wrong with a query.
@@ -262,20 +262,37 @@ pub struct Limits {
 /// A connection that only reads. It sees the archive as it was when it was opened.
 #[derive(Debug)]
 pub struct Database {
-    connection: Connection,
+    reader: Reader,
     path: PathBuf,
     guard: Guard,
+    /// How long a question of the program's own may take.
+    limit: Duration,
 }
 
 impl Database {
     /// Opens an archive that is there, as [`Reader::open`] does.
     ///
     /// # Errors
-    /// There is none, it is no archive, or of another version.
+    /// There is none, it is no archive, or of another version; a view of ours is not as archive made it.
     pub fn open(path: &Path) -> store::Result<Self> {
-        let mut connection = Reader::open(path)?.into_connection();
-        let guard = Guard::set(&mut connection).map_err(|error| store::Error::from_sqlite(path, &error))?;
-        Ok(Self { connection, path: path.to_owned(), guard })
+        let reader = Reader::open(path)?;
+        reader.require_views()?;
+        Self::guard(reader, path, READING_LIMIT)
+    }
+
+    /// Opens an archive for questions that read tables only, each of which may take so long.
+    ///
+    /// # Errors
+    /// As [`Database::open`], but for views.
+    pub fn open_for_tables(path: &Path, limit: Duration) -> store::Result<Self> {
+        Self::guard(Reader::open(path)?, path, limit)
+    }
+
+    fn guard(mut reader: Reader, path: &Path, limit: Duration) -> store::Result<Self> {
+        let guard = Guard::set(reader.connection_mut());
+        reader.check_unmoved()?;
+        let guard = guard.map_err(|error| store::Error::from_reading(path, &error))?;
+        Ok(Self { reader, path: path.to_owned(), guard, limit })
     }
 
     /// Opens two that see the same state of the archive, for questions that are answered side by side.
@@ -286,7 +303,9 @@ impl Database {
         let watch = Reader::open(path)?;
         loop {
             let before = watch.read_data_version()?;
-            let two = [Self::open(path)?, Self::open(path)?];
+            let two = [watch.open_another()?, watch.open_another()?];
+            let [first, second] = two;
+            let two = [Self::guard(first, path, READING_LIMIT)?, Self::guard(second, path, READING_LIMIT)?];
             // A sync commits about once a second, so this is seldom otherwise.
             if watch.read_data_version()? == before {
                 return Ok(two);
@@ -331,6 +350,7 @@ impl Database {
                 cells.collect::<rusqlite::Result<_>>().map_err(|error| self.error(&error, sql))?;
             self.guard.aside(|| sink.row(&cells))?;
         }
+        self.reader.check_unmoved()?;
         Ok(self.guard.aside(|| sink.end())?)
     }
 
@@ -340,7 +360,14 @@ impl Database {
     /// # Errors
     /// Any [`Error`].
     pub fn read<T: DeserializeOwned>(&self, query: &Query, parameters: &[(&str, Value)]) -> Result<Vec<T>> {
-        self.guard.start(None);
+        self.guard.start(Some(self.limit));
+        self.read_rows(query, parameters).map_err(|error| match error {
+            Error::Timeout(limit) => store::Error::TooLong { path: self.path.clone(), limit }.into(),
+            error => error,
+        })
+    }
+
+    fn read_rows<T: DeserializeOwned>(&self, query: &Query, parameters: &[(&str, Value)]) -> Result<Vec<T>> {
         let sql = &query.sql;
         let mut statement = self.prepare_with(sql, parameters)?;
         let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
@@ -353,6 +380,7 @@ impl Database {
         while let Some(row) = rows.next().map_err(|error| self.error(&error, sql))? {
             found.push(read(row)?);
         }
+        self.reader.check_unmoved()?;
         Ok(found)
     }
 
@@ -384,7 +412,7 @@ impl Database {
             return Err(Error::Empty);
         }
         self.guard.forget();
-        let statement = self.connection.prepare(sql).map_err(|error| self.error(&error, sql))?;
+        let statement = self.reader.connection().prepare(sql).map_err(|error| self.error(&error, sql))?;
         // The authorizer lets VACUUM and its like through; they are known by what they compile to.
         if !statement.readonly() || statement.column_count() == 0 {
             return Err(Error::Refused(guard::describe_statement(sql)));
@@ -394,6 +422,10 @@ impl Database {
 
     /// SQLite's refusals by meaning.
     fn error(&self, error: &rusqlite::Error, sql: &str) -> Error {
+        // A file that was written to while it was read without a lock explains any error.
+        if let Err(moved) = self.reader.check_unmoved() {
+            return Error::Store(moved);
+        }
         if let Some(what) = self.guard.refused(sql) {
             return Error::Refused(what);
         }
@@ -430,7 +462,7 @@ impl Database {
                 | ErrorCode::ApiMisuse,
             )
             | None => Error::Sql { problem, excerpt: None },
-            Some(_) => Error::Store(store::Error::from_sqlite(&self.path, error)),
+            Some(_) => Error::Store(store::Error::from_reading(&self.path, error)),
         }
     }
 }
@@ -455,6 +487,8 @@ fn parameter_names(statement: &Statement<'_>) -> Result<Vec<String>> {
 mod tests {
     use serde::Deserialize;
     use tempfile::TempDir;
+
+    use rusqlite::Connection;
 
     use super::*;
     use crate::store::Archive;

@@ -44,6 +44,8 @@ pub struct Asked {
     pub zone: Zone,
     /// The instant that ages are counted to.
     pub as_of: UtcText,
+    /// Whether that is what the clock shows.
+    pub is_of_now: bool,
     /// Ids of connections; empty: all.
     pub connections: Vec<String>,
     /// A rate from fewer rated runs raises no alarm.
@@ -62,7 +64,8 @@ impl Asked {
         let period = Period::parse(None, None, &zone, &as_of)?;
         let compared_with = period.before(&zone)?;
         let connections = Vec::new();
-        Ok(Self { period, compared_with, zone, as_of, connections, min_runs: 1, fail_over: None })
+        let is_of_now = true;
+        Ok(Self { period, compared_with, zone, as_of, is_of_now, connections, min_runs: 1, fail_over: None })
     }
 }
 
@@ -448,16 +451,32 @@ impl Questions<'_> {
         parameters
     }
 
+    /// What is dated later was written while the clock was ahead. A report of now knows what now is. One that
+    /// looks back cannot ask a clock, or its bytes would change: it takes the end of the last sync, which is
+    /// the last by order.
+    fn latest_possible(&self, last_sync: Option<&SyncRow>) -> UtcText {
+        let as_of = self.asked.as_of;
+        let last = last_sync.map_or(Some(as_of), |sync| sync.ended_at);
+        match last {
+            _ if self.asked.is_of_now => as_of,
+            Some(last) => as_of.max(last),
+            None => UtcText::MAX,
+        }
+    }
+
     fn coverage(&self) -> Result<Coverage, Error> {
-        let rows: Vec<CoverageRow> = self.read("coverage", self.chosen())?;
         let gaps: Vec<GapRow> = self.read("gaps", self.chosen())?;
         let drift: Vec<DriftRow> = self.read("drift", Vec::new())?;
         let syncs: Vec<SyncRow> = self.read("syncs", vec![("limit", Value::Integer(1))])?;
+        let mut chosen = self.chosen();
+        chosen.push(("as_of", text(self.latest_possible(syncs.first()).as_str())));
+        let rows: Vec<CoverageRow> = self.read("coverage", chosen)?;
         let Asked { period, compared_with, .. } = self.asked;
         let touches = |gap: &GapRow| {
             [period, compared_with].iter().any(|period| gap.until > period.since && gap.after < period.until)
         };
         Ok(Coverage {
+            pruned: pruned(&rows, &[*period, *compared_with]),
             rejects: rows.iter().map(|row| row.rejects).sum(),
             runs_without_start: rows.iter().map(|row| row.without_start).sum(),
             connections: rows
@@ -475,6 +494,8 @@ impl Questions<'_> {
                     gaps: row.gaps,
                     last_problem: row.last_problem,
                     unlisted_at: row.unlisted_at,
+                    pruned: row.pruned,
+                    clock_ahead_at: row.clock_ahead_at,
                 })
                 .collect(),
             gaps: gaps
@@ -510,6 +531,17 @@ impl Questions<'_> {
             }),
         })
     }
+}
+
+/// What was pruned of all connections, if anything was.
+fn pruned(rows: &[CoverageRow], periods: &[Period]) -> Option<Pruned> {
+    let before = rows.iter().filter_map(|row| row.pruned_before).max()?;
+    Some(Pruned {
+        runs: rows.iter().map(|row| row.pruned).sum(),
+        before,
+        pruned_at: rows.iter().filter_map(|row| row.pruned_at).max()?,
+        touches_period: periods.iter().any(|period| period.since < before),
+    })
 }
 
 /// How long things took, before it is known in which order connections are told.

@@ -15,12 +15,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use etcetera::BaseStrategy as _;
-use secrecy::SecretString;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use crate::api::auth::Credentials;
 use crate::api::{ConnectionId, Kind, RequestLimit, TypedConnection};
 use crate::cli::{self, AT_A_TIME, Global, PAGE_SIZES, StatusFormat, SummaryFormat};
 pub use crate::cli::{Color, LogFormat};
@@ -28,13 +26,16 @@ use crate::error::{CommandError, ExitCode};
 use crate::time::UtcText;
 use crate::time::zone::Zone;
 
+mod credentials;
 mod init;
 mod keep;
 mod query;
 mod report;
 
+pub use credentials::{CredentialsSource, Place};
+use credentials::{FileCredentials, find_credentials, read_secret};
 pub use init::{Given, Init, Setup};
-pub use keep::{Backup, Platform, Rejects, Verify};
+pub use keep::{Backup, Compact, Consent, Platform, Prune, Rejects, Restore, Verify};
 pub use query::{Query, QueryFormat, Statement};
 pub use report::{Report, ReportFormat};
 
@@ -208,6 +209,9 @@ pub enum Error {
     /// Something is said of a query, but not of which.
     #[error("no query is chosen")]
     NoQuery,
+    /// Something is to be taken out for good, and no copy was spoken of.
+    #[error("archive prune takes out for good, and no copy is to be made first")]
+    NoBackup,
     /// `--param` was given twice for one parameter.
     #[error("the parameter {0} is given twice")]
     ParameterTwice(String),
@@ -244,6 +248,7 @@ impl Error {
                 .to_owned(),
             Self::SecretFile { .. } => "it takes the name of a file, never the secret itself".to_owned(),
             Self::NoQuery => "give a name, --sql or -; archive query lists the names".to_owned(),
+            Self::NoBackup => "give --backup FILE, or --no-backup if there is a copy".to_owned(),
             Self::Exists(_) => "choose another --db, or none: the demo then chooses one".to_owned(),
             _ => return None,
         };
@@ -567,16 +572,6 @@ struct FilePlatform {
     issuer_url: Option<Url>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct FileCredentials {
-    client_id: Option<String>,
-    #[serde(deserialize_with = "secret_file")]
-    client_secret_file: Option<PathBuf>,
-    #[serde(deserialize_with = "secret_file")]
-    access_token_file: Option<PathBuf>,
-}
-
 impl File {
     /// The named file, which must exist, or the default one, which need not.
     fn read(global: &Global, environment: &Environment) -> Result<Self> {
@@ -806,66 +801,15 @@ fn find_db(global: &Global, environment: &Environment, file: &File) -> Result<Pa
     }
 }
 
-/// A ready token, else a service application, else a file that holds a token.
-fn find_credentials(environment: &Environment, file: &FileCredentials) -> Result<Credentials> {
-    if let Some(token) = environment.text("ITP_ACCESS_TOKEN")? {
-        return Ok(Credentials::Token(SecretString::from(token)));
-    }
-    let id = match environment.text("ITP_SERVICE_CLIENT_ID")? {
-        Some(id) => Some(id),
-        None => file.client_id.clone().filter(|id| !id.is_empty()),
-    };
-    let secret = match (environment.text("ITP_SERVICE_CLIENT_SECRET")?, &file.client_secret_file) {
-        (Some(secret), _) => Some(SecretString::from(secret)),
-        (None, Some(path)) => Some(read_secret(path, "the client secret")?),
-        (None, None) => None,
-    };
-    match (id, secret, &file.access_token_file) {
-        (Some(id), Some(secret), _) => Ok(Credentials::Client { id, secret }),
-        (Some(_), None, _) => Err(Error::NoSecret),
-        (None, Some(_), _) => Err(Error::NoClientId),
-        (None, None, Some(path)) => {
-            // The client reads it again whenever the platform refuses the token.
-            read_secret(path, "the access token")?;
-            Ok(Credentials::TokenFile(path.clone()))
-        }
-        (None, None, None) => Err(Error::NoCredentials),
-    }
-}
-
-fn read_secret(path: &Path, what: &'static str) -> Result<SecretString> {
-    let text = fs::read_to_string(path).map_err(|source| Error::Unreadable {
-        what,
-        path: path.to_owned(),
-        source,
-    })?;
-    let text = text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
-    if text.trim().is_empty() {
-        return Err(Error::Empty { what, path: path.to_owned() });
-    }
-    if is_open_to_others(path) {
-        tracing::warn!("{} holds {what}, and others than its owner can read it", path.display());
-    }
-    Ok(SecretString::from(text))
-}
-
-#[cfg(unix)]
-fn is_open_to_others(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_open_to_others(_: &Path) -> bool {
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use secrecy::ExposeSecret as _;
+
+    use super::credentials::is_open_to_others;
     use tempfile::TempDir;
 
     use super::*;
+    use crate::api::Credentials;
 
     const CANARY: &str = "canary-3f7e";
 

@@ -3,24 +3,49 @@
 //! In: a path. Out: an [`Archive`] to write through (one process at a time, told by a lock file that
 //! the kernel releases at death) or a [`Reader`]. What is written and read stands in `write` and
 //! `read`; no SQL type leaves this module. A file that is no archive is never touched.
+//!
+//! The database file is opened by SQLite; `header` looks at it by hand only while no connection of this
+//! process has it open, which `handle` knows. `new` makes a file, `lock` says whose turn it is to write.
 
 pub mod backup;
 pub mod check;
 mod drift;
 pub mod fleet;
+mod handle;
+mod header;
+mod limited;
+mod links;
+mod lock;
+mod names;
+mod new;
+mod open;
+pub mod prune;
 pub mod read;
+mod reader;
+mod rejects;
+pub mod restore;
+pub mod schema;
+mod sight;
+mod staging;
+mod walk_rows;
 pub mod write;
 mod writer;
 
-use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
+use header::{Found, inspect};
+pub use limited::{READING_LIMIT, VERIFYING_LIMIT};
+pub use lock::{is_held, lock_path};
+use lock::{lock, owner_only};
+pub use names::is_of_archive;
+use names::{beside, real_path};
+pub use open::Archive;
+pub use reader::Reader;
 pub use writer::{Closed, Writer};
 
 mod embedded {
@@ -29,12 +54,11 @@ mod embedded {
 
 /// `ARCH` in the file's header: how the archive knows its own.
 const APPLICATION_ID: i32 = 0x4152_4348;
-/// 16 KiB pages: rows are short and come in order, so larger pages mean fewer of them to write.
-const PAGE_SIZE: u32 = 16_384;
-/// Checkpoints every 64 MiB of log rather than SQLite's 4: half the writing in a backfill.
-const PAGES_PER_CHECKPOINT: u32 = 4_096;
 /// SQLite's code for a log index that could not be made as large as needed.
 const IOERR_SHMSIZE: i32 = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+/// SQLite's codes for a write that failed otherwise than for want of room on the disk.
+const IOERR_WRITE: i32 = rusqlite::ffi::SQLITE_IOERR_WRITE;
+const IOERR_TRUNCATE: i32 = rusqlite::ffi::SQLITE_IOERR_TRUNCATE;
 /// How long the last checkpoint waits for readers.
 const READERS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for another program that holds SQLite's own lock.
@@ -81,6 +105,49 @@ pub enum Error {
         /// Which process, where it could be read: ` (process 12)`.
         holder: String,
     },
+    /// Permissions or the file system forbid reading.
+    #[error("{} cannot be read: {what}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        what: String,
+    },
+    /// The file alone is not the whole archive, and what else belongs to it cannot be used.
+    #[error("{} cannot be read by this account now: {why}", .path.display())]
+    NotWhole {
+        /// The file.
+        path: PathBuf,
+        /// What is in the way.
+        why: NotWhole,
+    },
+    /// It was read without a lock, and somebody wrote to it.
+    #[error("{} was written to while it was read; this account may not hold the writer off", .0.display())]
+    Moved(PathBuf),
+    /// Two names would have two locks.
+    #[error("{path} has {count} names (hard links), and each name would have a lock of its own; it was not written to", path = .path.display())]
+    SeveralNames {
+        /// The file.
+        path: PathBuf,
+        /// How many names it has.
+        count: u64,
+    },
+    /// The lock file is something else than a file of its own.
+    #[error("the lock file {} is {what}", .path.display())]
+    LockFile {
+        /// The lock file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// The file system does not keep two processes apart.
+    #[error("{path} cannot be written to safely: {what}", path = .path.display())]
+    NoLocks {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
     /// Permissions or the file system forbid writing.
     #[error("{} cannot be written: {what}", .path.display())]
     ReadOnly {
@@ -95,6 +162,34 @@ pub enum Error {
     /// A copy was to be given a name that is taken.
     #[error("{} exists; it was left as it is", .0.display())]
     Exists(PathBuf),
+    /// Somebody else's hands: what the program would have to run, or what refuses its rows, is not its own.
+    #[error("{path} was altered by another program: {finding}", path = .path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The first of what is in the way.
+        finding: Box<schema::Finding>,
+    },
+    /// Rows that this program writes together say different things.
+    #[error("{path} was altered by another program: {what} (table {table}, key {key})", path = .path.display())]
+    Inconsistent {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+        /// Where.
+        table: &'static str,
+        /// Which row.
+        key: i64,
+    },
+    /// Reading took longer than any question of ours should.
+    #[error("{path}: a question to the archive was stopped after {limit}", path = .path.display(), limit = humantime::format_duration(*.limit))]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// How long it may take.
+        limit: Duration,
+    },
     /// Anything else from the file system.
     #[error("{doing} {}: {source}", .path.display())]
     Io {
@@ -115,12 +210,38 @@ pub enum Error {
     },
 }
 
+/// Why the database file alone does not tell all, for an account that cannot use what stands beside it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotWhole {
+    /// Commits stand in the log.
+    #[error("its newest commits stand in the log {}, which this account may not use", .0.display())]
+    Log(PathBuf),
+    /// A change was broken off.
+    #[error("a change was broken off, and {} holds what takes it back", .0.display())]
+    Journal(PathBuf),
+    /// A writer is at work.
+    #[error("another archive process is writing to it")]
+    Writer,
+}
+
 impl Error {
-    /// SQLite's refusals by meaning.
+    /// SQLite's refusals by meaning, where the file was to be read.
+    pub(crate) fn from_reading(path: &Path, error: &rusqlite::Error) -> Self {
+        match Self::from_sqlite(path, error) {
+            Self::ReadOnly { path, what } => Self::Unreadable { path, what },
+            error => error,
+        }
+    }
+
+    /// SQLite's refusals by meaning, where the file was to be written.
     pub(crate) fn from_sqlite(path: &Path, error: &rusqlite::Error) -> Self {
         let (path, what) = (path.to_owned(), error.to_string());
-        // No room for the log's index is told as a failure of the device.
-        let is_full = error.sqlite_error().is_some_and(|error| error.extended_code == IOERR_SHMSIZE);
+        // No room for the log's index, and a file that may not grow, are told as failures of the device.
+        let is_full = error.sqlite_error().is_some_and(|error| match error.extended_code {
+            IOERR_SHMSIZE => true,
+            IOERR_WRITE | IOERR_TRUNCATE => has_file_size_limit(),
+            _ => false,
+        });
         match error.sqlite_error_code() {
             Some(ErrorCode::SystemIoFailure) if is_full => Self::Full(path),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged { path, what },
@@ -136,162 +257,16 @@ impl Error {
     }
 }
 
+/// Whether files of this process may only be so large: SQLite does not tell that refusal from a broken disk.
+fn has_file_size_limit() -> bool {
+    #[cfg(unix)]
+    return rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some();
+    #[cfg(not(unix))]
+    false
+}
+
 /// Results of this module.
 pub type Result<T> = std::result::Result<T, Error>;
-
-/// The archive, open for writing by this process alone.
-#[derive(Debug)]
-pub struct Archive {
-    connection: Connection,
-    path: PathBuf,
-    /// Runs written since the last commit.
-    uncommitted: usize,
-    /// The walks under way, by key.
-    walks: HashMap<i64, write::WalkRecord>,
-    /// The lock lasts as long as the file is open.
-    _lock: File,
-}
-
-/// The archive, open for reading.
-#[derive(Debug)]
-pub struct Reader {
-    connection: Connection,
-    path: PathBuf,
-}
-
-impl Archive {
-    /// Opens the archive, makes it if there is none, and brings it to this version's tables.
-    /// `cache_mib` is the memory that SQLite may keep pages in.
-    pub fn open(path: &Path, cache_mib: u32) -> Result<Self> {
-        let path = &real_path(path);
-        inspect(path)?;
-        let lock = lock(path)?;
-        let is_new = inspect(path)? == Found::Nothing;
-        // A file that cannot be written is refused before SQLite makes others beside it.
-        create_for_owner(path)?;
-        let connection = Self::open_locked(path, cache_mib, is_new)?;
-        Ok(Self { connection, path: path.to_owned(), uncommitted: 0, walks: HashMap::new(), _lock: lock })
-    }
-
-    fn open_locked(path: &Path, cache_mib: u32, is_new: bool) -> Result<Connection> {
-        let sqlite = |error: rusqlite::Error| Error::from_sqlite(path, &error);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
-        prepare_connection(&connection).map_err(sqlite)?;
-        if is_new {
-            // These stand in the header's first write, before anything could be interrupted.
-            connection.pragma_update(None, "page_size", PAGE_SIZE).map_err(sqlite)?;
-            connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(sqlite)?;
-        }
-        // The log survives a killed process, lets readers in while a sync writes, and appends only.
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
-        // Enough with a log: a power cut may undo the last commits, whole, and harms nothing else.
-        connection.pragma_update(None, "synchronous", "NORMAL").map_err(sqlite)?;
-        connection.pragma_update(None, "wal_autocheckpoint", PAGES_PER_CHECKPOINT).map_err(sqlite)?;
-        // SQLite counts pages: the size in bytes holds only once the size of a page is known.
-        connection.pragma_update(None, "cache_size", -i64::from(cache_mib) * 1_024).map_err(sqlite)?;
-        migrate(&mut connection, path)?;
-        touch_every_table(&connection).map_err(sqlite)?;
-        Ok(connection)
-    }
-
-    /// Where the file is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Puts what the log holds into the one file, and the log away. Where someone reads an older state
-    /// for longer than a moment the log stays, which every reader of SQLite knows how to use.
-    pub fn close(self) -> Result<()> {
-        let Self { connection, path, .. } = self;
-        let checkpoint = connection.busy_timeout(READERS_TIMEOUT).and_then(|()| {
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
-        });
-        if checkpoint.map_err(|error| Error::from_sqlite(&path, &error))? {
-            tracing::warn!(
-                "someone reads {}, so its newest runs stay in the log beside it until the next sync",
-                path.display()
-            );
-        }
-        connection.close().map_err(|(_, error)| Error::from_sqlite(&path, &error))
-    }
-
-    fn sqlite<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
-        result.map_err(|error| Error::from_sqlite(&self.path, &error))
-    }
-}
-
-impl Reader {
-    /// Opens an archive that is there, without changing it.
-    pub fn open(path: &Path) -> Result<Self> {
-        if inspect(path)? == Found::Nothing {
-            return Err(Error::Missing(path.to_owned()));
-        }
-        let sqlite = |error: rusqlite::Error| Error::from_sqlite(path, &error);
-        // SQLite falls back to reading only by itself; a connection that may write puts away the files
-        // beside the database when it is the last, and `query_only` sees to it that it writes nothing else.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let open = || {
-            let connection = Connection::open_with_flags(path, flags)?;
-            prepare_connection(&connection)?;
-            connection.pragma_update(None, "query_only", true)?;
-            version(&connection).map(|found| (connection, found))
-        };
-        let (connection, found) = match open() {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
-                let log = beside(path, "-wal");
-                if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
-                    let what = format!(
-                        "it has a log, {}, which can only be read where files may be made",
-                        log.display()
-                    );
-                    return Err(Error::ReadOnly { path: path.to_owned(), what });
-                }
-                open_unwritable_folder(path).map_err(sqlite)?
-            }
-            opened => opened.map_err(sqlite)?,
-        };
-        check_version(path, found)?;
-        if found < known_version() {
-            return Err(Error::Older(path.to_owned()));
-        }
-        Ok(Self { connection, path: path.to_owned() })
-    }
-
-    /// The connection itself, for SQL that is not this module's own; nothing has been asked of it yet.
-    pub(crate) fn into_connection(self) -> Connection {
-        self.connection
-    }
-
-    /// A number that is another one once anybody else has committed a change.
-    pub(crate) fn read_data_version(&self) -> Result<i64> {
-        self.sqlite(self.connection.query_row("PRAGMA data_version", [], |row| row.get(0)))
-    }
-
-    fn sqlite<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
-        result.map_err(|error| Error::from_sqlite(&self.path, &error))
-    }
-}
-
-/// A database with a log needs a second file to be read, which a folder without write permission does
-/// not take; with no log beside it the one file is whole and may be read as it is.
-fn open_unwritable_folder(path: &Path) -> rusqlite::Result<(Connection, i64)> {
-    let mut uri = String::from("file:");
-    for byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
-                uri.push(char::from(*byte))
-            }
-            _ => uri.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    uri.push_str("?immutable=1");
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(uri, flags)?;
-    prepare_connection(&connection)?;
-    version(&connection).map(|found| (connection, found))
-}
 
 /// What every connection is set to.
 fn prepare_connection(connection: &Connection) -> rusqlite::Result<()> {
@@ -300,132 +275,12 @@ fn prepare_connection(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", true)?;
     // Nothing stored in the file may make this program run more than SQL.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // The migrations make no trigger, so each is somebody else's: none runs in our commands.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     // "text" in double quotes is a name, never a text: a misspelt column is an error.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
     Ok(())
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Found {
-    Nothing,
-    Archive,
-}
-
-/// Looks at the file's header without SQLite, which would already create files beside it.
-fn inspect(path: &Path) -> Result<Found> {
-    let io = |source| Error::Io { doing: "reading", path: path.to_owned(), source };
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-        Err(error) => return Err(io(error)),
-    };
-    let metadata = file.metadata().map_err(io)?;
-    if !metadata.is_file() {
-        return Err(Error::NotADatabase(path.to_owned()));
-    }
-    if metadata.len() == 0 {
-        return Ok(Found::Nothing);
-    }
-    let mut header = [0_u8; 100];
-    if file.read_exact(&mut header).is_err() || !header.starts_with(b"SQLite format 3\0") {
-        return Err(Error::NotADatabase(path.to_owned()));
-    }
-    let number = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    if number(68) != APPLICATION_ID.cast_unsigned() {
-        return Err(Error::NotAnArchive(path.to_owned()));
-    }
-    let page_size = match u16::from_be_bytes([header[16], header[17]]) {
-        1 => 65_536,
-        size => u64::from(size),
-    };
-    let expected = page_size * u64::from(number(28));
-    // The count of pages is valid where the version it was written for is the current one. With a log the
-    // file may be cut short by a checkpoint that found no room: what is missing is still in the log.
-    let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
-    if number(24) == number(92) && metadata.len() < expected && !has_log {
-        let what = format!("it has {} bytes, and its header says {expected}", metadata.len());
-        return Err(Error::Damaged { path: path.to_owned(), what });
-    }
-    Ok(Found::Archive)
-}
-
-/// One name for one file: with two, two processes would hold two locks.
-fn real_path(path: &Path) -> PathBuf {
-    let canonical = fs::canonicalize(path).or_else(|error| {
-        let (folder, name) = (path.parent(), path.file_name());
-        match (folder, name) {
-            (Some(folder), Some(name)) if !folder.as_os_str().is_empty() => {
-                fs::canonicalize(folder).map(|folder| folder.join(name))
-            }
-            _ => Err(error),
-        }
-    });
-    canonical.unwrap_or_else(|_| path.to_owned())
-}
-
-/// Where the lock file of an archive is.
-pub fn lock_path(path: &Path) -> PathBuf {
-    beside(path, ".lock")
-}
-
-/// The file of this ending beside the database.
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
-}
-
-/// Holds the lock file beside the archive. The kernel lets go of it when the process ends, however.
-fn lock(path: &Path) -> Result<File> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder)
-            .map_err(|error| Error::ReadOnly { path: path.to_owned(), what: error.to_string() })?;
-    }
-    let lock_path = lock_path(path);
-    let unwritable = |error: io::Error| match error.kind() {
-        io::ErrorKind::StorageFull => Error::Full(path.to_owned()),
-        _ => Error::ReadOnly {
-            path: path.to_owned(),
-            what: format!("its lock file {}: {error}", lock_path.display()),
-        },
-    };
-    let mut file = owner_only()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&lock_path)
-        .map_err(unwritable)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let read = file.read_to_string(&mut holder);
-            let holder = read.ok().and_then(|_| holder.trim().parse::<u32>().ok());
-            let holder = holder.map(|process| format!(" (process {process})")).unwrap_or_default();
-            return Err(Error::Held { path: path.to_owned(), holder });
-        }
-        Err(fs::TryLockError::Error(source)) => {
-            return Err(Error::Io { doing: "locking", path: lock_path, source });
-        }
-    }
-    // For the message of whoever comes second; the lock itself does not depend on it.
-    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(unwritable)?;
-    Ok(file)
-}
-
-fn owner_only() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
-
-/// A file that may be written, made so that only its owner reads it; its log takes over the permissions.
-fn create_for_owner(path: &Path) -> Result<()> {
-    let created = owner_only().write(true).create(true).truncate(false).open(path);
-    created.map(drop).map_err(|error| Error::ReadOnly { path: path.to_owned(), what: error.to_string() })
 }
 
 fn known_version() -> i64 {
@@ -434,7 +289,8 @@ fn known_version() -> i64 {
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
-    let table = "SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history'";
+    // A view of that name would be somebody else's.
+    let table = "SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history' AND type = 'table'";
     if connection.query_row(table, [], |_| Ok(())).optional()?.is_none() {
         return Ok(0);
     }
@@ -446,35 +302,6 @@ fn check_version(path: &Path, found: i64) -> Result<()> {
     let known = known_version();
     if found > known {
         return Err(Error::Newer { path: path.to_owned(), found, known });
-    }
-    Ok(())
-}
-
-fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
-    let found = version(connection).map_err(|error| Error::from_sqlite(path, &error))?;
-    check_version(path, found)?;
-    if found == known_version() {
-        return Ok(());
-    }
-    // Grouped: the tables and the record of their version in one transaction.
-    let migrated = embedded::migrations::runner().set_grouped(true).run(connection);
-    migrated.map(drop).map_err(|error| {
-        if let refinery::error::Kind::Connection(_, cause) = error.kind()
-            && let Some(error) = cause.downcast_ref::<rusqlite::Error>()
-        {
-            return Error::from_sqlite(path, error);
-        }
-        Error::Sqlite { path: path.to_owned(), what: format!("migrating: {error}") }
-    })
-}
-
-/// Reads the top of every table, so that most damage is found before anything is written.
-fn touch_every_table(connection: &Connection) -> rusqlite::Result<()> {
-    let mut tables = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
-    let names: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    for name in names {
-        let quoted = name.replace('"', "\"\"");
-        connection.query_row(&format!("SELECT 1 FROM \"{quoted}\" LIMIT 1"), [], |_| Ok(())).optional()?;
     }
     Ok(())
 }

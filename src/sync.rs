@@ -31,6 +31,7 @@ use crate::time::UtcText;
 pub use estimate::{Estimate, estimate};
 use fleet::Fleet;
 pub(crate) use listing::Pages;
+use records::Readers;
 pub(crate) use records::read_saved;
 pub use retry::{Retried, retry_rejects};
 pub use sight::{Sight, see_connection, see_imodel, see_itwin, see_itwins};
@@ -97,8 +98,9 @@ pub struct Progress {
 }
 
 impl Progress {
-    fn add(&self, counts: &Counts) {
-        self.pages.fetch_add(1, Ordering::Relaxed);
+    /// Counts a page, or with `is_new_page` unset a further part of one.
+    fn add(&self, counts: &Counts, is_new_page: bool) {
+        self.pages.fetch_add(u64::from(is_new_page), Ordering::Relaxed);
         self.received.fetch_add(counts.received, Ordering::Relaxed);
         self.new.fetch_add(counts.new, Ordering::Relaxed);
         self.changed.fetch_add(counts.changed, Ordering::Relaxed);
@@ -154,6 +156,8 @@ struct Shared {
     archived_connections: usize,
     sink: Sink,
     reader: Option<tokio::sync::Mutex<Reader>>,
+    /// For the threads that answers are read on.
+    readers: Arc<Readers>,
     options: Options,
     progress: Arc<Progress>,
 }
@@ -175,6 +179,7 @@ pub async fn sync(
     }
     let archived_connections = archive.read_connections()?.len();
     let reader = Reader::open(&path)?;
+    let readers = Arc::new(Readers::new(Some(path.clone())));
     let writer =
         Writer::start(archive).map_err(|source| store::Error::Io { doing: "writing", path, source })?;
     let shared = Shared {
@@ -182,11 +187,12 @@ pub async fn sync(
         archived_connections,
         sink: Sink::Archive { writer, sync_key },
         reader: Some(tokio::sync::Mutex::new(reader)),
+        readers,
         options,
         progress,
     };
     let (summary, shared) = Fleet::sync(shared, started_at).await;
-    drop(shared.reader);
+    drop((shared.reader, shared.readers));
     let Sink::Archive { writer, sync_key } = shared.sink else { return Ok(summary) };
     let totals = SyncTotals {
         requests: summary.requests,
@@ -216,8 +222,10 @@ pub async fn dry_run(
 ) -> Summary {
     let known = reader.as_ref().and_then(|reader| reader.read_connections().ok());
     let archived_connections = known.map_or(0, |known| known.len());
+    let readers = Arc::new(Readers::new(reader.as_ref().map(|reader| reader.path().to_owned())));
     let reader = reader.map(tokio::sync::Mutex::new);
-    let shared = Shared { client, archived_connections, sink: Sink::DryRun, reader, options, progress };
+    let sink = Sink::DryRun;
+    let shared = Shared { client, archived_connections, sink, reader, readers, options, progress };
     Fleet::sync(shared, now()).await.0
 }
 

@@ -20,6 +20,9 @@ const TICKS_PER_SECOND: i64 = 10_000_000;
 pub struct UtcText([u8; 28]);
 
 impl UtcText {
+    /// The last instant that there is a text for.
+    pub const MAX: Self = Self(*b"9999-12-31T23:59:59.9999999Z");
+
     /// The instant that `sent` names, or `None` for "never" (`0001-01-01T00:00:00Z`) and for nonsense.
     ///
     /// Read are ISO 8601 with any number of fractional digits (more than seven are cut), with `Z`, an

@@ -13,13 +13,15 @@ use serde::Deserialize;
 use serde_json::json;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::api::wire::{LastRun, Object, Page};
+use crate::api::wire::{LastRun, Object};
 use crate::api::{self, Answer, Client, ConnectionId, Doing};
 use crate::error::ExitCode;
+use crate::normalize;
 use crate::query::{self, Catalog, Database};
 use crate::store::check::{Digests, Subject};
+use crate::store::schema::{Change, Finding, ObjectKind};
 use crate::store::write::{Received, Source};
-use crate::store::{self, Archive, Reader};
+use crate::store::{self, Archive, Reader, VERIFYING_LIMIT};
 use crate::sync::{Pages, now, read_saved};
 use crate::time::UtcText;
 use crate::walk::{Ask, End, Entry, Key, Plan, Walk};
@@ -41,10 +43,14 @@ pub struct Rule {
 }
 
 /// What the file and its rows say of themselves.
-#[derive(Debug, Clone)]
+#[derive(Debug, Default, Clone)]
 pub struct Offline {
     /// Complaints of SQLite's own checks.
     pub integrity: Vec<String>,
+    /// What is not as the migrations make it.
+    pub schema: Vec<Finding>,
+    /// Why rules and digests could not be checked: a table or a column of ours is not there.
+    pub unchecked: Option<String>,
     /// Every rule.
     pub rules: Vec<Rule>,
     /// Whether every run is what was received.
@@ -117,6 +123,8 @@ pub struct Report {
     pub was_accepted: bool,
     /// Whether a repair was made.
     pub is_repair: bool,
+    /// Views and indexes that it made anew, and triggers that it dropped.
+    pub mended: Vec<Finding>,
 }
 
 /// How to compare.
@@ -135,29 +143,61 @@ pub struct Options {
 /// # Errors
 /// The archive cannot be opened or read.
 pub fn check_offline(path: &Path) -> Result<Offline, query::Error> {
-    let reader = Reader::open(path)?;
-    let integrity = reader.check_integrity()?;
-    let digests = reader.check_digests()?;
-    let status = reader.read_status()?;
+    let mut reader = Reader::open_as_it_is(path)?;
+    reader.set_limit(VERIFYING_LIMIT);
+    let mut offline = Offline { schema: reader.read_schema_findings()?, ..Offline::default() };
+    match reader.check_integrity() {
+        Ok(complaints) => offline.integrity = complaints,
+        // An index that calls for a function which only another program has cannot be checked.
+        Err(error) if offline.schema.iter().any(|finding| finding.constrains) => {
+            offline.unchecked = Some(error.to_string());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    drop(reader);
+    if let Err(error) = check_rows(path, &mut offline) {
+        // Where a table is not what it was, that is what is wrong with the file, and told already.
+        if !offline.schema.iter().any(Finding::is_difference) {
+            return Err(error);
+        }
+        offline.unchecked = Some(error.to_string());
+    }
+    Ok(offline)
+}
+
+/// What can be told only while every table of ours is there with its columns.
+fn check_rows(path: &Path, offline: &mut Offline) -> Result<(), query::Error> {
+    let mut reader = Reader::open(path)?;
+    reader.set_limit(VERIFYING_LIMIT);
+    (offline.gaps, offline.rejects) = reader.count_gaps_and_rejects()?;
+    offline.digests = reader.check_digests()?;
     drop(reader);
     let catalog = Catalog::built_in();
-    let database = Database::open(path)?;
+    let database = Database::open_for_tables(path, VERIFYING_LIMIT)?;
     // The list is part of the program, and a test holds it to the folder.
-    let rules = catalog.find("rules").map(|query| database.read(query, &[])).transpose()?.unwrap_or_default();
-    Ok(Offline {
-        integrity,
-        rules,
-        digests,
-        gaps: status.iter().map(|connection| connection.gaps).sum(),
-        rejects: status.iter().map(|connection| connection.rejects).sum(),
-    })
+    offline.rules =
+        catalog.find("rules").map(|query| database.read(query, &[])).transpose()?.unwrap_or_default();
+    Ok(())
 }
 
 impl Offline {
+    /// Whether a view or a table of ours is not what our questions need, so that they would fail, or run what is
+    /// not ours.
+    pub fn is_schema_altered(&self) -> bool {
+        self.unchecked.is_some()
+            || self.schema.iter().any(|finding| match finding.change {
+                Change::Altered | Change::Dropped => finding.kind == ObjectKind::View,
+                Change::Hides => true,
+                Change::Added | Change::Trigger => false,
+            })
+    }
+
     /// How much is wrong.
     pub fn broken(&self) -> u64 {
         let rules: u64 = self.rules.iter().map(|rule| rule.broken).sum();
-        self.integrity.len() as u64 + rules + self.digests.altered.len() as u64
+        let schema = self.schema.iter().filter(|finding| finding.is_difference()).count();
+        let unchecked = u64::from(self.unchecked.is_some());
+        self.integrity.len() as u64 + schema as u64 + unchecked + rules + self.digests.altered.len() as u64
     }
 }
 
@@ -176,7 +216,7 @@ pub async fn compare_all(
     let mut compared = Vec::new();
     let mut unlisted = 0;
     for known in known.into_iter().filter(|known| is_chosen(&known.id)) {
-        let subject = reader.read_subject(&known.id)?;
+        let subject = reader.read_subject(&known.id, &now())?;
         let Some(subject) = subject else { continue };
         if subject.is_unlisted && options.connections.is_empty() {
             unlisted += 1;
@@ -207,10 +247,13 @@ pub async fn compare_all(
             },
         };
         comparison.compare(options).await?;
+        if !subject.is_extra_readable {
+            comparison.repair_extra().await?;
+        }
         let ended = comparison.compared;
         let is_over = ended.reason.is_some_and(|reason| {
-            use api::Reason::{BudgetSpent, Refused, Stopped};
-            matches!(reason, Refused | BudgetSpent { .. } | Stopped)
+            use api::Reason::{BudgetSpent, Refused, Stopped, Unreachable};
+            matches!(reason, Refused | Unreachable(_) | BudgetSpent { .. } | Stopped)
         });
         compared.push(ended);
         if is_over {
@@ -273,6 +316,16 @@ impl Comparison<'_> {
         Ok(())
     }
 
+    /// What is kept of the connection's own answer is no JSON: it is asked for anew.
+    async fn repair_extra(&mut self) -> Result<(), store::Error> {
+        let Some(archive) = &mut self.archive else { return Ok(()) };
+        if let Ok(connection) = self.client.get_connection(&self.compared.id).await {
+            let key = self.subject.connection_key;
+            archive.write(|archive| archive.store_connection(key, &connection))?;
+        }
+        Ok(())
+    }
+
     /// An empty listing where there were runs: a service that lost its role is given one, too. A connection
     /// that does not answer for itself may have any.
     async fn may_have_runs(&self) -> bool {
@@ -298,15 +351,19 @@ impl Comparison<'_> {
         ids: &mut HashSet<Key>,
     ) -> Result<(), Stop> {
         let doing = Doing::ListRuns { connection: self.compared.id.clone(), skip: ask.skip };
-        let page = Page::parse(&answer.text)
-            .map_err(|problem| Stop::Api(self.client.unreadable(doing, &problem)))?;
+        let page =
+            answer.page().map_err(|problem| Stop::Api(self.client.unreadable(doing.clone(), &problem)))?;
         let mut entries = Vec::with_capacity(page.runs.len());
         let mut repairs = Vec::new();
         for raw in &page.runs {
-            let object = Object::parse(raw.get()).unwrap_or_default();
+            // What a sync sets aside is no run here either.
+            let object = match normalize::check_limits(raw) {
+                Ok(()) => Object::parse(raw).unwrap_or_default(),
+                Err(_) => Object::default(),
+            };
             let id = object.text("id").filter(|id| !id.is_empty());
             let started_at = object.text("startDateTime").and_then(|sent| UtcText::parse_sent(&sent));
-            let key = Key(xxh3_128(id.as_deref().unwrap_or(raw.get()).as_bytes()));
+            let key = Key(xxh3_128(id.as_deref().unwrap_or(raw).as_bytes()));
             entries.push(Entry { key, started_at, is_settled: false, is_readable: id.is_some() });
             if !ids.insert(key) {
                 continue;
@@ -315,8 +372,8 @@ impl Comparison<'_> {
                 None => self.compared.unreadable += 1,
                 Some(id) => {
                     self.compared.listed += 1;
-                    if self.compare_run(&id, started_at, raw.get())? {
-                        repairs.push(raw.get());
+                    if self.compare_run(&id, started_at, raw)? {
+                        repairs.push(*raw);
                     }
                 }
             }
@@ -328,13 +385,21 @@ impl Comparison<'_> {
                 archive.write(|archive| archive.store_records(key, Source::Repair, &records, &now()))?;
             self.compared.repaired += counts.new + counts.changed;
         }
+        let read = entries.len();
         walk.take_page(ask, entries, page.more);
-        Ok(())
+        match page.is_cut && walk.end().is_none() {
+            true => Err(Stop::Api(self.client.cut_short(doing, read))),
+            false => Ok(()),
+        }
     }
 
     /// Compares one listed run with its archived copy; true if the archive should take it as it is listed.
     fn compare_run(&mut self, id: &str, started_at: Option<UtcText>, raw: &str) -> Result<bool, Stop> {
         let Some(copy) = self.reader.read_copy(self.subject.connection_key, id)? else {
+            // It was archived, and taken out on purpose.
+            if self.reader.read_pruned(self.subject.connection_key, id)?.is_some() {
+                return Ok(false);
+            }
             let is_new =
                 self.subject.complete_as_of.zip(started_at).is_some_and(|(then, start)| start > then)
                     || self.subject.complete_as_of.is_none();
@@ -351,7 +416,7 @@ impl Comparison<'_> {
         }
         let is_altered = copy.digest.is_some_and(|digest| digest != copy.digest_of_rows);
         let differences = compare::differences(&copy, raw);
-        if differences.is_empty() && !is_altered {
+        if !is_altered && (differences.is_empty() || self.have_links_moved(copy.run_key, raw)?) {
             return Ok(false);
         }
         if !copy.is_completed && !is_altered {
@@ -360,6 +425,14 @@ impl Comparison<'_> {
             self.compared.different.push(Different { run_id: id.to_owned(), is_altered, differences });
         }
         Ok(true)
+    }
+
+    /// Whether a run differs in links alone that are signed anew in every answer.
+    fn have_links_moved(&self, run_key: i64, raw: &str) -> Result<bool, Stop> {
+        let archived = self.reader.read_run(run_key)?;
+        let merged = normalize::merge(&normalize::rebuild(&archived), raw);
+        let listed = normalize::normalize(&merged.json).ok();
+        Ok(listed.is_some_and(|listed| normalize::find_volatile(&archived, &listed).is_some()))
     }
 
     /// Archived runs that a whole listing did not hold.
@@ -447,6 +520,15 @@ impl Report {
         json!({
             "exit_code": self.exit_code().number(),
             "integrity": offline.integrity,
+            "schema": offline.schema.iter().map(|finding| json!({
+                "change": finding.change.as_str(),
+                "kind": finding.kind.as_str(),
+                "name": finding.name,
+                "table": finding.table,
+                "sql": finding.sql,
+                "is_difference": finding.is_difference(),
+            })).collect::<Vec<_>>(),
+            "unchecked": offline.unchecked,
             "rules": offline.rules.iter().map(|rule| json!({
                 "rule": rule.rule, "broken": rule.broken, "example": rule.example,
             })).collect::<Vec<_>>(),
@@ -459,6 +541,13 @@ impl Report {
             "gaps": offline.gaps,
             "rejects": offline.rejects,
             "repaired_in_the_file": self.repaired_offline,
+            "schema_repaired": self.mended.iter().map(|finding| json!({
+                "change": finding.change.as_str(),
+                "kind": finding.kind.as_str(),
+                "name": finding.name,
+                "table": finding.table,
+                "sql": finding.sql,
+            })).collect::<Vec<_>>(),
             "connections_not_listed": self.unlisted,
             "requests": self.requests,
             "connections": compared.collect::<Vec<_>>(),

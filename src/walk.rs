@@ -206,7 +206,8 @@ impl fmt::Display for Doubt {
             Self::NothingUnseen(skip) => {
                 write!(
                     f,
-                    "the page at $skip={skip} held nothing unseen: the platform ignores or limits $skip"
+                    "the page at $skip={skip} held nothing new: the platform ignores or limits $skip, so what is behind \
+                     it cannot be reached"
                 )
             }
             Self::TwoPlaces => f.write_str(

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::RequestBuilder;
@@ -49,6 +51,15 @@ pub(super) struct Token {
     /// Counts the tokens of this process, so that a refusal of an old one does not renew the newest.
     generation: u64,
     renew_at: Option<Instant>,
+    fate: Arc<Fate>,
+}
+
+/// What became of a token, shared by all requests that were sent with it.
+#[derive(Debug, Default)]
+struct Fate {
+    was_sent: AtomicBool,
+    was_accepted: AtomicBool,
+    was_refused_fresh: AtomicBool,
 }
 
 /// The tokens of this process: the newest one, and how to get another.
@@ -144,7 +155,7 @@ impl Tokens {
         }
         let asked_at = Instant::now();
         let request = || self.request(transport, id, secret);
-        let answer = transport.send(&Doing::GetToken, request).await.map_err(|mut error| {
+        let answer = transport.send(&Doing::GetToken, &mut None, request).await.map_err(|mut error| {
             if error.reason == Reason::Refused {
                 state.refusal = Some(error.clone());
             }
@@ -156,7 +167,7 @@ impl Tokens {
             error
         })?;
         let generation = state.newest.as_ref().map_or(0, |token| token.generation) + 1;
-        let token = read_answer(&answer)
+        let token = read_answer(&answer.text)
             .and_then(|(token, lifetime)| {
                 let renew_at = lifetime.and_then(|lifetime| asked_at.checked_add(renew_after(lifetime)));
                 Token::new(&token, generation, renew_at, &transport.secrets)
@@ -201,7 +212,30 @@ impl Token {
         secrets.add(text);
         let mut header = HeaderValue::from_str(&format!("Bearer {text}")).ok()?;
         header.set_sensitive(true);
-        Some(Self { header, generation, renew_at })
+        Some(Self { header, generation, renew_at, fate: Arc::default() })
+    }
+
+    /// Notes that a request is sent with it. `true`: no other was before, so the token is fresh.
+    pub(super) fn note_sent(&self) -> bool {
+        !self.fate.was_sent.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes that the platform answered a request with it in a way that needs valid credentials.
+    pub(super) fn note_accepted(&self) {
+        self.fate.was_accepted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a 401 to a request with this renewed token says that the credentials are refused. With several
+    /// requests in flight a token may have served others and died before this request's turn: only one that
+    /// was never accepted, and that died in the hands of the first request that carried it, is a refusal.
+    pub(super) fn is_refusal(&self, was_fresh: bool) -> bool {
+        if self.fate.was_accepted.load(Ordering::Relaxed) {
+            return false;
+        }
+        if was_fresh {
+            self.fate.was_refused_fresh.store(true, Ordering::Relaxed);
+        }
+        self.fate.was_refused_fresh.load(Ordering::Relaxed)
     }
 }
 

@@ -12,7 +12,7 @@ use reqwest::header::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{ConnectionId, Kind};
+use super::{ConnectionId, Kind, Obstacle};
 
 /// Characters shown of a message that came from outside.
 pub(super) const MESSAGE_CHARS: usize = 300;
@@ -47,7 +47,8 @@ impl Error {
 
     /// Whether a request about something else may succeed where this one did not.
     pub fn is_about_one(&self) -> bool {
-        !matches!(self.reason, Reason::Refused | Reason::BudgetSpent { .. } | Reason::Stopped)
+        use Reason::{BudgetSpent, Refused, Stopped, Unreachable};
+        !matches!(self.reason, Refused | Unreachable(_) | BudgetSpent { .. } | Stopped)
     }
 
     /// Whether a smaller page may be answered where this one was not.
@@ -91,6 +92,8 @@ pub enum Reason {
     },
     /// 408, 5xx, or no connection, or one that broke.
     Unavailable,
+    /// No connection can be made until somebody changes something: the same request fails in the same way.
+    Unreachable(Obstacle),
     /// A success whose body is not JSON.
     Unreadable,
     /// Any other refusal of the request, redirects included: they are told and not followed.
@@ -164,6 +167,19 @@ impl Doing {
         match self {
             Self::ListRuns { skip, .. } | Self::ListConnections { skip, .. } => Some(*skip),
             _ => None,
+        }
+    }
+
+    /// What the platform may throttle alone: a connection, the lists of one iModel or iTwin.
+    pub(super) fn subject(&self) -> String {
+        match self {
+            Self::ListRuns { connection, .. }
+            | Self::GetRun { connection, .. }
+            | Self::GetConnection { connection } => format!("connection {connection}"),
+            Self::ListConnections { kind, imodel, .. } => format!("{} of {imodel}", kind.as_str()),
+            Self::ListImodels { itwin } => format!("iTwin {itwin}"),
+            Self::ListItwins => "iTwins".to_owned(),
+            Self::GetToken => "token".to_owned(),
         }
     }
 

@@ -1,8 +1,9 @@
 //! One gate for all requests of this process: how many at a time, when, and how often again.
 //!
 //! In: requests as futures. Out: their answers, after the pauses that the platform asks for (429, shared
-//! by all requests because the quota is), after retries with backoff and jitter, and within the time
-//! budget. It knows errors by their meaning and nothing of HTTP but the headers that ask for a wait.
+//! by all requests because the quota is, unless `lone` knows better), after retries with backoff and
+//! jitter, and within the time budget. It knows errors by their meaning and nothing of HTTP but the headers
+//! that ask for a wait.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,6 +16,7 @@ use tracing::info;
 
 use super::error::{Doing, Error, Reason, header, length};
 use super::limit::{Limiter, Permit, RequestLimit};
+use super::lone::{Pause, Throttling};
 
 /// The longest wait between two attempts that nobody asked for.
 const BACKOFF_CAP: Duration = Duration::from_secs(60);
@@ -41,6 +43,7 @@ pub(super) struct Gate {
     deadline: Option<Instant>,
     slots: Arc<Semaphore>,
     paused_until: watch::Sender<Option<Instant>>,
+    throttling: Throttling,
     limiter: Limiter,
     stopped: watch::Sender<bool>,
 }
@@ -61,6 +64,7 @@ impl Gate {
             deadline,
             slots: Arc::new(Semaphore::new(in_flight.clamp(1, Semaphore::MAX_PERMITS))),
             paused_until: watch::Sender::new(None),
+            throttling: Throttling::default(),
             limiter: Limiter::new(limits),
             stopped: watch::Sender::new(false),
         }
@@ -116,25 +120,64 @@ impl Gate {
         slot.map_err(|_| Error::new(doing.clone(), Reason::Stopped, ""))
     }
 
-    /// Sends a request once the shared pause is over, and again after each 429, which begins a pause.
-    pub(super) async fn send<T, F>(&self, doing: &Doing, request: impl Fn() -> F) -> Result<T, Error>
+    /// Sends a request once no pause is on for it, and again after each 429, which begins a pause. A place
+    /// among the requests in flight is given up meanwhile and taken again.
+    pub(super) async fn send<T, F>(
+        &self,
+        doing: &Doing,
+        slot: &mut Option<OwnedSemaphorePermit>,
+        request: impl Fn() -> F,
+    ) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
+        let subject = doing.subject();
+        let has_slot = slot.is_some();
         let mut throttled = None;
         let mut times = 0;
         loop {
+            while let Some(wait) = self.throttling.paused_for(&subject) {
+                if !self.has_time_for(wait) {
+                    // The others go on, so this is no spent budget.
+                    let reason = Reason::Throttled { wait };
+                    let mut error = throttled.unwrap_or_else(|| Error::new(doing.clone(), reason, ""));
+                    error.reason = reason;
+                    error.problem.status = Some(429);
+                    return Err(error);
+                }
+                slot.take();
+                tokio::time::sleep(wait).await;
+            }
+            self.pass_pause(doing, throttled.as_ref()).await?;
+            if has_slot && slot.is_none() {
+                *slot = Some(self.slot(doing).await?);
+            }
             let permit = self.turn(doing, throttled.as_ref()).await?;
+            let sent_at = Instant::now();
             let answer = request().await;
             drop(permit);
             let mut error = match answer {
                 Err(error) if matches!(error.reason, Reason::Throttled { .. }) => error,
-                done => return done,
+                done => {
+                    if done.is_ok() {
+                        self.throttling.note_success(&subject, sent_at);
+                    }
+                    return done;
+                }
             };
+            // Whoever waits gives its place up, or those that are throttled would keep the others from theirs.
+            slot.take();
             times += 1;
             let wait = pause_length(error.problem.retry_after, times, self.patience.backoff_start);
             error.reason = Reason::Throttled { wait };
-            self.pause(wait);
+            match self.throttling.note_throttled(&subject, sent_at, wait) {
+                Pause::Shared => self.pause(wait),
+                Pause::Own => info!(
+                    wait_ms = wait.as_millis(),
+                    "{doing}: it alone pauses for {}: 429 again, while others are answered",
+                    length(wait)
+                ),
+            }
             if self.deadline.is_none() && times >= MAX_THROTTLED {
                 return Err(error);
             }
@@ -325,7 +368,8 @@ mod tests {
             sent.borrow_mut().push(begun.elapsed());
             failures.borrow_mut().next().map_or(Ok(()), Err)
         };
-        let work = gate.persist(max_timeouts, || gate.send(&Doing::GetToken, request));
+        let work =
+            gate.persist(max_timeouts, || async { gate.send(&Doing::GetToken, &mut None, request).await });
         let outcome = gate.bound(&Doing::GetToken, work).await;
         (outcome, sent.into_inner())
     }
@@ -388,18 +432,79 @@ mod tests {
         let gate = gate(None);
         let begun = Instant::now();
         let once = Cell::new(true);
-        let first = gate.send(&Doing::GetToken, || {
+        let mut slot = None;
+        let first = gate.send(&Doing::GetToken, &mut slot, || {
             let first = once.replace(false);
             async move { if first { Err(throttled(Some(SECOND * 9))) } else { Ok(()) } }
         });
         let second = async {
             assert_eq!(gate.paused_for(), Some(SECOND * 9));
-            gate.send(&Doing::GetToken, || async { Ok(begun.elapsed()) }).await
+            gate.send(&Doing::GetToken, &mut None, || async { Ok(begun.elapsed()) }).await
         };
         let (first, second) = tokio::join!(first, second);
         first.unwrap();
         assert_eq!(second.unwrap().as_secs(), 9);
         assert_eq!(gate.paused_for(), None);
+    }
+
+    fn list(connection: &str) -> Doing {
+        Doing::ListRuns { connection: connection.parse().unwrap(), skip: 0 }
+    }
+
+    /// 429 for ever to one connection, which asks for an hour; the other has 100 pages of a second each. There
+    /// is one place for requests in flight, which the one that waits does not keep.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_throttled_alone_takes_no_time_from_the_others() {
+        let patience = Patience { max_attempts: 6, backoff_start: SECOND };
+        let gate = Gate::new(1, Some(Instant::now() + SECOND * 1_000), patience, &[]);
+        let begun = Instant::now();
+        let first = Cell::new(true);
+        let bad = async {
+            let mut slot = Some(gate.slot(&list("bad")).await.unwrap());
+            let bad = list("bad");
+            let request = || async {
+                tokio::time::sleep(SECOND / 10).await;
+                // The first wait is short; later ones are longer than the budget.
+                let wait = if first.replace(false) { SECOND * 5 } else { SECOND * 30 };
+                Err::<(), _>(throttled(Some(wait)))
+            };
+            gate.send(&bad, &mut slot, request).await
+        };
+        let good = async {
+            let good = list("good");
+            for _ in 0..100 {
+                let mut slot = Some(gate.slot(&good).await.unwrap());
+                let request = || async {
+                    tokio::time::sleep(SECOND).await;
+                    Ok::<_, Error>(())
+                };
+                gate.send(&good, &mut slot, request).await.unwrap();
+            }
+            begun.elapsed()
+        };
+        let whom = list("bad");
+        let (outcome, elapsed) = tokio::join!(gate.bound(&whom, bad), good);
+        outcome.unwrap_err();
+        // Two shared pauses at most: the first, and one more until the other connection has been answered.
+        assert!(elapsed < SECOND * 150, "{elapsed:?}");
+    }
+
+    /// The wait of one connection outlasts the budget: that is no reason to stop the others.
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_of_one_connection_beyond_the_budget_fails_that_connection() {
+        let gate = gate(Some(SECOND * 60));
+        let times = Cell::new(0);
+        let mut slot = None;
+        let bad = list("bad");
+        let work = gate.send(&bad, &mut slot, || {
+            times.set(times.get() + 1);
+            let wait = if times.get() == 1 { SECOND } else { SECOND * 3_600 };
+            gate.throttling.note_success("other", Instant::now());
+            async move { Err::<(), _>(throttled(Some(wait))) }
+        });
+        let error = work.await.unwrap_err();
+        assert_eq!((error.reason, times.get()), (Reason::Throttled { wait: SECOND * 3_600 }, 2));
+        assert!(error.is_about_one());
     }
 
     #[tokio::test(start_paused = true)]
@@ -426,7 +531,8 @@ mod tests {
     async fn a_request_that_outlasts_the_budget_is_ended_with_it() {
         let gate = gate(Some(SECOND * 4));
         let begun = Instant::now();
-        let work = gate.send(&Doing::GetToken, std::future::pending::<Result<(), Error>>);
+        let mut slot = None;
+        let work = gate.send(&Doing::GetToken, &mut slot, std::future::pending::<Result<(), Error>>);
         let outcome = gate.bound(&Doing::GetToken, work).await;
         assert_eq!(outcome.unwrap_err().reason, Reason::BudgetSpent { asked: None });
         assert_eq!(begun.elapsed().as_secs(), 4);

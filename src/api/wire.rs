@@ -1,21 +1,25 @@
 //! What the platform sends, read without judging it.
 //!
-//! In: the text of an answer. Out: its runs as untouched pieces of that text, and what its links say.
+//! In: the text of an answer. Out: its runs as untouched pieces of that text, and what its links say. Where
+//! pieces begin and end is told by `scan`, which neither recurses nor judges what is in them.
 //! A value is never converted here: absent, null and "another type" stay three different things, and a
 //! run that cannot be read does not hide the runs beside it. Meaning is given in `normalize`.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 
 use super::id::{ConnectionId, Kind};
 
 mod fleet;
+mod scan;
 
 pub use fleet::{Connection, Cursor, LastRun, List, Named};
+pub use scan::{Malformed, Scanner, Shape, elements, escape_last_backslash, members, shape, text_of, values};
 
 /// A JSON object as the list of its members, each value as the text that was sent.
 #[derive(Debug, Default)]
@@ -32,6 +36,13 @@ impl<'a> Object<'a> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|&(_, value)| value)
     }
 
+    /// For finding members of every name: in an object of few by looking at each.
+    pub fn index(&self) -> Index<'_, 'a> {
+        let is_large = self.0.len() > FEW_MEMBERS;
+        let by_name = is_large.then(|| self.0.iter().map(|(name, value)| (&**name, *value)).collect());
+        Index { object: self, by_name }
+    }
+
     /// The text of a member that is a string.
     pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         self.get(name).and_then(string)
@@ -40,6 +51,26 @@ impl<'a> Object<'a> {
     /// A member that is an object.
     pub fn object(&self, name: &str) -> Option<Object<'a>> {
         self.get(name).and_then(|value| Object::parse(value.get()).ok())
+    }
+}
+
+/// Members that are looked at one by one: in so few that is the fastest.
+const FEW_MEMBERS: usize = 24;
+
+/// An object's members by name.
+#[derive(Debug)]
+pub struct Index<'o, 'a> {
+    object: &'o Object<'a>,
+    by_name: Option<HashMap<&'o str, &'a RawValue>>,
+}
+
+impl<'a> Index<'_, 'a> {
+    /// As [`Object::get`].
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        match &self.by_name {
+            Some(by_name) => by_name.get(name).copied(),
+            None => self.object.get(name),
+        }
     }
 }
 
@@ -132,15 +163,23 @@ impl More {
     }
 }
 
+/// Records of one page that are read; a server that gives more than that does not heed `$top`.
+pub const MAX_RECORDS: usize = 100_000;
+/// Objects in them, from runs down to errors, that are read: rows take more memory than such small texts.
+pub const MAX_OBJECTS: usize = 500_000;
+
 /// One page of a connection's runs.
 #[derive(Debug)]
 pub struct Page<'a> {
-    /// The runs in the order sent, each as the exact text received.
-    pub runs: Vec<&'a RawValue>,
+    /// The runs in the order sent, each as the exact text received; whether it is a run at all is not
+    /// looked at.
+    pub runs: Vec<&'a str>,
     /// What the page says of a following one.
     pub more: More,
     /// The connection that the page's own links name, if they do.
     pub link: Option<Link>,
+    /// Whether there was more on the page than is read: what follows these runs is not known.
+    pub is_cut: bool,
 }
 
 /// What the links of a page say of whose runs it holds.
@@ -161,25 +200,124 @@ pub enum Unreadable {
     /// Not JSON, or cut short.
     #[error("the answer is not JSON: {0}")]
     NotJson(#[from] serde_json::Error),
+    /// Not JSON, or cut short, between the pieces that it is made of.
+    #[error("the answer is not JSON: {0}")]
+    Malformed(#[from] Malformed),
     /// JSON of another shape.
     #[error("the answer has no {0}")]
     Missing(&'static str),
+    /// More entries than are read.
+    #[error("the answer lists more than {MAX_RECORDS} entries")]
+    TooMany,
 }
 
 impl<'a> Page<'a> {
     /// Reads the answer of a list call. `runs` may be null, or absent where `_links` are there; an
     /// answer with neither is no page, so that an odd error body never passes for an empty listing.
+    ///
+    /// # Errors
+    /// The text is no page of runs. What is wrong inside one run is not seen here.
     pub fn parse(text: &'a str) -> Result<Self, Unreadable> {
-        let envelope: Envelope<'a> = serde_json::from_str(text)?;
-        let links = envelope.links.map(Object::parse).and_then(Result::ok);
-        let runs = match envelope.runs {
+        Self::read(text, Most { records: MAX_RECORDS, objects: MAX_OBJECTS, is_cut: false })
+    }
+
+    /// Reads what was received of a page that was longer than what is read: the runs that are whole.
+    ///
+    /// # Errors
+    /// As [`Page::parse`].
+    pub fn parse_beginning(text: &'a str) -> Result<Self, Unreadable> {
+        Self::read(text, Most { records: MAX_RECORDS, objects: MAX_OBJECTS, is_cut: true })
+    }
+
+    /// Reads a page from a file, however many runs it holds.
+    ///
+    /// # Errors
+    /// As [`Page::parse`].
+    pub fn parse_saved(text: &'a str) -> Result<Self, Unreadable> {
+        Self::read(text, Most { records: usize::MAX, objects: usize::MAX, is_cut: false })
+    }
+
+    fn read(text: &'a str, most: Most) -> Result<Self, Unreadable> {
+        let mut scanner = Scanner::new(text);
+        let mut runs: Option<Vec<&'a str>> = None;
+        let mut links = None;
+        let mut is_cut = false;
+        scanner.take(b"{", "expected an object")?;
+        let mut is_open = !scanner.take_if(b'}');
+        while is_open {
+            let name = scanner.name()?;
+            scanner.take(b":", "expected a colon")?;
+            if name == "runs" {
+                // A name that comes twice: neither list may be dropped.
+                is_cut = !read_runs(&mut scanner, runs.get_or_insert_default(), most)?;
+                if is_cut {
+                    break;
+                }
+            } else {
+                let (value, _) = scanner.value()?;
+                if name == "_links" {
+                    links = Object::parse(value).ok();
+                }
+            }
+            is_open = scanner.take(b",}", "expected a comma or a brace")? == b',';
+        }
+        if !is_cut && scanner.next_byte().is_some() {
+            scanner.take(b"", "expected nothing more")?;
+        }
+        let runs = match runs {
             Some(runs) => runs,
             None if links.is_some() => Vec::new(),
             None => return Err(Unreadable::Missing("list of runs")),
         };
-        let more = More::of_links(links.as_ref());
+        // What stands behind the place where it was cut may say otherwise.
+        let more = if is_cut { More::Unsaid } else { More::of_links(links.as_ref()) };
         let link = links.as_ref().and_then(Link::of_links);
-        Ok(Self { runs, more, link })
+        Ok(Self { runs, more, link, is_cut })
+    }
+}
+
+/// How much of a page is read, and whether its text ends before it does.
+#[derive(Clone, Copy)]
+struct Most {
+    records: usize,
+    objects: usize,
+    is_cut: bool,
+}
+
+/// Reads the list of runs, or null for none; false where there is more of it than is read.
+fn read_runs<'a>(scanner: &mut Scanner<'a>, runs: &mut Vec<&'a str>, most: Most) -> Result<bool, Unreadable> {
+    if scanner.next_byte() != Some(b'[') {
+        return match scanner.value()?.0 {
+            "null" => Ok(true),
+            _ => Err(Unreadable::Missing("list of runs")),
+        };
+    }
+    scanner.take(b"[", "expected a list")?;
+    if scanner.take_if(b']') {
+        return Ok(true);
+    }
+    let mut objects = 0;
+    loop {
+        if runs.len() == most.records {
+            return Ok(false);
+        }
+        let read = scanner.value().and_then(|(run, shape)| {
+            let is_last = scanner.take(b",]", "expected a comma or a bracket")? == b']';
+            Ok((run, shape, is_last))
+        });
+        let (run, shape, is_last) = match read {
+            // A number at the place of the cut may be the beginning of another: only what is closed is whole.
+            Err(malformed) if malformed.is_cut_short && most.is_cut => return Ok(false),
+            read => read?,
+        };
+        objects += shape.objects;
+        if objects > most.objects && !runs.is_empty() {
+            return Ok(false);
+        }
+        runs.push(run);
+        if is_last {
+            return Ok(true);
+        }
     }
 }
 
@@ -220,73 +358,17 @@ fn kind(segment: &str) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| kind.segment().eq_ignore_ascii_case(segment))
 }
 
-/// The members of a page that matter, read in one pass over its text.
-struct Envelope<'a> {
-    runs: Option<Vec<&'a RawValue>>,
-    links: Option<&'a str>,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Envelope<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a page of runs")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut envelope = Envelope { runs: None, links: None };
-                while let Some(Key(name)) = map.next_key()? {
-                    match name.as_ref() {
-                        "runs" => envelope.runs = Some(map.next_value::<Runs<'de>>()?.0),
-                        "_links" => envelope.links = Some(map.next_value::<&'de RawValue>()?.get()),
-                        _ => {
-                            map.next_value::<de::IgnoredAny>()?;
-                        }
-                    }
-                }
-                Ok(envelope)
-            }
-        }
-        deserializer.deserialize_map(Members)
-    }
-}
-
-/// An array of runs, or null for none.
-struct Runs<'a>(Vec<&'a RawValue>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Runs<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Elements;
-        impl<'de> Visitor<'de> for Elements {
-            type Value = Runs<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array of runs")
-            }
-
-            fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-                Ok(Runs(Vec::new()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-                let mut runs = Vec::with_capacity(64);
-                while let Some(run) = elements.next_element()? {
-                    runs.push(run);
-                }
-                Ok(Runs(runs))
-            }
-        }
-        deserializer.deserialize_any(Elements)
-    }
-}
-
 /// Reads the answer of the call for one run.
-pub fn parse_run(text: &str) -> Result<&RawValue, Unreadable> {
-    let envelope: Object<'_> = serde_json::from_str(text)?;
-    envelope.get("run").filter(|run| !is_null(run)).ok_or(Unreadable::Missing("run"))
+///
+/// # Errors
+/// The text is no such answer. What is wrong inside the run is not seen here.
+pub fn parse_run(text: &str) -> Result<&str, Unreadable> {
+    let envelope = match members(text) {
+        Some(envelope) => envelope,
+        None => return Err(shape(text).err().map_or(Unreadable::Missing("run"), Unreadable::from)),
+    };
+    let run = envelope.into_iter().rev().find(|(name, _)| name == "run").map(|(_, run)| run);
+    run.filter(|run| *run != "null").ok_or(Unreadable::Missing("run"))
 }
 
 #[cfg(test)]
@@ -328,5 +410,52 @@ mod tests {
         assert_eq!(named(&storage.replace("VRZ%2D0-_", "{connectionId}")), (Some(Kind::Storage), true, None));
         let open = text.replace("export/connections", "synchronization/imodels/connection");
         assert_eq!(named(&open), (None, true, id()));
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_read_hides_none_beside_it() {
+        let text =
+            r#"{"runs":[{"id":"a"},{"id":"\xff"},nonsense,{"id":1,},{"id":"b"}],"_links":{"next":null}}"#;
+        let page = Page::parse(text).unwrap();
+        assert_eq!(
+            page.runs,
+            [r#"{"id":"a"}"#, r#"{"id":"\xff"}"#, "nonsense", r#"{"id":1,}"#, r#"{"id":"b"}"#]
+        );
+        assert_eq!((page.more, page.is_cut), (More::NoNext, false));
+        let twice = Page::parse(r#"{"runs":[1],"x":{"runs":[]},"runs":[2]}"#).unwrap();
+        assert_eq!(twice.runs, ["1", "2"]);
+    }
+
+    #[test]
+    fn of_a_page_that_was_cut_the_whole_runs_are_read() {
+        let whole = r#"{"_links":{"next":null},"runs":[{"id":"a"},{"id":"b"},12,3],"more":1}"#;
+        let runs_within = |length: usize| {
+            let page = Page::parse_beginning(&whole[..length]).ok()?;
+            assert_eq!(page.more, if page.is_cut { More::Unsaid } else { More::NoNext }, "{length}");
+            Some((page.runs.len(), page.is_cut))
+        };
+        let counts: Vec<_> = (0..whole.len()).filter_map(runs_within).collect();
+        assert!(counts.is_sorted_by_key(|(count, _)| *count), "{counts:?}");
+        assert_eq!((counts.first(), counts.last()), (Some(&(0, true)), Some(&(3, true))));
+        assert!(Page::parse(&whole[..whole.len() - 1]).is_err());
+        assert_eq!(Page::parse_beginning(whole).unwrap().runs.len(), 4);
+    }
+
+    #[test]
+    fn no_more_of_a_page_is_read_than_is_allowed() {
+        let page = |runs: &str, count: usize| {
+            format!(r#"{{"runs":[{}],"_links":{{}}}}"#, vec![runs; count].join(","))
+        };
+        for (run, count, read, is_cut) in [
+            ("1", MAX_RECORDS, MAX_RECORDS, false),
+            ("1", MAX_RECORDS + 1, MAX_RECORDS, true),
+            (r#"{"jobs":[{},{},{},{}]}"#, MAX_RECORDS, MAX_RECORDS, false),
+            (r#"{"jobs":[{},{},{},{},{}]}"#, MAX_RECORDS, MAX_OBJECTS / 6, true),
+        ] {
+            let text = page(run, count);
+            let parsed = Page::parse(&text).unwrap();
+            assert_eq!((parsed.runs.len(), parsed.is_cut), (read, is_cut), "{run}");
+            assert_eq!(Page::parse_saved(&text).unwrap().runs.len(), count);
+        }
     }
 }

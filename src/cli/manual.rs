@@ -48,7 +48,7 @@ const EXIT_STATUS: &[(&str, &str)] = &[
          records were set aside; the rest is stored.",
     ),
     ("4", "The platform refused the credentials."),
-    ("5", "Another archive process holds this database."),
+    ("5", "Another archive process holds this database, or (archive restore) a program has it open."),
     ("6", "A report found a failure rate above --fail-over."),
 ];
 

@@ -1,17 +1,19 @@
 //! `archive import`: saved pages from files and standard input.
 
-use std::io::Read as _;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _};
+use std::path::Path;
 
 use crate::api::TypedConnection;
 use crate::error::{CommandError, ExitCode};
 use crate::import::{self, Problem, Saved, Summary};
 use crate::render::render_count;
 use crate::settings::{self, Format, Input};
-use crate::store::Reader;
+use crate::store::{self, Reader};
 
 /// Imports saved pages.
 pub fn import(settings: settings::Import) -> Result<ExitCode, CommandError> {
-    let files = settings.files.iter().map(read);
+    let files = settings.files.iter().map(|file| read(file, &settings.db));
     let typed = settings.connection.as_ref().map(|typed| connection(&settings, typed)).transpose()?;
     let summary = import::import(&settings.db, settings.cache_mib, typed.as_ref(), files)?;
     let exit_code = exit_code(&summary);
@@ -44,15 +46,51 @@ fn connection(settings: &settings::Import, typed: &TypedConnection) -> Result<Ty
     Ok(TypedConnection { id, ..*typed })
 }
 
-fn read(source: &Input) -> Saved {
+fn read(source: &Input, db: &Path) -> Saved {
     match source {
         Input::Stdin => {
             let mut bytes = Vec::new();
-            let read = std::io::stdin().lock().read_to_end(&mut bytes);
+            let read = io::stdin().lock().read_to_end(&mut bytes);
             Saved { name: source.to_string(), bytes: read.map(|_| bytes) }
         }
-        Input::File(path) => Saved { name: source.to_string(), bytes: std::fs::read(path) },
+        Input::File(path) => Saved { name: source.to_string(), bytes: read_file(path, db) },
     }
+}
+
+/// Reads a file, and refuses at once what is none: nobody may ever write to a pipe of that name.
+fn read_file(path: &Path, db: &Path) -> io::Result<Vec<u8>> {
+    // The archive may be open by now, and opening its files by hand would cost it its locks.
+    if store::is_of_archive(path, db) {
+        return Err(io::Error::other("it is part of the archive itself"));
+    }
+    if is_own_descriptor(path) {
+        return fs::read(path);
+    }
+    let no_file = || io::Error::other("it is no regular file; pipe it in, and name it - or /dev/stdin");
+    if !fs::metadata(path)?.is_file() {
+        return Err(no_file());
+    }
+    let mut options = OpenOptions::new();
+    options.read(true);
+    // Where the name was given to a pipe meanwhile, the open waits for nobody.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(
+        &mut options,
+        rustix::fs::OFlags::NONBLOCK.bits().cast_signed(),
+    );
+    let mut file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(no_file());
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Whether the path means what this process was given open: standard input, or what a shell's `<(…)` made.
+fn is_own_descriptor(path: &Path) -> bool {
+    let parent = path.parent().and_then(Path::to_str);
+    path == Path::new("/dev/stdin") || matches!(parent, Some("/dev/fd" | "/proc/self/fd"))
 }
 
 fn exit_code(summary: &Summary) -> ExitCode {

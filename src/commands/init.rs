@@ -114,7 +114,10 @@ fn choose(settings: &settings::Init, mut person: Option<&mut Dialogue<'_>>) -> R
     }
     let credentials = settings.check.then(|| check::credentials(&given)).transpose()?;
     let listed = match &credentials {
-        Some(credentials) => Some(run_async(check::list_itwins(settings, credentials))??),
+        Some(credentials) => {
+            let listed = run_async(check::list_itwins(settings, credentials))?;
+            Some(listed.map_err(|error| check::name_source(error, &given))?)
+        }
         None => None,
     };
     let list = listed.as_ref().and_then(|listed| listed.as_deref().ok());
@@ -147,7 +150,8 @@ fn choose(settings: &settings::Init, mut person: Option<&mut Dialogue<'_>>) -> R
                 known.and_then(|itwin| itwin.name.as_deref()).map(|name| render::clean(name).into_owned());
         }
         let Some(credentials) = &credentials else { break Vec::new() };
-        let findings = run_async(check::find(settings, credentials, &setup))??;
+        let findings = run_async(check::find(settings, credentials, &setup))?;
+        let findings = findings.map_err(|error| check::name_source(error, &given))?;
         match (&mut person, findings.iter().find(|finding| finding.is_unknown)) {
             (Some(person), Some(unknown)) if is_asked => person.say(&render::clean(&unknown.message))?,
             _ => break findings,

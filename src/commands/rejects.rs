@@ -7,7 +7,7 @@ use crate::query::{self, Catalog, Database, Limits};
 use crate::render::{Screen, render_count};
 use crate::settings;
 use crate::store::write::SyncTotals;
-use crate::store::{Archive, Reader};
+use crate::store::{Archive, READING_LIMIT, Reader};
 use crate::sync::{self, now};
 
 /// Lists the records that were set aside, after reading them once more if that is asked for.
@@ -29,7 +29,7 @@ pub fn rejects(settings: settings::Rejects) -> Result<ExitCode, CommandError> {
     // The list is part of the program, and a test holds it to the folder.
     let Some(query) = catalog.find("rejects") else { return Ok(ExitCode::Failed) };
     let mut sink = super::query::sink(settings.format, Screen::of_stdout(), io::stdout().lock());
-    match database.stream(&query.sql, &parameters, Limits::default(), sink.as_mut()) {
+    match database.stream(&query.sql, &parameters, Limits { timeout: Some(READING_LIMIT) }, sink.as_mut()) {
         // A reader that has seen enough has left.
         Err(query::Error::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::Done),
         told => Ok(told.map(|()| ExitCode::Done)?),

@@ -17,6 +17,7 @@ pub fn report(settings: settings::Report) -> Result<ExitCode, CommandError> {
         compared_with: settings.compared_with,
         zone: settings.zone,
         as_of: settings.as_of,
+        is_of_now: settings.is_of_now,
         connections: super::known_connections(&settings.db, &settings.connections)?
             .iter()
             .map(|id| id.as_str().to_owned())

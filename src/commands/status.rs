@@ -1,23 +1,29 @@
 //! `archive status`: per connection how fresh, how many runs, what is unfinished, the last problem.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::api::Kind;
 use crate::error::{CommandError, ExitCode};
 use crate::render::{self, Column, Screen, Table, clean, render_count};
 use crate::settings::{self, Format};
-use crate::store::Reader;
 use crate::store::read::{ConnectionStatus, DriftStatus, LastSync};
+use crate::store::{self, Reader};
 use crate::sync::now;
 use crate::time::{UtcText, ago};
 
 /// Notes of what the platform began to send that are told; `archive query drift` has them all.
 const MOST_NOTES: usize = 5;
 
+/// What a sync's row says until it ends.
+const RUNNING: &str = "running";
+
 /// Shows what is archived and how fresh it is.
 pub fn status(settings: settings::Status) -> Result<ExitCode, CommandError> {
     let reader = Reader::open(&settings.db)?;
-    let mut connections = reader.read_status()?;
+    let now = now();
+    let mut connections = reader.read_status(&now)?;
     let chosen = super::known_connections(&settings.db, &settings.connections)?;
     if !chosen.is_empty() {
         let is_chosen = |status: &ConnectionStatus| {
@@ -25,15 +31,30 @@ pub fn status(settings: settings::Status) -> Result<ExitCode, CommandError> {
         };
         connections.retain(is_chosen);
     }
-    let last_sync = reader.read_last_sync()?;
+    let last_sync = read_last_sync(&reader, &settings.db)?;
     let drift = reader.read_drift()?;
     match settings.format {
         Format::Json => super::print_json(&to_json(&connections, last_sync.as_ref(), &drift))?,
         Format::Text => {
-            render::print(&to_text(&connections, last_sync.as_ref(), &drift, &now(), Screen::of_stdout()))?
+            render::print(&to_text(&connections, last_sync.as_ref(), &drift, &now, Screen::of_stdout()))?
         }
     }
     Ok(ExitCode::Done)
+}
+
+/// The sync or import that began last. One that was killed says that it runs, until the next one begins; that
+/// nobody holds the archive tells that it does not.
+fn read_last_sync(reader: &Reader, db: &Path) -> Result<Option<LastSync>, CommandError> {
+    let is_running = |sync: &Option<LastSync>| sync.as_ref().is_some_and(|sync| sync.outcome == RUNNING);
+    let mut last_sync = reader.read_last_sync()?;
+    if is_running(&last_sync) && store::is_held(db) == Some(false) {
+        // It may have ended between the two looks; what it wrote then is there by now.
+        last_sync = reader.read_last_sync()?;
+        if let Some(sync) = last_sync.as_mut().filter(|sync| sync.outcome == RUNNING) {
+            sync.outcome = "interrupted".to_owned();
+        }
+    }
+    Ok(last_sync)
 }
 
 /// The status as one JSON object; its fields are a contract.
@@ -55,8 +76,12 @@ fn to_json(connections: &[ConnectionStatus], last_sync: Option<&LastSync>, drift
             "gaps": connection.gaps,
             "newest_started_at": connection.newest_started_at,
             "complete_as_of": connection.complete_as_of,
+            "clock_ahead_at": connection.clock_ahead_at,
             "last_problem": connection.last_problem,
             "unlisted_at": connection.unlisted_at,
+            "pruned_runs": connection.pruned_runs,
+            "pruned_before": connection.pruned_before,
+            "pruned_at": connection.pruned_at,
         })
     });
     let last_sync = last_sync.map(|sync| {
@@ -102,6 +127,10 @@ fn together(connections: &[ConnectionStatus], since: impl Fn(&Option<String>) ->
     ]
 }
 
+fn since_text(time: &str, now: &UtcText) -> String {
+    UtcText::from_stored(time).map(|time| ago(&time, now)).unwrap_or_default()
+}
+
 /// The status for a terminal: a table, then what needs a sentence.
 pub(super) fn to_text(
     connections: &[ConnectionStatus],
@@ -111,9 +140,11 @@ pub(super) fn to_text(
     screen: Screen,
 ) -> String {
     let since = |time: &Option<String>| {
-        time.as_deref()
-            .and_then(UtcText::from_stored)
-            .map_or_else(|| "never".to_owned(), |time| ago(&time, now))
+        time.as_deref().and_then(UtcText::from_stored).map_or_else(
+            || "never".to_owned(),
+            // A start that the platform's clock told is a date, whatever ours shows.
+            |time| if time > *now { time.as_str()[..10].to_owned() } else { ago(&time, now) },
+        )
     };
     let has_kinds = connections.iter().any(|connection| connection.kind != Kind::Export.as_str());
     let mut columns = vec![
@@ -152,6 +183,12 @@ pub(super) fn to_text(
     for connection in connections {
         let name = clean(&connection.name);
         let mut note = |sentence: String| text.push_str(&format!("{name}: {sentence}\n"));
+        if let Some(then) = connection.clock_ahead_at.as_deref().and_then(UtcText::from_stored) {
+            let day = &then.as_str()[..10];
+            note(format!(
+                "the clock was ahead when it was last walked whole: that walk is dated {day}, which is to come"
+            ));
+        }
         if let Some(problem) = &connection.last_problem {
             note(format!("last walk not complete: {}", clean(problem)));
         }
@@ -162,6 +199,13 @@ pub(super) fn to_text(
             note(format!(
                 "{} no longer listed by the platform",
                 super::counted(connection.unlisted_runs, "run")
+            ));
+        }
+        if let (Some(before), Some(at)) = (&connection.pruned_before, &connection.pruned_at) {
+            let runs = super::counted(connection.pruned_runs, "run");
+            note(format!(
+                "{runs} pruned, the last of them {}; they began before {before}",
+                since_text(at, now)
             ));
         }
         if connection.rejects > 0 {
@@ -178,6 +222,13 @@ pub(super) fn to_text(
         let what = match note.what.as_str() {
             "field" => format!("the field {} of a {}", clean(&note.field), note.object),
             "value" => format!("{} {} is {}", note.object, clean(&note.field), clean(&note.value)),
+            "volatile" => {
+                format!(
+                    "the URLs in the field {} of {} objects differ in every answer",
+                    clean(&note.field),
+                    note.object
+                )
+            }
             _ => format!("{} {} came as a {}", note.object, clean(&note.field), note.value),
         };
         let since = UtcText::from_stored(&note.first_seen_at).map(|time| ago(&time, now)).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! `archive sync`: builds the client, shows progress on a terminal, tells the outcome.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::api::{self, Client, Reason, RequestLimit};
 use crate::error::{CommandError, ExitCode};
 use crate::render;
-use crate::settings::{self, Format};
+use crate::settings::{self, CredentialsSource, Format};
 use crate::store::fleet::KnownConnection;
 use crate::store::{self, Archive, Reader};
 use crate::sync::{self, Estimate, Options, Outcome, Progress, Scope, Summary};
@@ -31,6 +32,7 @@ pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
     if settings.estimate {
         return estimate(settings, bars);
     }
+    let credentials_source = settings.platform.credentials_source.clone();
     let summary = run_async(async move {
         // What is wrong with the settings leaves no archive behind, and who cannot have the archive asks
         // the platform nothing.
@@ -63,7 +65,7 @@ pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
             }
         }
     })??;
-    tell(&summary, is_dry_run);
+    tell(&summary, &credentials_source, is_dry_run);
     if format == Format::Json {
         super::print_json(&summary.to_json(is_dry_run))?;
     }
@@ -73,6 +75,7 @@ pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
 /// Says what a first sync would cost.
 fn estimate(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, CommandError> {
     let (format, limits) = (settings.format, settings.platform.request_limits.clone());
+    let credentials_source = settings.platform.credentials_source.clone();
     let (estimate, was_accepted) = run_async(async move {
         let client = client(&settings.platform, settings.platform.pages_in_flight + settings.concurrency)?;
         let mut known = Vec::new();
@@ -86,8 +89,13 @@ fn estimate(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
         let estimate = watch(estimate, &client, &progress, bars).await;
         Ok::<_, CommandError>((estimate, client.was_accepted()))
     })??;
-    for problem in estimate.problems.iter().take(MOST_TOLD) {
-        tracing::error!("{}", problem.message);
+    let reasons = estimate.problems.iter().filter_map(|problem| problem.reason);
+    let hint = reasons.filter_map(|reason| super::hint_for(reason, &credentials_source)).next();
+    let told = estimate.problems.len().min(MOST_TOLD);
+    for (at, problem) in estimate.problems.iter().take(told).enumerate() {
+        // The hint is for all of them, so it follows the last.
+        let hint = hint.as_deref().filter(|_| at + 1 == told);
+        tracing::error!(hint, "{}", problem.message);
     }
     if estimate.connections == 0 && estimate.problems.is_empty() {
         tracing::error!(hint = NOTHING_SEEN, "no connection was found: {}", sync::WHY_NOTHING);
@@ -195,7 +203,10 @@ fn options(settings: settings::Sync, known: &[KnownConnection]) -> Result<Option
 pub(super) fn run_async<T>(future: impl Future<Output = T>) -> Result<T, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("starting")?;
-    Ok(runtime.block_on(future))
+    let done = runtime.block_on(future);
+    // An answer that is still being read is of no use any more; waiting for it would keep the process.
+    runtime.shutdown_background();
+    Ok(done)
 }
 
 /// Waits for a sync while showing how far it is, and ends it in good order when asked to.
@@ -260,15 +271,25 @@ fn progress_line(client: &Client, progress: &Progress) -> String {
     line
 }
 
-/// Ends when the process is interrupted (Ctrl-C) or terminated.
+/// Ends when the process is interrupted (Ctrl-C), terminated, or its terminal has gone.
 async fn asked_to_stop() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        if let (Ok(mut interrupt), Ok(mut terminate)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+        if let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) {
+            // Whoever started this with `nohup` wants it to go on.
+            let hangup = match is_hangup_ignored() {
+                true => None,
+                false => signal(SignalKind::hangup()).ok(),
+            };
+            let hung_up = async {
+                match hangup {
+                    Some(mut hangup) => hangup.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hung_up => {} }
             return;
         }
     }
@@ -277,9 +298,19 @@ async fn asked_to_stop() {
     }
 }
 
+/// Whether this process was started with SIGHUP ignored; told by Linux alone.
+#[cfg(unix)]
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // A bit for each signal; SIGHUP is the first.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
 /// Everything that an administrator must know, and one line in any case.
-fn tell(summary: &Summary, is_dry_run: bool) {
-    let hint = hint(summary);
+fn tell(summary: &Summary, credentials: &CredentialsSource, is_dry_run: bool) {
+    let hint = hint(summary, credentials);
+    let hint = hint.as_deref();
     let count = summary.problems().count();
     let untold = count.saturating_sub(MOST_TOLD);
     let mut problems = summary.problems().take(MOST_TOLD).peekable();
@@ -333,21 +364,28 @@ fn tell(summary: &Summary, is_dry_run: bool) {
     tracing::info!(target: "run_archive::summary", "{line}");
 }
 
-fn hint(summary: &Summary) -> Option<&'static str> {
-    let has = |reason: fn(&Reason) -> bool| {
-        summary.problems().any(|problem| problem.reason.as_ref().is_some_and(reason))
-    };
+/// What to do next: the most pressing of all that went wrong.
+fn hint(summary: &Summary, credentials: &CredentialsSource) -> Option<Cow<'static, str>> {
     if summary.outcome == Outcome::Done {
-        None
-    } else if summary.found.is_nothing {
-        Some(NOTHING_SEEN)
-    } else if has(|reason| matches!(reason, Reason::Refused)) {
-        Some(super::REFUSED_HINT)
-    } else if has(|reason| matches!(reason, Reason::Forbidden)) {
-        Some("give the service application a role on the iTwin that lets it read the iModel")
-    } else if has(|reason| matches!(reason, Reason::BudgetSpent { .. })) {
-        Some("what came is stored and the next sync goes on from there; --time-budget gives it more time")
-    } else {
-        None
+        return None;
     }
+    if summary.found.is_nothing {
+        return Some(NOTHING_SEEN.into());
+    }
+    let pressing: [fn(&Reason) -> bool; 4] = [
+        |reason| matches!(reason, Reason::Unreachable(_)),
+        |reason| matches!(reason, Reason::Refused),
+        |reason| matches!(reason, Reason::Forbidden),
+        |reason| matches!(reason, Reason::BudgetSpent { .. }),
+    ];
+    let reasons = || summary.problems().filter_map(|problem| problem.reason);
+    let found = pressing.iter().find_map(|is_it| reasons().find(is_it));
+    if let Some(hint) = found.and_then(|reason| super::hint_for(reason, credentials)) {
+        return Some(hint.into());
+    }
+    let hint = match summary.outcome {
+        Outcome::Failed => "nothing that is archived is lost; the next sync asks again",
+        _ => "what came is stored; the next sync asks again for the rest",
+    };
+    Some(hint.into())
 }

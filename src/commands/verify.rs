@@ -3,7 +3,8 @@
 use super::sync::{client, remember_requests, run_async};
 use crate::error::{CommandError, ExitCode};
 use crate::render::{self, Column, Screen, Table, clean, render_count};
-use crate::settings::{self, Format};
+use crate::settings::{self, CredentialsSource, Format};
+use crate::store::schema::{Change, Finding};
 use crate::store::write::SyncTotals;
 use crate::store::{Archive, Reader};
 use crate::sync::now;
@@ -29,7 +30,12 @@ pub fn verify(settings: settings::Verify) -> Result<ExitCode, CommandError> {
         requests: 0,
         was_accepted: true,
         is_repair: settings.repair,
+        mended: Vec::new(),
     };
+    if let Some(archive) = &mut archive {
+        // First, so that no view of somebody else is read, and nothing refuses what is stored below.
+        report.mended = archive.write(Archive::repair_schema)?;
+    }
     let sync_key = match &mut archive {
         Some(archive) => Some(archive.write(|archive| archive.begin_sync("verify", &now()))?),
         None => None,
@@ -37,7 +43,8 @@ pub fn verify(settings: settings::Verify) -> Result<ExitCode, CommandError> {
     if let Some(archive) = &mut archive {
         archive.write(|archive| archive.set_orphans_aside(&now()))?;
     }
-    if let Some(platform) = &settings.platform {
+    let is_readable = report.is_repair || !report.offline.is_schema_altered();
+    if let Some(platform) = settings.platform.as_ref().filter(|_| is_readable) {
         let options =
             Options { connections, page_size: platform.page_size, pages_in_flight: platform.pages_in_flight };
         run_async(async {
@@ -73,23 +80,65 @@ pub fn verify(settings: settings::Verify) -> Result<ExitCode, CommandError> {
         Format::Text => render::print(&told(&report, settings.platform.is_some(), Screen::of_stdout()))?,
     }
     let code = report.exit_code();
-    match code {
-        ExitCode::Done => tracing::info!(target: "run_archive::summary", "verified: nothing is off"),
-        ExitCode::Refused => tracing::error!(
-            hint = super::REFUSED_HINT,
-            "the platform refused the credentials, so nothing was compared"
-        ),
-        _ if report.is_repair => tracing::error!("something is off that could not be repaired"),
-        _ => tracing::error!(
-            hint = "archive verify --repair stores what the platform lists and tells anew what the rows tell",
-            "something is off"
-        ),
-    }
+    let source = settings.platform.as_ref().map(|platform| &platform.credentials_source);
+    tell_outcome(&report, code, source);
     Ok(code)
+}
+
+/// The one line that sums it up, with what to do.
+fn tell_outcome(report: &Report, code: ExitCode, credentials: Option<&CredentialsSource>) {
+    if code == ExitCode::Done {
+        tracing::info!(target: "run_archive::summary", "verified: nothing is off");
+        return;
+    }
+    let reasons = report.compared.iter().filter_map(|compared| compared.reason);
+    let hint = credentials.and_then(|source| {
+        let mut hints = reasons.filter_map(|reason| super::hint_for(reason, source));
+        hints.next()
+    });
+    if code == ExitCode::Refused {
+        tracing::error!(
+            hint = hint.as_deref(),
+            "the platform refused the credentials, so nothing was compared"
+        );
+        return;
+    }
+    let broken = report.offline.broken();
+    let unread = report.compared.iter().filter(|compared| compared.problem.is_some()).count() as u64;
+    let unsound = report.compared.iter().filter(|compared| !compared.is_sound()).count() as u64;
+    let mut parts = Vec::new();
+    if broken > 0 {
+        parts.push(format!("{} in the file", super::counted(broken, "finding")));
+    }
+    if unsound > unread && !report.is_repair {
+        parts.push(format!("{} not as the platform lists", super::counted(unsound - unread, "connection")));
+    }
+    if unread > 0 {
+        parts.push(format!("{} not compared to the end", super::counted(unread, "connection")));
+    }
+    let told = parts.join(", ");
+    let hint = hint.unwrap_or_else(|| {
+        let hint = match report.is_repair {
+            true => {
+                "what only the platform knows is repaired without --offline, while it still lists it; else restore a backup"
+            }
+            false => {
+                "archive verify --repair stores what the platform lists and tells anew what the rows tell"
+            }
+        };
+        hint.to_owned()
+    });
+    match report.is_repair {
+        true => tracing::error!(hint, "something is off that could not be repaired: {told}"),
+        false => tracing::error!(hint, "something is off: {told}"),
+    }
 }
 
 fn told(report: &Report, is_online: bool, screen: Screen) -> String {
     let mut text = told_offline(&report.offline);
+    for finding in &report.mended {
+        text.push_str(&told_mended(finding));
+    }
     if report.is_repair && report.repaired_offline > 0 {
         text.push_str(&format!(
             "{} mended in the file\n",
@@ -100,7 +149,11 @@ fn told(report: &Report, is_online: bool, screen: Screen) -> String {
         return text;
     }
     text.push('\n');
-    if report.compared.is_empty() {
+    if report.compared.is_empty() && !report.is_repair && report.offline.is_schema_altered() {
+        text.push_str(
+            "nothing was compared with the platform: a view or a table of the archive is altered\n",
+        );
+    } else if report.compared.is_empty() {
         text.push_str("no connection was compared with the platform\n");
     } else {
         text.push_str(&table(&report.compared).render(screen));
@@ -115,8 +168,50 @@ fn told(report: &Report, is_online: bool, screen: Screen) -> String {
     text
 }
 
+/// What was done to the schema. A trigger is told with its text, so that its owner can have it back elsewhere.
+fn told_mended(finding: &Finding) -> String {
+    let name = clean(&finding.name);
+    match &finding.sql {
+        Some(sql) if finding.change == Change::Trigger => {
+            let table = clean(&finding.table);
+            format!("dropped the trigger {name} on {table}, which was: {}\n", one_line(sql))
+        }
+        _ => format!("made the {} {name} anew\n", finding.kind.as_str()),
+    }
+}
+
+fn one_line(sql: &str) -> String {
+    clean(&sql.split_whitespace().collect::<Vec<_>>().join(" ")).into_owned()
+}
+
+fn told_schema(text: &mut String, offline: &Offline) {
+    let (differences, notes): (Vec<_>, Vec<_>) =
+        offline.schema.iter().partition(|finding| finding.is_difference());
+    for finding in &differences {
+        let (told, way_out) = (finding.to_string(), super::describe_way_out(finding));
+        text.push_str(&format!("altered in the archive: {}; {way_out}\n", clean(&told)));
+    }
+    for finding in notes.iter().take(MOST_NAMED) {
+        let (told, way_out) = (finding.to_string(), super::describe_way_out(finding));
+        let told = clean(&told);
+        if finding.constrains {
+            text.push_str(&format!("note: {told}; a sync may fail because of it: {way_out}\n"));
+        } else {
+            text.push_str(&format!("note: {told}\n"));
+        }
+    }
+    let more = notes.len().saturating_sub(MOST_NAMED);
+    if more > 0 {
+        text.push_str(&format!("note: {} more were added\n", super::counted(more as u64, "object")));
+    }
+    if let Some(why) = &offline.unchecked {
+        text.push_str(&format!("not everything could be checked: {}\n", clean(why)));
+    }
+}
+
 fn told_offline(offline: &Offline) -> String {
     let mut text = String::new();
+    told_schema(&mut text, offline);
     for complaint in &offline.integrity {
         text.push_str(&format!("the database: {}\n", clean(complaint)));
     }

@@ -24,10 +24,10 @@ struct Marks {
 }
 
 impl Marks {
-    fn of_runs(runs: &[&RawValue]) -> Self {
+    fn of_runs(runs: &[&str]) -> Self {
         let mut marks = Self::default();
         for run in runs {
-            let Ok(run) = Object::parse(run.get()) else { continue };
+            let Ok(run) = Object::parse(run) else { continue };
             let has = |name: &str| run.get(name).is_some_and(|value| !is_null(value));
             marks.is_full |= has("startDateTime") || has("endDateTime") || has("jobs");
             marks.is_synchronization |= has("phase") || run.object("error").is_some();
@@ -68,7 +68,7 @@ fn objects(list: Option<&RawValue>) -> Vec<Object<'_>> {
 pub(super) fn connection_of(
     name: &str,
     link: Option<&Link>,
-    runs: &[&RawValue],
+    runs: &[&str],
     said: Option<&TypedConnection>,
     archived: &[ConnectionId],
 ) -> Result<ConnectionId, Problem> {
@@ -107,10 +107,10 @@ pub(super) fn connection_of(
     }
 }
 
-/// The connection that the runs themselves name, where they all name the same.
-fn id_of_runs(runs: &[&RawValue]) -> Option<String> {
-    let mut names =
-        runs.iter().map(|run| Object::parse(run.get()).ok()?.text("connectionId").map(String::from));
+/// The connection that the runs themselves name, where all that can be read name the same.
+fn id_of_runs(runs: &[&str]) -> Option<String> {
+    let readable = runs.iter().filter_map(|run| Object::parse(run).ok());
+    let mut names = readable.map(|run| run.text("connectionId").map(String::from));
     let first = names.next()??;
     names.all(|name| name.as_ref() == Some(&first)).then_some(first).filter(|id| !id.is_empty())
 }

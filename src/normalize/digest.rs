@@ -10,11 +10,14 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
-use super::{Execution, Run, Task};
+use super::{Execution, MAX_DEPTH, Run, Task};
 use crate::api::wire::{Object, array, string};
 
 /// What a run's content adds up to.
 pub type Digest = [u8; 16];
+
+/// The levels of a run, and of the values at the deepest of them.
+const LEVELS: usize = MAX_DEPTH + 1;
 
 /// A sum under way, and the way from the run to where values are added.
 #[derive(Debug, Clone, Copy, Default)]
@@ -62,20 +65,25 @@ impl Sum {
         self.add(way, 6, &(length as u64).to_le_bytes());
     }
 
-    /// Any value, with all below it.
-    fn value(&mut self, way: Way, value: &RawValue) {
+    /// Any value, with all below it down to so many levels. Deeper than a run may nest is only what a file
+    /// was handed over with: there it counts as one word, so that no file exhausts a thread.
+    fn value(&mut self, way: Way, value: &RawValue, levels: usize) {
         let raw = value.get();
+        let Some(below) = levels.checked_sub(1) else {
+            self.token(way, raw);
+            return;
+        };
         if let Some(text) = string(value) {
             self.text(way, &text);
         } else if let Ok(object) = Object::parse(raw) {
             self.object(way);
             for (name, value) in &object.0 {
-                self.value(way.member(name), value);
+                self.value(way.member(name), value, below);
             }
         } else if let Some(elements) = array(value) {
             self.list(way, elements.len());
             for (place, element) in elements.into_iter().enumerate() {
-                self.value(way.element(place), element);
+                self.value(way.element(place), element, below);
             }
         } else {
             // A number or a word, or a text that is not Unicode.
@@ -91,7 +99,7 @@ impl Sum {
 /// The digest of a run's JSON.
 pub fn digest_of_json(run: &RawValue) -> Digest {
     let mut sum = Sum::default();
-    sum.value(Way::default(), run);
+    sum.value(Way::default(), run, LEVELS);
     sum.digest()
 }
 
@@ -164,11 +172,14 @@ fn token(sum: &mut Sum, way: Way, name: &str, value: Option<impl ToString>) {
 
 /// Adds the members of `extra` and gives their names.
 fn extra<'a>(sum: &mut Sum, way: Way, extra: &'a Option<String>) -> Vec<Cow<'a, str>> {
-    let Some(object) = extra.as_deref().and_then(|extra| Object::parse(extra).ok()) else {
+    let Some(extra) = extra.as_deref() else { return Vec::new() };
+    let Ok(object) = Object::parse(extra) else {
+        // What is no object was never received: it counts as a kind of its own, which no answer adds up to.
+        sum.add(way, 7, extra.as_bytes());
         return Vec::new();
     };
     for (name, value) in &object.0 {
-        sum.value(way.member(name), value);
+        sum.value(way.member(name), value, LEVELS);
     }
     object.0.into_iter().map(|(name, _)| name).collect()
 }

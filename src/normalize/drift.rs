@@ -3,6 +3,8 @@
 //! In: the members of an object that no column took, and the values of its enumerations. Out: notes of
 //! what is new. Nothing is refused for it, and all of it is kept.
 
+use std::collections::BTreeSet;
+
 use serde_json::value::RawValue;
 
 use super::merge::Unread;
@@ -20,10 +22,40 @@ pub struct Drift {
     pub object: &'static str,
     /// The field's name.
     pub field: String,
-    /// `field`, `value` or `type`.
+    /// `field`, `value`, `type` or `volatile`.
     pub what: &'static str,
     /// The new value, or its type; empty for a new field.
     pub value: String,
+}
+
+/// Notes kept of one run: a run of 80,000 fields that nobody knows is one piece of news, not as many.
+const MAX_NOTES: usize = 100;
+
+/// The notes of one run. Where there are more than are kept, those kept are the first by their order, so that
+/// the same content gives the same notes however it was sent.
+#[derive(Debug, Default)]
+pub(super) struct Drifts {
+    types: BTreeSet<Drift>,
+    others: BTreeSet<Drift>,
+}
+
+impl Drifts {
+    fn add(&mut self, note: Drift) {
+        match note.what {
+            // There are no more of them than known fields and types, and children that were not read are
+            // told by them.
+            "type" => self.types.insert(note),
+            _ => self.others.insert(note),
+        };
+        if self.others.len() > MAX_NOTES {
+            self.others.pop_last();
+        }
+    }
+
+    pub(super) fn into_vec(mut self) -> Vec<Drift> {
+        self.others.append(&mut self.types);
+        self.others.into_iter().collect()
+    }
 }
 
 impl Drift {
@@ -141,35 +173,40 @@ const PHASES: &[&str] = &["Preprocessor", "MasterFile", "ReferenceFile"];
 
 impl Known {
     /// Notes a member that no column took.
-    pub(super) fn note_member(&self, name: &str, value: &RawValue, notes: &mut Vec<Drift>) {
+    pub(super) fn note_member(&self, name: &str, value: &RawValue, notes: &mut Drifts) {
         let found = Type::of(value);
         match self.fields.iter().find(|(known, _)| *known == name) {
-            None => notes.push(self.note(name, "field", "")),
+            None => notes.add(self.note(name, "field", "")),
             // A list stays here where something in it is no object; an empty one says nothing.
             Some((_, List)) if found == List => {
                 if wire::array(value).is_some_and(|elements| !elements.is_empty()) {
-                    notes.push(self.note(name, "type", LIST_WITHOUT_OBJECTS));
+                    notes.add(self.note(name, "type", LIST_WITHOUT_OBJECTS));
                 }
             }
             // An explicit null, a time in another form: known ways of saying little.
             Some((_, expected)) if found == Type::Null || found == *expected && found != Number => {}
-            Some(_) => notes.push(self.note(name, "type", found.as_str())),
+            Some(_) => notes.add(self.note(name, "type", found.as_str())),
         }
     }
 
     /// Notes the value of an enumeration.
-    pub(super) fn note_value(&self, name: &str, value: Option<&str>, notes: &mut Vec<Drift>) {
+    pub(super) fn note_value(&self, name: &str, value: Option<&str>, notes: &mut Drifts) {
         let known = match name {
             "state" => STATES,
             "result" => RESULTS,
             _ => PHASES,
         };
         if let Some(value) = value.filter(|value| !known.contains(value)) {
-            notes.push(self.note(name, "value", value));
+            notes.add(self.note(name, "value", value));
         }
     }
 
-    fn note(&self, field: &str, what: &'static str, value: &str) -> Drift {
+    /// Whether a field of this name is known.
+    pub(super) fn has_field(&self, name: &str) -> bool {
+        self.fields.iter().any(|(known, _)| *known == name)
+    }
+
+    pub(super) fn note(&self, field: &str, what: &'static str, value: &str) -> Drift {
         let cut = |text: &str| text.chars().take(MAX_CHARS).collect();
         Drift { object: self.object, field: cut(field), what, value: cut(value) }
     }

@@ -5,10 +5,14 @@
 //! one, and what cannot be read never replaces what could. Pure: which of two answers is newer is for `store`
 //! to say.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde_json::value::RawValue;
+
 use super::{JsonObject, Run};
 use crate::api::wire::{Object, array, is_null, string};
 use crate::time::UtcText;
-use serde_json::value::RawValue;
 
 /// The members that hold times, at every level.
 const TIMES: [&str; 2] = ["startDateTime", "endDateTime"];
@@ -161,8 +165,9 @@ fn merge_object(level: Level, old: &Object<'_>, new: &Object<'_>, unread: &mut O
         }
         (Children::Unsaid, before) => {
             if level != Level::Task {
+                let mentioned = new.index();
                 for (name, value) in &old.0 {
-                    if name != children && new.get(name).is_none() {
+                    if name != children && mentioned.get(name).is_none() {
                         json.raw(name, Some(value.get()));
                     }
                 }
@@ -188,8 +193,9 @@ fn merge_children(
         Level::Task => return None,
     };
     let mut merged = Vec::with_capacity(new.len());
+    let mut places = None;
     for (place, child) in new.iter().enumerate() {
-        merged.push(match counterpart(old, new, place) {
+        merged.push(match counterpart(old, new, place, &mut places) {
             Some(archived) => merge_object(below, archived, child, unread),
             None => as_received(child),
         });
@@ -199,15 +205,35 @@ fn merge_children(
 
 /// The archived child that a received one is: a child is its place and id; where the places moved, an id that
 /// is told once on both sides still tells.
-fn counterpart<'a, 'b>(old: &'a [Object<'b>], new: &[Object<'_>], place: usize) -> Option<&'a Object<'b>> {
+/// `places` are made when they are first needed.
+fn counterpart<'a, 'b, 'c>(
+    old: &'a [Object<'b>],
+    new: &[Object<'c>],
+    place: usize,
+    places: &mut Option<(Places<'b>, Places<'c>)>,
+) -> Option<&'a Object<'b>> {
     let id = new.get(place)?.text("id");
     let at_place = old.get(place).filter(|archived| archived.text("id") == id);
     at_place.or_else(|| {
         let id = id.as_deref()?;
-        let has_id = |child: &&Object<'_>| child.text("id").as_deref() == Some(id);
-        let is_unique = new.iter().filter(has_id).count() == 1 && old.iter().filter(has_id).count() == 1;
-        old.iter().find(has_id).filter(|_| is_unique)
+        let (old_places, new_places) = places.get_or_insert_with(|| (places_of(old), places_of(new)));
+        let is_unique = matches!(new_places.get(id), Some(Some(_)));
+        let archived = old_places.get(id).copied().flatten().filter(|_| is_unique)?;
+        old.get(archived)
     })
+}
+
+/// Where each id stands; `None` for one that stands there more than once.
+type Places<'a> = HashMap<Cow<'a, str>, Option<usize>>;
+
+fn places_of<'a>(objects: &[Object<'a>]) -> Places<'a> {
+    let mut places = Places::with_capacity(objects.len());
+    for (place, object) in objects.iter().enumerate() {
+        if let Some(id) = object.text("id") {
+            places.entry(id).and_modify(|place| *place = None).or_insert(Some(place));
+        }
+    }
+    places
 }
 
 fn as_received(object: &Object<'_>) -> String {
@@ -247,8 +273,9 @@ fn says_the_same(old: &Object<'_>, new: &Object<'_>) -> bool {
     };
     let children = Level::Task.children();
     let mut members = new.0.iter().filter(|(name, _)| name != children);
+    let archived = old.index();
     members.all(|(name, value)| {
-        old.get(name).map_or_else(|| is_null(value), |archived| is_same(archived, value))
+        archived.get(name).map_or_else(|| is_null(value), |archived| is_same(archived, value))
             || archived_time(old, name, value).is_some()
     })
 }

@@ -435,9 +435,12 @@ fn coverage() -> Coverage {
         gaps: 1,
         last_problem: None,
         unlisted_at: None,
+        pruned: 0,
+        clock_ahead_at: None,
     };
     let plain = ConnectionCoverage { unfinished: 0, unlisted: 0, rejects: 0, gaps: 0, ..base.clone() };
     Coverage {
+        pruned: None,
         connections: vec![
             ConnectionCoverage {
                 connection: BRIDGE.into(),

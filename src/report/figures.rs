@@ -528,6 +528,22 @@ pub struct Coverage {
     pub drift: Vec<DriftNote>,
     /// The last sync or import.
     pub last_sync: Option<LastSync>,
+    /// What `archive prune` took out; absent where it took none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<Pruned>,
+}
+
+/// Runs that `archive prune` took out: no figure counts them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Pruned {
+    /// How many.
+    pub runs: u64,
+    /// They began before this.
+    pub before: UtcText,
+    /// When the last of them went.
+    pub pruned_at: UtcText,
+    /// Whether the period, or the one compared with, begins before that.
+    pub touches_period: bool,
 }
 
 /// A field, a value or a type that the platform sent and this program did not know.
@@ -537,7 +553,8 @@ pub struct DriftNote {
     pub object: String,
     /// The field's name.
     pub field: String,
-    /// `field`: it is new; `value`: it has a new value; `type`: it came as another type.
+    /// `field`: it is new; `value`: it has a new value; `type`: it came as another type;
+    /// `volatile`: its URLs differ in every answer, in their query alone.
     pub what: String,
     /// The new value, or its type; empty for a new field.
     pub value: String,
@@ -580,6 +597,16 @@ pub struct ConnectionCoverage {
     pub last_problem: Option<String>,
     /// When the platform first said that the connection does not exist.
     pub unlisted_at: Option<UtcText>,
+    /// Runs that `archive prune` took out; absent where it took none.
+    #[serde(skip_serializing_if = "is_none")]
+    pub pruned: u64,
+    /// What the last complete walk is dated, where that is to come: the clock was wrong when it ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_ahead_at: Option<UtcText>,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A time in which runs may have come and gone unseen.

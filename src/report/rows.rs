@@ -197,6 +197,10 @@ pub(super) struct CoverageRow {
     pub gaps: u64,
     pub last_problem: Option<String>,
     pub unlisted_at: Option<UtcText>,
+    pub pruned: u64,
+    pub pruned_before: Option<UtcText>,
+    pub pruned_at: Option<UtcText>,
+    pub clock_ahead_at: Option<UtcText>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -212,6 +216,7 @@ pub(super) struct GapRow {
 pub(super) struct SyncRow {
     pub command: String,
     pub started_at: UtcText,
+    pub ended_at: Option<UtcText>,
     pub outcome: String,
     pub problem: Option<String>,
 }

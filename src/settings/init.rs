@@ -92,6 +92,24 @@ impl Given {
         self.token.is_some() || self.token_file.is_some() || self.client_id.is_some() && has_secret
     }
 
+    /// Where the credentials were found, and what to do where they are refused.
+    pub fn source(&self) -> String {
+        if self.token.is_some() {
+            return "the token came from the environment variable ITP_ACCESS_TOKEN: put one there that is still \
+                    valid"
+                .to_owned();
+        }
+        if let Some(path) = &self.token_file {
+            let path = path.display();
+            return format!("the token came from the file {path}: put one there that is still valid");
+        }
+        let secret = match &self.secret_file {
+            Some(path) if self.secret.is_none() => format!("the file {}", path.display()),
+            _ => "ITP_SERVICE_CLIENT_SECRET or what was typed".to_owned(),
+        };
+        format!("the client secret came from {secret}: check it, and the client id")
+    }
+
     /// What a sync needs from the environment to be who this is.
     pub fn is_of_environment(&self) -> bool {
         self.token.is_some() || self.secret.is_some() && self.secret_file.is_none()

@@ -1,5 +1,5 @@
-//! What `archive verify`, `archive backup` and `archive rejects` are to do: the commands that keep the
-//! archive what it is.
+//! What `archive verify`, `archive backup`, `archive restore` and `archive rejects` are to do: the commands
+//! that keep the archive what it is.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,19 +7,22 @@ use std::time::Duration;
 use url::Url;
 
 use super::{
-    DEFAULT_API_URL, DEFAULT_AT_A_TIME, DEFAULT_ISSUER_URL, DEFAULT_PAGE_SIZE, DEFAULT_TIME_BUDGET,
-    Environment, File, Format, QueryFormat, Result, find_credentials, find_db, find_request_limits, find_url,
-    parse_connections,
+    CredentialsSource, DEFAULT_API_URL, DEFAULT_AT_A_TIME, DEFAULT_ISSUER_URL, DEFAULT_PAGE_SIZE,
+    DEFAULT_TIME_BUDGET, Environment, Error, File, Format, QueryFormat, Result, find_credentials, find_db,
+    find_request_limits, find_url, parse_connections,
 };
 use crate::api::auth::Credentials;
 use crate::api::{ConnectionId, RequestLimit};
 use crate::cli::{self, Global};
+use crate::time::UtcText;
 
 /// How the platform is asked. Debug output shows no secret.
 #[derive(Debug, Clone)]
 pub struct Platform {
     /// Who asks.
     pub credentials: Credentials,
+    /// Where that was found.
+    pub credentials_source: CredentialsSource,
     /// The platform; http or https.
     pub api_url: Url,
     /// The token issuer; http or https.
@@ -43,8 +46,10 @@ impl Platform {
         time_budget: Option<Duration>,
     ) -> Result<Self> {
         let (api_url, issuer_url) = (&file.platform.api_url, &file.platform.issuer_url);
+        let (credentials, credentials_source) = find_credentials(environment, file)?;
         Ok(Self {
-            credentials: find_credentials(environment, &file.credentials)?,
+            credentials,
+            credentials_source,
             api_url: find_url(environment, "ITP_API_URL", api_url, DEFAULT_API_URL)?,
             issuer_url: find_url(environment, "ITP_ISSUER_URL", issuer_url, DEFAULT_ISSUER_URL)?,
             request_limits: find_request_limits(request_limits, file)?,
@@ -123,6 +128,32 @@ impl Backup {
     }
 }
 
+/// What `archive restore` is to do.
+#[derive(Debug, Clone)]
+pub struct Restore {
+    /// The archive.
+    pub db: PathBuf,
+    /// The copy that takes its place.
+    pub file: PathBuf,
+    /// How the summary is told.
+    pub format: Format,
+}
+
+impl Restore {
+    /// Joins what was typed with the environment and the file.
+    ///
+    /// # Errors
+    /// Any [`Error`](super::Error), but none about credentials.
+    pub fn new(global: &Global, typed: &cli::Restore, environment: &Environment) -> Result<Self> {
+        let file = File::read(global, environment)?;
+        Ok(Self {
+            db: find_db(global, environment, &file)?,
+            file: environment.expand(typed.file.clone()),
+            format: typed.format.into(),
+        })
+    }
+}
+
 /// What `archive rejects` is to do.
 #[derive(Debug, Clone)]
 pub struct Rejects {
@@ -151,6 +182,86 @@ impl Rejects {
             retry: typed.retry,
             connections: parse_connections(&typed.connections)?,
             format: typed.format,
+        })
+    }
+}
+
+/// What `archive prune` is to do.
+#[derive(Debug, Clone)]
+pub struct Prune {
+    /// The archive.
+    pub db: PathBuf,
+    /// SQLite's cache, in MiB.
+    pub cache_mib: u32,
+    /// What is older than this goes.
+    pub before: UtcText,
+    /// Whether runs go, too.
+    pub with_runs: bool,
+    /// Whether anything is done about it, and what is done before.
+    pub consent: Consent,
+    /// How it is told.
+    pub format: Format,
+}
+
+/// What the owner of an archive has agreed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Consent {
+    /// To be told what would go.
+    None,
+    /// To have it taken out once a copy is made and verified.
+    AfterBackup(PathBuf),
+    /// To have it taken out as it is.
+    WithoutBackup,
+}
+
+impl Prune {
+    /// Joins what was typed with the environment and the file.
+    ///
+    /// # Errors
+    /// Any [`Error`], but none about credentials.
+    pub fn new(global: &Global, typed: &cli::Prune, environment: &Environment) -> Result<Self> {
+        let file = File::read(global, environment)?;
+        let consent = match (typed.yes, &typed.backup, typed.no_backup) {
+            (false, ..) => Consent::None,
+            (true, Some(file), _) => Consent::AfterBackup(environment.expand(file.clone())),
+            (true, None, true) => Consent::WithoutBackup,
+            (true, None, false) => return Err(Error::NoBackup),
+        };
+        let before = environment.now.before(typed.older_than);
+        let too_long = || Error::Time("--older-than: no year is that long ago".to_owned());
+        Ok(Self {
+            db: find_db(global, environment, &file)?,
+            cache_mib: file.cache_mib(),
+            before: before.ok_or_else(too_long)?,
+            with_runs: typed.runs,
+            consent,
+            format: typed.format.into(),
+        })
+    }
+}
+
+/// What `archive compact` is to do.
+#[derive(Debug, Clone)]
+pub struct Compact {
+    /// The archive.
+    pub db: PathBuf,
+    /// SQLite's cache, in MiB.
+    pub cache_mib: u32,
+    /// How it is told.
+    pub format: Format,
+}
+
+impl Compact {
+    /// Joins what was typed with the environment and the file.
+    ///
+    /// # Errors
+    /// Any [`Error`], but none about credentials.
+    pub fn new(global: &Global, typed: &cli::Compact, environment: &Environment) -> Result<Self> {
+        let file = File::read(global, environment)?;
+        Ok(Self {
+            db: find_db(global, environment, &file)?,
+            cache_mib: file.cache_mib(),
+            format: typed.format.into(),
         })
     }
 }

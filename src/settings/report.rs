@@ -23,6 +23,8 @@ pub struct Report {
     pub zone: Zone,
     /// The instant that ages are counted to.
     pub as_of: UtcText,
+    /// Whether that is what the clock shows.
+    pub is_of_now: bool,
     /// Only these; empty: all that are archived, whatever the configuration lists.
     pub connections: Vec<ConnectionId>,
     /// How it is told.
@@ -61,6 +63,7 @@ impl Report {
             compared_with,
             zone,
             as_of,
+            is_of_now: typed.as_of.is_none(),
             connections: parse_connections(&typed.connections)?,
             format: typed.format,
             output: typed.output.clone().map(|path| environment.expand(path)),

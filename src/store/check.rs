@@ -6,7 +6,8 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Map, Value};
 
-use super::{Archive, Reader, Result, read};
+use super::read::{self, freshness};
+use super::{Archive, Reader, Result, schema};
 use crate::api::ConnectionId;
 use crate::normalize::digest::{Digest, digest_of_rows};
 use crate::time::UtcText;
@@ -49,6 +50,8 @@ pub struct Subject {
     pub listed: u64,
     /// The newest run key of the archive.
     pub newest_run_key: i64,
+    /// Whether what is kept of the connection's own answer can be read.
+    pub is_extra_readable: bool,
 }
 
 /// An archived run, by its id.
@@ -71,25 +74,39 @@ pub struct Copy {
 impl Reader {
     /// What SQLite's own checks complain of: damaged pages, broken references. Empty for a sound file.
     pub fn check_integrity(&self) -> Result<Vec<String>> {
-        self.sqlite(integrity(&self.connection))
+        self.sqlite(integrity(&self.connection, &schema::tables()?))
+    }
+
+    /// How many gaps are noted, and how many records are set aside.
+    pub fn count_gaps_and_rejects(&self) -> Result<(u64, u64)> {
+        let sql = "SELECT (SELECT count(*) FROM gaps), (SELECT count(*) FROM rejects)";
+        let count =
+            |row: &rusqlite::Row<'_>, at| Ok::<_, rusqlite::Error>(row.get::<_, i64>(at)?.cast_unsigned());
+        self.sqlite(self.connection.query_row(sql, [], |row| Ok((count(row, 0)?, count(row, 1)?))))
     }
 
     /// Rebuilds every run from its rows and holds it against its digest.
     pub fn check_digests(&self) -> Result<Digests> {
         let check = || {
             let mut digests = Digests::default();
-            let most = "SELECT coalesce(max(run_key), 0) FROM runs";
-            let last: i64 = self.connection.query_row(most, [], |row| row.get(0))?;
-            let mut first = 1;
-            while first <= last {
-                for (run_key, run) in read::runs_between(&self.connection, first, first + AT_A_TIME - 1)? {
+            // By the rows that there are: keys may lie as far apart as somebody likes.
+            let page = "SELECT min(run_key), max(run_key)
+                        FROM (SELECT run_key FROM runs WHERE run_key >= ?1 ORDER BY run_key LIMIT ?2)";
+            let mut next = Some(i64::MIN);
+            while let Some(from) = next {
+                let keys: (Option<i64>, Option<i64>) = self
+                    .connection
+                    .prepare_cached(page)?
+                    .query_row([from, AT_A_TIME], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let (Some(first), Some(last)) = keys else { break };
+                next = last.checked_add(1);
+                for (run_key, run) in read::runs_between(&self.connection, first, last)? {
                     match run.digest {
                         None => digests.without += 1,
                         Some(digest) if digest == digest_of_rows(&run) => digests.proved += 1,
                         Some(_) => digests.altered.push(self.altered(run_key, &run.id)?),
                     }
                 }
-                first += AT_A_TIME;
             }
             Ok(digests)
         };
@@ -104,25 +121,27 @@ impl Reader {
     }
 
     /// What verifying a connection needs to know of it.
-    pub fn read_subject(&self, id: &ConnectionId) -> Result<Option<Subject>> {
+    pub fn read_subject(&self, id: &ConnectionId, now: &UtcText) -> Result<Option<Subject>> {
+        self.require_views()?;
         let sql = "SELECT connection_key, unlisted_at IS NOT NULL AS is_unlisted,
-                          max(coalesce(quiet_at, ''),
-                              coalesce((SELECT max(started_at) FROM walks
-                                        WHERE walks.connection_key = connections.connection_key
-                                          AND complete), '')) AS complete_as_of,
+                          complete_as_of,
+                          extra IS NULL OR json_valid(extra) AND substr(extra, 1, 1) = '{' AS is_extra_readable,
                           (SELECT count(*) FROM runs
                            WHERE runs.connection_key = connections.connection_key
                              AND runs.unlisted_at IS NULL) AS listed,
                           (SELECT coalesce(max(run_key), 0) FROM runs) AS newest_run_key
-                   FROM connections LEFT JOIN checkpoints USING (connection_key)
+                   FROM connections LEFT JOIN connection_coverage USING (connection_key)
                    WHERE kind = ?1 AND id = ?2";
-        let subject = self.connection.query_row(sql, [id.kind().as_str(), id.as_str()], |row| {
+        let kind_and_id = [id.kind().as_str(), id.as_str()];
+        let subject = self.connection.query_row(sql, kind_and_id, |row| {
+            let told = freshness(&self.connection, kind_and_id, row.get("complete_as_of")?, now)?;
             Ok(Subject {
                 connection_key: row.get("connection_key")?,
-                complete_as_of: read::time(row, "complete_as_of")?,
+                complete_as_of: told.complete_as_of(),
                 is_unlisted: row.get("is_unlisted")?,
                 listed: row.get::<_, i64>("listed")?.cast_unsigned(),
                 newest_run_key: row.get("newest_run_key")?,
+                is_extra_readable: row.get("is_extra_readable")?,
             })
         });
         self.sqlite(subject.optional())
@@ -138,7 +157,7 @@ impl Reader {
                 .prepare_cached(sql)?
                 .query_row(params![connection_key, id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
             let Some((run_key, is_completed, is_unlisted)) = found.optional()? else { return Ok(None) };
-            let run = read::run(&self.connection, run_key)?;
+            let Some(run) = read::run(&self.connection, run_key)? else { return Ok(None) };
             Ok(Some(Copy {
                 run_key,
                 is_completed,
@@ -163,17 +182,30 @@ impl Reader {
     }
 }
 
-/// A run's JSON, by another way than `normalize::rebuild` takes: SQL gives each row as an object, in the
-/// platform's names, and `extra` is laid over it. Rows whose parent is not there stand under `orphans`.
+/// A run's JSON, by another way than `normalize::rebuild` takes; `None` where an `extra` is no JSON object.
 fn json(connection: &Connection, run_key: i64) -> rusqlite::Result<Option<Value>> {
+    let (run, is_whole) = join_rows(connection, run_key)?;
+    Ok(is_whole.then_some(run))
+}
+
+/// The same, with an `extra` that is no JSON object as the text it is.
+pub(super) fn json_of_rows(connection: &Connection, run_key: i64) -> rusqlite::Result<Value> {
+    join_rows(connection, run_key).map(|(run, _)| run)
+}
+
+/// SQL gives each row as an object, in the platform's names, and `extra` is laid over it. Rows whose parent is
+/// not there stand under `orphans`. Gives also whether each `extra` is a JSON object.
+fn join_rows(connection: &Connection, run_key: i64) -> rusqlite::Result<(Value, bool)> {
     let mut statement = connection.prepare_cached(include_str!("read_json.sql"))?;
     let mut rows = statement.query([run_key])?;
     let mut run = Value::Object(Map::new());
+    let mut is_whole = true;
     while let Some(row) = rows.next()? {
         let (level, job, task): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let index = |place: i64| usize::try_from(place).unwrap_or(usize::MAX);
         let (columns, extra): (String, Option<String>) = (row.get(3)?, row.get(4)?);
-        let Some(object) = join(&columns, extra.as_deref()) else { return Ok(None) };
+        let (object, is_joined) = join(&columns, extra.as_deref());
+        is_whole &= is_joined;
         if level == "run" {
             run = object;
             continue;
@@ -191,29 +223,41 @@ fn json(connection: &Connection, run_key: i64) -> rusqlite::Result<Option<Value>
             (None, _) => push(&mut run, "orphans", object),
         }
     }
-    Ok(Some(run))
+    Ok((run, is_whole))
 }
 
 /// What SQLite's own checks complain of.
-pub(super) fn integrity(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+///
+/// References are checked of these tables alone: somebody else's table may refer to what is no table.
+pub(super) fn integrity(connection: &Connection, tables: &[&str]) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare("PRAGMA integrity_check(20)")?;
     let found: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     let mut complaints: Vec<String> = found.into_iter().filter(|found| found != "ok").collect();
-    let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        if complaints.len() >= MOST_COMPLAINTS {
-            break;
+    for table in tables {
+        // One that is not there, or whose parent is not, is told by the schema.
+        let Ok(mut statement) =
+            connection.prepare(&format!("PRAGMA foreign_key_check({})", schema::quoted(table)))
+        else {
+            continue;
+        };
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            if complaints.len() >= MOST_COMPLAINTS {
+                return Ok(complaints);
+            }
+            let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
+            complaints.push(format!("a row of {table} refers to a row of {parent} that is not there"));
         }
-        let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
-        complaints.push(format!("a row of {table} refers to a row of {parent} that is not there"));
     }
     Ok(complaints)
 }
 
-/// The columns of a row without what is not there, and `extra` over them.
-fn join(columns: &str, extra: Option<&str>) -> Option<Value> {
-    let mut object: Map<String, Value> = serde_json::from_str(columns).ok()?;
+/// The columns of a row without what is not there, and `extra` over them, and whether that is a JSON object.
+fn join(columns: &str, extra: Option<&str>) -> (Value, bool) {
+    // SQLite makes the object, and a text that is no UTF-8 in a column is all that could spoil it.
+    let parsed: Option<Map<String, Value>> = serde_json::from_str(columns).ok();
+    let mut is_whole = parsed.is_some();
+    let mut object = parsed.unwrap_or_default();
     object.retain(|_, value| !value.is_null());
     for name in ["startDateTime", "endDateTime"] {
         // The platform trims what the fixed width fills up.
@@ -230,9 +274,15 @@ fn join(columns: &str, extra: Option<&str>) -> Option<Value> {
         }
     }
     if let Some(extra) = extra {
-        object.extend(serde_json::from_str::<Map<String, Value>>(extra).ok()?);
+        match serde_json::from_str::<Map<String, Value>>(extra) {
+            Ok(extra) => object.extend(extra),
+            Err(_) => {
+                is_whole = false;
+                object.insert("extra".to_owned(), Value::String(extra.to_owned()));
+            }
+        }
     }
-    Some(Value::Object(object))
+    (Value::Object(object), is_whole)
 }
 
 fn push(parent: &mut Value, list: &str, item: Value) {
@@ -241,6 +291,48 @@ fn push(parent: &mut Value, list: &str, item: Value) {
     {
         list.push(item);
     }
+}
+
+/// Takes away what belongs to no run and would be taken for part of a new one: what has a key above all runs.
+pub(super) fn clear_keys_to_come(connection: &Connection, now: &UtcText) -> rusqlite::Result<()> {
+    let (newest, newest_below): (i64, i64) = connection
+        .prepare_cached(include_str!("read_newest_keys.sql"))?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if newest_below > newest {
+        set_orphans_aside(connection, newest, now)?;
+    }
+    Ok(())
+}
+
+/// Moves what belongs to no run, and has a key above this one, into `rejects`.
+fn set_orphans_aside(connection: &Connection, above: i64, now: &UtcText) -> rusqlite::Result<u64> {
+    let mut statement = connection.prepare(include_str!("read_orphans.sql"))?;
+    let keys: Vec<i64> = statement.query_map([above], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let mut reject = connection.prepare(include_str!("reject_orphan.sql"))?;
+    let version = env!("CARGO_PKG_VERSION");
+    for run_key in &keys {
+        let mut kept = Vec::new();
+        let rows = json_of_rows(connection, *run_key)?;
+        if rows.as_object().is_some_and(|rows| !rows.is_empty()) {
+            kept.push((
+                rows.to_string(),
+                "jobs and tasks whose run was not there, perhaps of this connection",
+            ));
+        }
+        let mut revisions =
+            connection.prepare_cached("SELECT content FROM revisions WHERE run_key = ?1 ORDER BY number")?;
+        let contents = revisions.query_map([run_key], |row| row.get::<_, String>(0))?;
+        for content in contents {
+            kept.push((content?, "a revision whose run was not there, perhaps of this connection"));
+        }
+        for (raw, reason) in kept {
+            reject.execute(params![run_key, now.as_str(), version, reason, raw])?;
+        }
+        for table in ["errors", "tasks", "jobs", "revisions", "error_runs"] {
+            connection.execute(&format!("DELETE FROM {table} WHERE run_key = ?1"), [run_key])?;
+        }
+    }
+    Ok(keys.len() as u64)
 }
 
 impl Archive {
@@ -274,36 +366,7 @@ impl Archive {
     /// Takes rows away that belong to no run, and keeps what they say in `rejects`: a run that is stored anew
     /// may be given their key. Gives how many runs they were of.
     pub fn set_orphans_aside(&mut self, now: &UtcText) -> Result<u64> {
-        let write = || {
-            let sql =
-                "SELECT run_key FROM jobs UNION SELECT run_key FROM tasks UNION SELECT run_key FROM errors
-                       EXCEPT SELECT run_key FROM runs";
-            let keys: Vec<i64> = self
-                .connection
-                .prepare(sql)?
-                .query_map([], |row| row.get(0))?
-                .collect::<rusqlite::Result<_>>()?;
-            for run_key in &keys {
-                let raw = json(&self.connection, *run_key)?.map(|run| run.to_string()).unwrap_or_default();
-                // Whose they were is known by their errors, else guessed by the run stored before them.
-                let insert = "INSERT INTO rejects (connection_key, rejected_at, version, reason, raw, fingerprint)
-                              SELECT coalesce(
-                                         (SELECT connection_key FROM error_runs WHERE run_key = ?1),
-                                         (SELECT connection_key FROM runs WHERE run_key < ?1
-                                          ORDER BY run_key DESC LIMIT 1),
-                                         (SELECT min(connection_key) FROM connections)
-                                     ),
-                                     ?2, ?3, 'jobs and tasks whose run was not there, perhaps of this connection',
-                                     ?4, randomblob(16)";
-                let version = env!("CARGO_PKG_VERSION");
-                self.connection.execute(insert, params![run_key, now.as_str(), version, raw])?;
-                for table in ["errors", "tasks", "jobs"] {
-                    self.connection.execute(&format!("DELETE FROM {table} WHERE run_key = ?1"), [run_key])?;
-                }
-            }
-            Ok(keys.len() as u64)
-        };
-        self.sqlite(write())
+        self.sqlite(set_orphans_aside(&self.connection, i64::MIN, now))
     }
 
     /// Makes anew what can be told from the rows: durations, queue times, failures, errors by run, counts and
@@ -319,7 +382,8 @@ impl Archive {
                 .query_map([], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             for run_key in keys {
-                let digest = digest_of_rows(&read::run(&self.connection, run_key)?);
+                let Some(run) = read::run(&self.connection, run_key)? else { continue };
+                let digest = digest_of_rows(&run);
                 let sql = "UPDATE runs SET digest = ?2 WHERE run_key = ?1";
                 self.connection.prepare_cached(sql)?.execute(params![run_key, digest])?;
             }

@@ -1,6 +1,6 @@
 //! Notes of what the platform sends and this program does not know: how often, since when, and an example.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::normalize::Drift;
 use crate::time::UtcText;
@@ -30,6 +30,44 @@ pub(super) fn note(
                 note.what,
                 note.value,
                 now.as_str(),
+                run_key,
+                MAX_NOTES
+            ])?;
+        }
+    }
+    Ok(())
+}
+
+/// Notes fields whose URLs differ from answer to answer. How many runs carry such a field its own note counts:
+/// each run would be counted anew with every answer here.
+pub(super) fn note_volatile(
+    connection: &Connection,
+    run_key: i64,
+    fields: &[Drift],
+    now: &UtcText,
+) -> rusqlite::Result<()> {
+    for field in fields {
+        let carried =
+            "SELECT runs FROM drift WHERE object = ?1 AND field = ?2 AND what = 'field' AND value = ''";
+        let runs: Option<i64> = connection
+            .prepare_cached(carried)?
+            .query_row(params![field.object, field.field], |row| row.get(0))
+            .optional()?;
+        let runs = runs.unwrap_or(1);
+        let kind = params![field.object, field.field, field.what, field.value, runs];
+        let known = "UPDATE drift SET runs = max(runs, ?5)
+                     WHERE object = ?1 AND field = ?2 AND what = ?3 AND value = ?4";
+        if connection.prepare_cached(known)?.execute(kind)? == 0 {
+            let insert =
+                "INSERT INTO drift (object, field, what, value, first_seen_at, runs, example_run_key)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE (SELECT count(*) FROM drift) < ?8";
+            connection.prepare_cached(insert)?.execute(params![
+                field.object,
+                field.field,
+                field.what,
+                field.value,
+                now.as_str(),
+                runs,
                 run_key,
                 MAX_NOTES
             ])?;

@@ -122,9 +122,14 @@ impl Archive {
         self.sqlite(write()).map(drop)
     }
 
-    /// Notes of connections that no run had begun, at that time, since their last complete walk.
+    /// Notes of connections that no run had begun, at that time, since their last complete walk: whatever a
+    /// walk since had against it is over.
     pub fn mark_quiet(&mut self, quiet: &[ConnectionId], at: &UtcText) -> Result<()> {
-        let sql = "UPDATE checkpoints SET quiet_at = ?2 WHERE connection_key = ?1";
+        let sql = "UPDATE checkpoints
+                   SET quiet_at = ?2,
+                       proved_walk_key = (SELECT max(walk_key) FROM walks
+                                         WHERE walks.connection_key = checkpoints.connection_key)
+                   WHERE connection_key = ?1";
         let write = || {
             let mut statement = self.connection.prepare_cached(sql)?;
             for id in quiet {

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
-use super::{Archive, Reader, Result};
+use super::{Archive, Error, Reader, Result};
 use crate::api::ConnectionId;
 use crate::normalize::{Execution, Job, Run, RunError, Task, TaskError, Text};
 use crate::time::UtcText;
@@ -40,10 +41,8 @@ pub struct ConnectionState {
     pub connection_key: i64,
     /// What reports call it.
     pub name: Option<String>,
-    /// Whether any run of it is archived.
+    /// Whether any run of it is archived, or was until it was pruned.
     pub has_runs: bool,
-    /// Whether any run of it was archived until it was pruned.
-    pub has_pruned: bool,
     /// The stored word for the order of its listing.
     pub listing_order: Option<String>,
     /// The largest page it allowed, once it refused one.
@@ -56,6 +55,8 @@ pub struct ConnectionState {
     pub full_walk_at: Option<UtcText>,
     /// Archived runs that are not known to be unlisted.
     pub listed: u64,
+    /// Runs that were pruned: they count as archived, and the platform may still list them.
+    pub pruned: u64,
     /// JSON: where the listing ended.
     pub listing_end: Option<String>,
     /// `lastRun` as it was before the last complete walk, if that run is archived or answered 404; empty where
@@ -102,10 +103,18 @@ pub struct ConnectionStatus {
     pub newest_started_at: Option<String>,
     /// When the last complete walk began: everything listed then is archived.
     pub complete_as_of: Option<String>,
+    /// What the last complete walk is dated where that is to come: the clock was wrong then.
+    pub clock_ahead_at: Option<String>,
     /// The last walk that was not complete, if it was the last one.
     pub last_problem: Option<String>,
     /// When the connection itself was found missing.
     pub unlisted_at: Option<String>,
+    /// Runs that were pruned.
+    pub pruned_runs: u64,
+    /// What began before this was taken by the last prune of its runs.
+    pub pruned_before: Option<String>,
+    /// When that was.
+    pub pruned_at: Option<String>,
 }
 
 /// What the platform sent and this program did not know.
@@ -115,7 +124,7 @@ pub struct DriftStatus {
     pub object: String,
     /// The field's name.
     pub field: String,
-    /// `field`, `value` or `type`.
+    /// `field`, `value`, `type` or `volatile`.
     pub what: String,
     /// The new value, or its type.
     pub value: String,
@@ -144,6 +153,14 @@ pub struct LastSync {
 
 pub(super) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<UtcText>> {
     Ok(row.get_ref(column)?.as_str_or_null()?.and_then(UtcText::from_stored))
+}
+
+/// A hash, or one that nothing has where its bytes are not as many as a hash has.
+pub(super) fn hash(value: ValueRef<'_>) -> [u8; 16] {
+    match value {
+        ValueRef::Blob(bytes) => bytes.try_into().unwrap_or_default(),
+        _ => [0; 16],
+    }
 }
 
 impl Reader {
@@ -175,8 +192,9 @@ impl Reader {
         self.sqlite(standing(&self.connection, connection_key, id))
     }
 
-    /// Status of every connection, by name and id.
-    pub fn read_status(&self) -> Result<Vec<ConnectionStatus>> {
+    /// Status of every connection, by name and id, as of now.
+    pub fn read_status(&self, now: &UtcText) -> Result<Vec<ConnectionStatus>> {
+        self.require_views()?;
         let read = || {
             let mut statement = self.connection.prepare(include_str!("read_status.sql"))?;
             let rows = statement.query_map([], |row| {
@@ -196,11 +214,22 @@ impl Reader {
                     gaps: row.get::<_, i64>("gaps")?.cast_unsigned(),
                     newest_started_at: row.get("newest_started_at")?,
                     complete_as_of: row.get("complete_as_of")?,
+                    clock_ahead_at: None,
                     last_problem: row.get("last_problem")?,
                     unlisted_at: row.get("unlisted_at")?,
+                    pruned_runs: row.get::<_, i64>("pruned_runs")?.cast_unsigned(),
+                    pruned_before: row.get("pruned_before")?,
+                    pruned_at: row.get("pruned_at")?,
                 })
             })?;
-            rows.collect()
+            let mut status: Vec<ConnectionStatus> = rows.collect::<rusqlite::Result<_>>()?;
+            for connection in &mut status {
+                let (id, told) = ([&*connection.kind, &*connection.id], connection.complete_as_of.take());
+                let Freshness { complete_as_of, clock_ahead_at } =
+                    freshness(&self.connection, id, told, now)?;
+                (connection.complete_as_of, connection.clock_ahead_at) = (complete_as_of, clock_ahead_at);
+            }
+            Ok(status)
         };
         self.sqlite(read())
     }
@@ -258,7 +287,14 @@ impl Reader {
 
     /// An archived run with all below it.
     pub fn read_run(&self, run_key: i64) -> Result<Run<'static>> {
-        self.sqlite(run(&self.connection, run_key))
+        let found = self.sqlite(run(&self.connection, run_key))?;
+        let what = "a run that was met before is not there";
+        found.ok_or_else(|| Error::Inconsistent {
+            path: self.path.clone(),
+            what,
+            table: "runs",
+            key: run_key,
+        })
     }
 }
 
@@ -303,6 +339,38 @@ fn standing(connection: &Connection, connection_key: i64, id: &str) -> rusqlite:
     })
 }
 
+/// How fresh a connection is, whatever the clock showed when it was walked.
+pub(super) struct Freshness {
+    complete_as_of: Option<String>,
+    clock_ahead_at: Option<String>,
+}
+
+impl Freshness {
+    /// When the newest complete walk began that is not to come.
+    pub(super) fn complete_as_of(&self) -> Option<UtcText> {
+        self.complete_as_of.as_deref().and_then(UtcText::from_stored)
+    }
+}
+
+/// What the order of walks tells of freshness, where that is not to come; else what the newest complete walk
+/// tells that is not: the clock was ahead when the others ran.
+pub(super) fn freshness(
+    connection: &Connection,
+    [kind, id]: [&str; 2],
+    complete_as_of: Option<String>,
+    now: &UtcText,
+) -> rusqlite::Result<Freshness> {
+    if complete_as_of.as_deref().is_none_or(|then| then <= now.as_str()) {
+        return Ok(Freshness { complete_as_of, clock_ahead_at: None });
+    }
+    let sql = "SELECT walks.started_at FROM connections JOIN walks USING (connection_key)
+               WHERE connections.kind = ?1 AND id = ?2 AND complete = 1 AND walks.started_at <= ?3
+               ORDER BY walk_key DESC LIMIT 1";
+    let before =
+        connection.prepare_cached(sql)?.query_row([kind, id, now.as_str()], |row| row.get(0)).optional()?;
+    Ok(Freshness { complete_as_of: before, clock_ahead_at: complete_as_of })
+}
+
 pub(super) fn known(
     connection: &Connection,
     connection_key: i64,
@@ -316,7 +384,7 @@ pub(super) fn known(
         .query_row(params![connection_key, id], |row| {
             Ok(Known {
                 run_key: row.get(0)?,
-                fingerprint: row.get(1)?,
+                fingerprint: hash(row.get_ref(1)?),
                 is_unlisted: row.get(2)?,
                 walk_key: row.get(3)?,
             })
@@ -330,20 +398,22 @@ fn state(connection: &Connection, connection_key: i64) -> rusqlite::Result<Conne
     connection.prepare_cached(sql)?.query_row(key, |row| {
         let open_walk: Option<i64> = row.get("open_walk_key")?;
         let checkpoint: Option<String> = row.get("open_walk_checkpoint")?;
+        let open_walk_started_at = time(row, "open_walk_started_at")?;
         Ok(ConnectionState {
             connection_key,
             name: row.get("name")?,
             has_runs: row.get("has_runs")?,
-            has_pruned: row.get("has_pruned")?,
             listing_order: row.get("listing_order")?,
             page_size: row.get("page_size")?,
             settled_run_key: row.get("settled_run_key")?,
             watermark: time(row, "watermark")?,
             full_walk_at: time(row, "full_walk_at")?,
             listed: row.get::<_, i64>("listed")?.cast_unsigned(),
+            pruned: row.get::<_, i64>("pruned")?.cast_unsigned(),
             listing_end: row.get("listing_end")?,
             last_run_id: row.get("last_run_id")?,
-            open_walk: open_walk.zip(checkpoint),
+            // A walk that began at no time cannot be gone on with: the listing is walked anew.
+            open_walk: open_walk.zip(checkpoint).filter(|_| open_walk_started_at.is_some()),
             unfinished: row.get::<_, i64>("unfinished")?.cast_unsigned(),
             was_cut_short: row.get("was_cut_short")?,
         })
@@ -363,9 +433,9 @@ fn execution(row: &Row<'_>) -> rusqlite::Result<Execution<'static>> {
     })
 }
 
-pub(super) fn run(connection: &Connection, run_key: i64) -> rusqlite::Result<Run<'static>> {
+pub(super) fn run(connection: &Connection, run_key: i64) -> rusqlite::Result<Option<Run<'static>>> {
     let mut runs = runs_between(connection, run_key, run_key)?;
-    runs.pop().map(|(_, run)| run).ok_or(rusqlite::Error::QueryReturnedNoRows)
+    Ok(runs.pop().map(|(_, run)| run))
 }
 
 /// The runs of these keys, both included, in their order, each with all below it.
@@ -384,7 +454,10 @@ pub(super) fn runs_between(
             error: run_error(row)?,
             extra: row.get("extra")?,
             jobs: Vec::new(),
-            digest: row.get("digest")?,
+            digest: match row.get_ref("digest")? {
+                ValueRef::Null => None,
+                value => Some(hash(value)),
+            },
             drift: Vec::new(),
         };
         Ok((row.get("run_key")?, run))

@@ -65,6 +65,8 @@ FROM errors
 WHERE runs.started_at IS NOT NULL
 GROUP BY error_kind_key, runs.connection_key, runs.started_at, errors.run_key;
 
+UPDATE runs SET unlisted_at = not_found_at WHERE not_found_at IS NOT NULL AND unlisted_at IS NULL;
+
 INSERT OR IGNORE INTO checkpoints (connection_key) SELECT connection_key FROM connections;
 
 UPDATE checkpoints
@@ -75,7 +77,7 @@ SET
     ),
     newest_started_at = nullif(
         max(
-            coalesce(newest_started_at, ''),
+            iif(newest_started_at GLOB '????-??-??T??:??:??.???????Z', newest_started_at, ''),
             coalesce(
                 (SELECT max(started_at) FROM runs WHERE runs.connection_key = checkpoints.connection_key),
                 ''
@@ -84,4 +86,80 @@ SET
         ''
     );
 
+UPDATE checkpoints
+SET pruned = (SELECT count(*) FROM pruned_runs WHERE pruned_runs.connection_key = checkpoints.connection_key)
+WHERE pruned <> (
+    SELECT count(*) FROM pruned_runs WHERE pruned_runs.connection_key = checkpoints.connection_key
+);
+
 DELETE FROM drift WHERE NOT EXISTS (SELECT 1 FROM runs WHERE run_key = example_run_key);
+
+-- What says nothing that can be used is forgotten: the next sync learns it again.
+CREATE TEMP TABLE no_times (time TEXT PRIMARY KEY) WITHOUT ROWID;
+
+INSERT OR IGNORE INTO no_times
+SELECT time
+FROM (
+    SELECT watermark AS time FROM checkpoints
+    UNION SELECT full_walk_at FROM checkpoints
+    UNION SELECT quiet_at FROM checkpoints
+    UNION SELECT started_at FROM walks
+    UNION SELECT ended_at FROM walks
+    UNION SELECT newest_before FROM walks
+)
+WHERE time NOT GLOB '????-??-??T??:??:??.???????Z' OR julianday(time) IS NULL
+    -- The 31st of a month of 30 days.
+    OR strftime('%Y-%m-%dT%H:%M:%S', substr(time, 1, 19)) IS NOT substr(time, 1, 19);
+
+UPDATE checkpoints
+SET
+    watermark = iif(watermark IN (SELECT time FROM no_times), NULL, watermark),
+    full_walk_at = iif(full_walk_at IN (SELECT time FROM no_times), NULL, full_walk_at),
+    quiet_at = iif(quiet_at IN (SELECT time FROM no_times), NULL, quiet_at),
+    listing_order = iif(listing_order IN ('newest first', 'oldest first', 'none'), listing_order, NULL),
+    page_size = iif(page_size > 0, page_size, NULL),
+    settled_run_key = max(settled_run_key, 0),
+    listing_end = iif(json_valid(listing_end) AND substr(listing_end, 1, 1) = '{', listing_end, NULL);
+
+-- A walk that is not as archive writes it cannot be gone on with. Its start is guessed by its sync's.
+UPDATE walks
+SET
+    checkpoint = iif(
+        complete = 0 AND started_at NOT IN (SELECT time FROM no_times)
+            AND json_valid(checkpoint) AND substr(checkpoint, 1, 1) = '{',
+        checkpoint,
+        NULL
+    ),
+    started_at = iif(
+        started_at IN (SELECT time FROM no_times),
+        coalesce((SELECT syncs.started_at FROM syncs WHERE syncs.sync_key = walks.sync_key), started_at),
+        started_at
+    ),
+    ended_at = iif(ended_at IN (SELECT time FROM no_times), NULL, ended_at),
+    newest_before = iif(newest_before IN (SELECT time FROM no_times), NULL, newest_before),
+    kind = iif(kind = 'full', 'full', 'incremental'),
+    pages = max(pages, 0),
+    listed = max(listed, 0),
+    set_aside = max(set_aside, 0),
+    base_run_key = max(base_run_key, 0),
+    times = max(times, 1);
+
+DROP TABLE temp.no_times;
+
+-- What contradicts itself proves nothing: the listing is walked whole again.
+UPDATE walks
+SET complete = 0, reason = coalesce(reason, 'its row was altered in the archive')
+WHERE complete IS NOT 1 OR ended_at IS NULL OR reason IS NOT NULL;
+
+UPDATE checkpoints
+SET full_walk_at = NULL
+WHERE NOT EXISTS (
+    SELECT 1 FROM walks WHERE walks.connection_key = checkpoints.connection_key AND complete = 1
+);
+
+UPDATE rejects SET times = max(times, 1);
+
+DELETE FROM walk_runs WHERE walk_key NOT IN (SELECT walk_key FROM walks);
+
+-- A fingerprint that none has: the text that comes next is read, and its own is kept.
+UPDATE runs SET fingerprint = zeroblob(16) WHERE length(fingerprint) <> 16;

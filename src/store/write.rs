@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Archive, Result, drift, read};
+use super::rejects::{self, MOST_REJECTED_BYTES, MOST_REJECTS, SetAside};
+use super::{Archive, Error, Result, check, drift, links, prune, read, walk_rows};
 use crate::normalize::digest::digest_of_rows;
 use crate::normalize::{self, Execution, Job, Merged, Run, Unread};
 use crate::time::UtcText;
@@ -41,6 +42,11 @@ pub enum Received<'a> {
         /// The walk that stored it first.
         walk_key: Option<i64>,
     },
+    /// A run that was pruned: it counts as archived, whatever it says.
+    Pruned {
+        /// The key that it had.
+        run_key: i64,
+    },
     /// A record that is no run.
     Rejected {
         /// The exact text.
@@ -67,6 +73,8 @@ pub struct Counts {
     pub unchanged: u64,
     /// Records set aside.
     pub rejected: u64,
+    /// Of these, those that are kept nowhere: the connection has its most.
+    pub not_kept: u64,
     /// Runs that this walk met for the first time.
     pub listed: u64,
 }
@@ -79,6 +87,7 @@ impl Counts {
         self.changed += other.changed;
         self.unchanged += other.unchanged;
         self.rejected += other.rejected;
+        self.not_kept += other.not_kept;
         self.listed += other.listed;
     }
 }
@@ -106,6 +115,19 @@ pub enum Source {
     Repair,
 }
 
+/// Which part of a page is stored. A page of many records is stored in several parts, between which a signal
+/// or the end of the time budget is heard; a walk that is resumed meets what the last page's parts stored.
+#[derive(Debug, Clone, Copy)]
+pub enum Part<'a> {
+    /// More of the page follows: the walk stands where it stood before the page.
+    Beginning,
+    /// With this part the page is whole.
+    Last {
+        /// Where the walk stands with it, if that can be told.
+        checkpoint: Option<&'a str>,
+    },
+}
+
 /// A source, or the walk whose page it is.
 enum From<'a> {
     Walk(&'a mut WalkRecord),
@@ -128,8 +150,14 @@ pub(super) struct WalkRecord {
     newest_before: Option<UtcText>,
     base_run_key: i64,
     listed: u64,
+    /// Of these, runs that were pruned.
+    pruned: u64,
     set_aside: u64,
     pages: u64,
+    /// Whether it brought anything that the archive did not have.
+    has_news: bool,
+    /// Records that are no runs and are kept nowhere.
+    not_kept: u64,
 }
 
 /// How a walk ended, for the record.
@@ -293,6 +321,7 @@ impl Archive {
                 let old = "DELETE FROM walk_runs
                            WHERE walk_key IN (SELECT walk_key FROM walks WHERE connection_key = ?1)";
                 self.connection.execute(old, [connection_key])?;
+                walk_rows::forget_checkpoints(&self.connection, connection_key)?;
             }
             // What an interrupted walk stored is no baseline for gaps; what complete walks proved is.
             let sql = "INSERT INTO walks (connection_key, sync_key, kind, started_at, reason,
@@ -317,8 +346,8 @@ impl Archive {
     fn open_walk(&mut self, walk_key: i64, is_resumed: bool) -> Result<i64> {
         let sql = "SELECT * FROM walks WHERE walk_key = ?1";
         let walk = self.sqlite(self.connection.query_row(sql, [walk_key], |row| {
-            let started_at = read::time(row, "started_at")?.ok_or(rusqlite::Error::InvalidQuery)?;
-            Ok(WalkRecord {
+            let Some(started_at) = read::time(row, "started_at")? else { return Ok(None) };
+            Ok(Some(WalkRecord {
                 walk_key,
                 connection_key: row.get("connection_key")?,
                 met: HashSet::new(),
@@ -330,28 +359,33 @@ impl Archive {
                 newest_before: read::time(row, "newest_before")?,
                 base_run_key: row.get("base_run_key")?,
                 listed: row.get::<_, i64>("listed")?.cast_unsigned(),
+                pruned: 0,
                 set_aside: row.get::<_, i64>("set_aside")?.cast_unsigned(),
                 pages: row.get::<_, i64>("pages")?.cast_unsigned(),
-            })
+                has_news: false,
+                not_kept: 0,
+            }))
         }))?;
+        let walk = walk.ok_or_else(|| self.inconsistent("a walk began at no time", "walks", walk_key))?;
         self.walks.insert(walk_key, walk);
         Ok(walk_key)
     }
 
-    /// Stores one page of a walk, and where the walk stands with it.
+    /// Stores one page of a walk or a part of it, and where the walk stands once it is whole.
     pub fn store_page(
         &mut self,
         walk_key: i64,
         is_full: bool,
         records: &[Received<'_>],
-        checkpoint: Option<&str>,
+        part: Part<'_>,
         now: &UtcText,
     ) -> Result<Counts> {
         let mut walk = self.take_walk(walk_key)?;
-        let counts = store_page(&self.connection, &mut walk, is_full, records, checkpoint, now);
+        let connection_key = walk.connection_key;
+        let counts = store_page(&self.connection, &mut walk, is_full, records, part, now);
         self.walks.insert(walk_key, walk);
         self.uncommitted += records.len();
-        self.sqlite(counts)
+        self.accounted(self.sqlite(counts)?, connection_key)
     }
 
     /// Stores the records of one answer that is no page of a walk.
@@ -364,7 +398,20 @@ impl Archive {
     ) -> Result<Counts> {
         self.uncommitted += records.len();
         let counts = store_records(&self.connection, connection_key, &mut From::Other(source), records, now);
-        self.sqlite(counts)
+        self.accounted(self.sqlite(counts)?, connection_key)
+    }
+
+    /// Every record received is accounted for, or nothing of the page is stored.
+    fn accounted(&self, counts: Counts, connection_key: i64) -> Result<Counts> {
+        if counts.new + counts.changed + counts.unchanged + counts.rejected == counts.received {
+            return Ok(counts);
+        }
+        let what = "records were received of which it is not told what became of them";
+        Err(self.inconsistent(what, "connections", connection_key))
+    }
+
+    fn inconsistent(&self, what: &'static str, table: &'static str, key: i64) -> Error {
+        Error::Inconsistent { path: self.path.clone(), what, table, key }
     }
 
     /// Records set aside with a key after this one; with a version, only those that it has not tried.
@@ -397,8 +444,10 @@ impl Archive {
     }
 
     fn take_walk(&mut self, walk_key: i64) -> Result<WalkRecord> {
-        let walk = self.walks.remove(&walk_key).ok_or(rusqlite::Error::QueryReturnedNoRows);
-        self.sqlite(walk)
+        let walk = self.walks.remove(&walk_key);
+        walk.ok_or_else(|| {
+            self.inconsistent("a walk was stored that had not begun, or had ended", "walks", walk_key)
+        })
     }
 
     /// Notes that asking for a run by its id answered 404.
@@ -456,7 +505,7 @@ fn store_page(
     walk: &mut WalkRecord,
     is_full: bool,
     records: &[Received<'_>],
-    checkpoint: Option<&str>,
+    part: Part<'_>,
     now: &UtcText,
 ) -> rusqlite::Result<Counts> {
     if is_full && !walk.is_full {
@@ -468,12 +517,15 @@ fn store_page(
     }
     let counts = store_records(connection, walk.connection_key, &mut From::Walk(walk), records, now)?;
     walk.listed += counts.listed;
-    walk.pages += 1;
-    let sql = "UPDATE walks SET kind = ?2, pages = ?3, listed = ?4, set_aside = ?5, checkpoint = ?6
-               WHERE walk_key = ?1";
-    let [pages, listed, set_aside] = [walk.pages, walk.listed, walk.set_aside].map(u64::cast_signed);
-    let values = params![walk.walk_key, kind(walk.is_full), pages, listed, set_aside, checkpoint];
-    connection.prepare_cached(sql)?.execute(values)?;
+    if let Part::Last { checkpoint } = part {
+        walk.pages += 1;
+        let sql = "UPDATE walks SET pages = ?2, checkpoint = ?3 WHERE walk_key = ?1";
+        let values = params![walk.walk_key, walk.pages.cast_signed(), checkpoint];
+        connection.prepare_cached(sql)?.execute(values)?;
+    }
+    let sql = "UPDATE walks SET kind = ?2, listed = ?3, set_aside = ?4 WHERE walk_key = ?1";
+    let [listed, set_aside] = [walk.listed, walk.set_aside].map(u64::cast_signed);
+    connection.prepare_cached(sql)?.execute(params![walk.walk_key, kind(walk.is_full), listed, set_aside])?;
     Ok(counts)
 }
 
@@ -487,6 +539,10 @@ fn store_records(
     let mut counts = Counts { received: records.len() as u64, ..Counts::default() };
     let mut newest: Option<UtcText> = None;
     let mut listed_more = 0_i64;
+    check::clear_keys_to_come(connection, now)?;
+    let mut room = None;
+    let is_saved = matches!(source, From::Other(Source::File));
+    let has_pruned = prune::has_pruned(connection, connection_key)?;
     for record in records {
         let stored = match record {
             Received::Unchanged { run_key, walk_key } => Stored {
@@ -496,16 +552,33 @@ fn store_records(
                 is_back: false,
                 unread: None,
             },
+            Received::Pruned { run_key } => Stored::pruned(*run_key),
             Received::Run { raw, fingerprint, run } => {
-                newest = newest.max(run.execution.started_at);
-                let stored = store_run(connection, connection_key, source, (raw, fingerprint, run), now)?;
+                let pruned = match has_pruned {
+                    true => prune::pruned(connection, connection_key, &run.id)?,
+                    false => None,
+                };
+                let stored = match pruned {
+                    Some(run_key) => Stored::pruned(run_key),
+                    None => {
+                        newest = newest.max(run.execution.started_at);
+                        store_run(connection, connection_key, source, (raw, fingerprint, run), now)?
+                    }
+                };
                 if let Some(unread) = stored.unread {
-                    set_aside(connection, connection_key, (raw, fingerprint), &unread.to_string(), now)?;
+                    let reason = unread.to_string();
+                    let record = (*raw, fingerprint, reason.as_str());
+                    let kept =
+                        rejects::set_aside(connection, connection_key, (&mut room, is_saved), record, now)?;
+                    note_set_aside(kept, source, &mut counts);
                 }
                 stored
             }
             Received::Rejected { raw, fingerprint, reason, known } => {
-                set_aside(connection, connection_key, (raw, fingerprint), reason, now)?;
+                let record = (*raw, fingerprint, reason.as_str());
+                let kept =
+                    rejects::set_aside(connection, connection_key, (&mut room, is_saved), record, now)?;
+                note_set_aside(kept, source, &mut counts);
                 counts.rejected += 1;
                 if let From::Walk(walk) = source {
                     // It is listed all the same, so the run it is about is not missing.
@@ -525,18 +598,17 @@ fn store_records(
             _ if stored.unread.is_some() => counts.rejected += 1,
             StoredKind::New => counts.new += 1,
             StoredKind::Changed => counts.changed += 1,
-            StoredKind::Unchanged => counts.unchanged += 1,
+            StoredKind::Unchanged | StoredKind::Pruned => counts.unchanged += 1,
         }
         let is_new = matches!(stored.kind, StoredKind::New);
         listed_more += i64::from(is_new || stored.is_back);
         if let From::Walk(walk) = source {
             let is_first = is_new || !stored.is_own && walk.meets(connection, stored.run_key)?;
             counts.listed += u64::from(is_first);
+            let is_pruned = matches!(stored.kind, StoredKind::Pruned);
+            walk.pruned += u64::from(is_first && is_pruned);
+            walk.has_news |= stored.is_back || matches!(stored.kind, StoredKind::New | StoredKind::Changed);
         }
-    }
-    // Every record received is accounted for, or nothing of the page is stored.
-    if counts.new + counts.changed + counts.unchanged + counts.rejected != counts.received {
-        return Err(rusqlite::Error::StatementChangedRows(records.len()));
     }
     if listed_more != 0 || newest.is_some() {
         let sql = "UPDATE checkpoints
@@ -552,6 +624,7 @@ enum StoredKind {
     New,
     Changed,
     Unchanged,
+    Pruned,
 }
 
 struct Stored {
@@ -565,19 +638,19 @@ struct Stored {
     unread: Option<Unread>,
 }
 
-/// Keeps a text that could not be read, or not whole.
-fn set_aside(
-    connection: &Connection,
-    connection_key: i64,
-    (raw, fingerprint): (&str, &[u8; 16]),
-    reason: &str,
-    now: &UtcText,
-) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO rejects (connection_key, rejected_at, version, reason, raw, fingerprint)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
-    let version = env!("CARGO_PKG_VERSION");
-    let values = params![connection_key, now.as_str(), version, reason, raw, fingerprint];
-    connection.prepare_cached(sql)?.execute(values).map(drop)
+/// Notes what became of a text that was set aside, whole or in part.
+fn note_set_aside(kept: SetAside, source: &mut From<'_>, counts: &mut Counts) {
+    counts.not_kept += u64::from(kept == SetAside::NotKept);
+    if let From::Walk(walk) = source {
+        walk.has_news |= kept == SetAside::Kept;
+        walk.not_kept += u64::from(kept == SetAside::NotKept);
+    }
+}
+
+impl Stored {
+    fn pruned(run_key: i64) -> Self {
+        Self { run_key, kind: StoredKind::Pruned, is_own: false, is_back: false, unread: None }
+    }
 }
 
 /// What is archived of a run that was received again.
@@ -606,11 +679,15 @@ fn store_run(
     let unread = Unread::of_run(run);
     // A text that could not be read whole is no text to know the run by: it is told each time it comes.
     let fingerprint = if unread.is_some() { &NO_FINGERPRINT } else { fingerprint };
+    // A key that a pruned run had is given to no other: walks count runs by it.
     let insert =
-        "INSERT INTO runs (connection_key, id, state, result, started_at, ended_at, duration_ms, extra,
+        "INSERT INTO runs (run_key, connection_key, id, state, result, started_at, ended_at, duration_ms, extra,
                                     fingerprint, first_seen_at, walk_key, queue_ms, has_failure, phase,
                                     error_key, error_description, digest)
-                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+                  VALUES ((SELECT newest_run_key + 1 FROM prunes
+                           WHERE prune_key = (SELECT max(prune_key) FROM prunes)
+                             AND newest_run_key >= coalesce((SELECT max(run_key) FROM runs), 0)),
+                          ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
                   ON CONFLICT (connection_key, id) DO NOTHING";
     let inserted = connection.prepare_cached(insert)?.execute(params![
         connection_key,
@@ -643,7 +720,7 @@ fn store_run(
     let archived = connection.prepare_cached(select)?.query_row(params![connection_key, run.id], |row| {
         Ok(Archived {
             run_key: row.get("run_key")?,
-            fingerprint: row.get("fingerprint")?,
+            fingerprint: read::hash(row.get_ref("fingerprint")?),
             state: row.get("state")?,
             ended_at: row.get("ended_at")?,
             walk_key: row.get("walk_key")?,
@@ -699,13 +776,15 @@ fn change_run(
     (raw, received, fingerprint): (&str, &Run<'_>, &[u8; 16]),
     now: &UtcText,
 ) -> rusqlite::Result<Change> {
-    let before = read::run(connection, run_key)?;
+    let Some(before) = read::run(connection, run_key)? else {
+        return Ok(Change { is_changed: false, unread: None });
+    };
     let archived = normalize::rebuild(&before);
     let Merged { json: merged, unread } = normalize::merge(&archived, raw);
     let unread = unread.or_else(|| Unread::of_run(received));
     let fingerprint = if unread.is_some() { &NO_FINGERPRINT } else { fingerprint };
     // A merge of two runs is a run; if it were not, what was received stands by itself.
-    let merged = normalize::normalize(&merged).ok();
+    let merged = normalize::normalize_merged(&merged).ok();
     let run = merged.as_ref().unwrap_or(received);
     // Computed, not as stored: what was altered in the archive since is no longer what came.
     if run.digest == Some(digest_of_rows(&before)) {
@@ -715,10 +794,24 @@ fn change_run(
         }
         return Ok(Change { is_changed: false, unread });
     }
+    // Of a run that was altered in the archive nothing is known but that it is not what came.
+    if before.digest == Some(digest_of_rows(&before))
+        && let Some(fields) = normalize::find_volatile(&before, run)
+    {
+        links::replace(connection, run_key, (&before, run), fingerprint)?;
+        drift::note_volatile(connection, run_key, &fields, now)?;
+        return Ok(Change { is_changed: false, unread });
+    }
     let revision = "INSERT INTO revisions (run_key, number, replaced_at, content)
                     SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3 FROM revisions WHERE run_key = ?1";
-    connection.prepare_cached(revision)?.execute(params![run_key, now.as_str(), archived])?;
-    delete_error_runs(connection, connection_key, run_key, &before)?;
+    // An `extra` that somebody spoilt is kept as the text that it is.
+    let kept = if normalize::is_whole(&before) {
+        archived.clone()
+    } else {
+        check::json_of_rows(connection, run_key)?.to_string()
+    };
+    connection.prepare_cached(revision)?.execute(params![run_key, now.as_str(), kept])?;
+    delete_error_runs(connection, run_key)?;
     for table in ["errors", "tasks", "jobs"] {
         connection.prepare_cached(&format!("DELETE FROM {table} WHERE run_key = ?1"))?.execute([run_key])?;
     }
@@ -746,7 +839,7 @@ fn change_run(
     ])?;
     insert_children(connection, connection_key, run_key, run)?;
     if !run.drift.is_empty() {
-        let before = normalize::normalize(&archived).map(|run| run.drift).unwrap_or_default();
+        let before = normalize::normalize_merged(&archived).map(|run| run.drift).unwrap_or_default();
         drift::note(connection, run_key, &run.drift, &before, now)?;
     }
     Ok(Change { is_changed: true, unread })
@@ -802,7 +895,7 @@ fn insert_error_runs(
             }
         };
         let sql = "INSERT INTO error_runs (error_kind_key, connection_key, started_at, run_key, tasks)
-                   VALUES (?1, ?2, ?3, ?4, ?5)";
+                   VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET tasks = excluded.tasks";
         connection.prepare_cached(sql)?.execute(params![
             error_kind_key,
             connection_key,
@@ -814,29 +907,10 @@ fn insert_error_runs(
     Ok(())
 }
 
-/// Takes back what [`insert_error_runs`] wrote of the run as it was.
-fn delete_error_runs(
-    connection: &Connection,
-    connection_key: i64,
-    run_key: i64,
-    before: &Run<'_>,
-) -> rusqlite::Result<()> {
-    let Some(started_at) = &before.execution.started_at else { return Ok(()) };
-    for (error_code, description_key, can_user_fix) in error_kinds(before).into_keys() {
-        let kind = params![error_code, description_key, can_user_fix];
-        let found: Option<i64> =
-            connection.prepare_cached(FIND_ERROR_KIND)?.query_row(kind, |row| row.get(0)).optional()?;
-        let Some(error_kind_key) = found else { continue };
-        let sql = "DELETE FROM error_runs
-                   WHERE error_kind_key = ?1 AND connection_key = ?2 AND started_at = ?3 AND run_key = ?4";
-        connection.prepare_cached(sql)?.execute(params![
-            error_kind_key,
-            connection_key,
-            started_at.as_str(),
-            run_key
-        ])?;
-    }
-    Ok(())
+/// Takes back what [`insert_error_runs`] wrote of the run, and whatever else stands there of it: a row that
+/// somebody altered, or whose error he removed, would be in the way of the run's next version.
+fn delete_error_runs(connection: &Connection, run_key: i64) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM error_runs WHERE run_key = ?1")?.execute([run_key]).map(drop)
 }
 
 fn insert_children(
@@ -933,6 +1007,14 @@ fn end_walk(
                 .to_owned(),
         );
     }
+    if outcome.is_complete && walk.not_kept > 0 {
+        outcome.is_complete = false;
+        outcome.reason = Some(format!(
+            "records set aside have reached {MOST_REJECTS} or {} MiB for this connection, and no more are kept; \
+             archive rejects lists them, archive prune takes old ones out",
+            MOST_REJECTED_BYTES >> 20
+        ));
+    }
     if outcome.is_complete && end.covers_listing {
         outcome.gap = note_gap(connection, walk, end, now)?;
         outcome.unlisted = mark_unlisted(connection, walk, now)?;
@@ -945,7 +1027,8 @@ fn end_walk(
                        listing_end = coalesce(?3, listing_end),
                        full_walk_at = iif(?4, ?5, full_walk_at),
                        last_run_id = iif(
-                           ?6 = '' OR EXISTS (SELECT 1 FROM runs WHERE connection_key = ?1 AND id = ?6),
+                           ?6 = '' OR EXISTS (SELECT 1 FROM runs WHERE connection_key = ?1 AND id = ?6)
+                           OR EXISTS (SELECT 1 FROM pruned_runs WHERE connection_key = ?1 AND id = ?6),
                            ?6, last_run_id)
                    WHERE connection_key = ?1";
         connection.execute(
@@ -968,18 +1051,21 @@ fn end_walk(
     if checkpoint.is_none() {
         connection.execute("DELETE FROM walk_runs WHERE walk_key = ?1", [walk.walk_key])?;
     }
-    let sql = "UPDATE walks SET ended_at = ?2, complete = ?3, reason = ?4, checkpoint = ?5, kind = ?6 WHERE walk_key = ?1";
-    connection.execute(
-        sql,
-        params![
-            walk.walk_key,
-            now.as_str(),
-            outcome.is_complete,
-            outcome.reason,
-            checkpoint,
-            kind(end.is_full)
-        ],
-    )?;
+    let ended = walk_rows::Ended {
+        walk_key: walk.walk_key,
+        connection_key: key,
+        started_at: walk.started_at,
+        ended_at: *now,
+        kind: kind(end.is_full),
+        pages: walk.pages,
+        is_complete: outcome.is_complete,
+        covers_listing: end.covers_listing,
+        reason: outcome.reason.as_deref(),
+        checkpoint,
+        // What a resumed walk stored before it was interrupted carries its key.
+        has_news: walk.has_news || walk.is_resumed || outcome.gap.is_some() || outcome.unlisted > 0,
+    };
+    ended.record(connection)?;
     Ok(outcome)
 }
 
@@ -989,9 +1075,10 @@ fn mark_unlisted(connection: &Connection, walk: &WalkRecord, now: &UtcText) -> r
     let listed: i64 =
         connection
             .query_row("SELECT listed FROM checkpoints WHERE connection_key = ?1", [key], |row| row.get(0))?;
-    // Every run met is archived as listed by now, so equal numbers mean the same runs; but while a walk was
-    // interrupted others may have been stored. And a record that could not be matched may be any run.
-    let is_same = listed.cast_unsigned() == walk.listed && !walk.is_resumed;
+    // Every run met is archived as listed by now, those that were pruned aside, so equal numbers mean the same
+    // runs; but while a walk was interrupted others may have been stored. And a record that could not be
+    // matched may be any run.
+    let is_same = listed.cast_unsigned() == walk.listed - walk.pruned && !walk.is_resumed;
     if is_same || walk.is_overflowing || walk.set_aside > 0 {
         return Ok(0);
     }

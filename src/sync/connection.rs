@@ -5,9 +5,10 @@
 //! asked about a connection whose `lastRun` says that nothing began since all was proved stored.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::listing::{Pages, SMALLEST_PAGE};
-use super::records::{self, Batch, Lookup};
+use super::records::{self, Lookup};
 use super::summary::ConnectionSummary;
 use super::unfinished::MOST_BY_ID;
 use super::{Shared, Sink, Stop, now, store_stop};
@@ -15,10 +16,10 @@ use crate::api::wire::{self, LastRun};
 use crate::api::{self, ConnectionId, Doing, Reason};
 use crate::store::Reader;
 use crate::store::read::{ConnectionState, Standing};
-use crate::store::write::{WalkEnd, WalkOutcome};
+use crate::store::write::{Part, WalkEnd, WalkOutcome};
 use crate::time::UtcText;
 use crate::walk::plan::{self, Course, Known, Lacking, LastRunKnown};
-use crate::walk::{Ask, End, Order, Plan, Walk};
+use crate::walk::{Ask, Checkpoint, End, Order, Plan, Walk};
 
 /// One connection's part of a sync.
 pub(super) struct ConnectionSync<'a> {
@@ -33,6 +34,8 @@ pub(super) struct ConnectionSync<'a> {
     learned_page_size: Option<u32>,
     /// Whether a page held the run that the connection names as its last.
     has_met_last_run: bool,
+    /// Where the walk under way stood before a page that was not stored whole when the sync was told to end.
+    stored_until: Option<Checkpoint>,
     /// Archived runs that are not terminal and were not met yet.
     pub(super) unfinished: HashMap<String, i64>,
     pub(super) summary: ConnectionSummary,
@@ -56,6 +59,7 @@ impl<'a> ConnectionSync<'a> {
             has_shrunk: false,
             learned_page_size: None,
             has_met_last_run: false,
+            stored_until: None,
             unfinished: HashMap::new(),
             summary,
         };
@@ -88,8 +92,9 @@ impl<'a> ConnectionSync<'a> {
         }
         let is_full_walk = self.shared.options.full || self.is_full_walk_due(&self.state);
         if let (Some(learned), false) = (self.state.page_size, self.shared.options.is_page_size_given) {
-            // A full walk tries a larger page again: what was refused once may have been a bad hour.
-            let size = if is_full_walk { learned.saturating_mul(2) } else { learned };
+            // A full walk tries a larger page again: what was refused once may have been a bad hour. It tries
+            // ten times as much, since a timeout takes as much in one step.
+            let size = if is_full_walk { learned.saturating_mul(10) } else { learned };
             self.page_size = self.page_size.min(size.max(SMALLEST_PAGE));
         }
         let had_complete_walk = self.state.full_walk_at.is_some();
@@ -154,7 +159,7 @@ impl<'a> ConnectionSync<'a> {
         Known {
             order: state.listing_order.as_deref().and_then(Order::from_stored),
             end: None,
-            listed: state.listed,
+            listed: state.listed + state.pruned,
             is_proved: state.full_walk_at.is_some(),
             is_full_due: state.unfinished > MOST_BY_ID || self.is_full_walk_due(state),
             is_open: state.open_walk.is_some(),
@@ -293,11 +298,7 @@ impl<'a> ConnectionSync<'a> {
     async fn ask_for_connection(&self) -> Result<Option<wire::Connection>, Stop> {
         match self.shared.client.get_connection(&self.id).await {
             Ok(connection) => Ok(Some(connection)),
-            Err(error)
-                if matches!(error.reason, Reason::Refused | Reason::BudgetSpent { .. } | Reason::Stopped) =>
-            {
-                Err(error.into())
-            }
+            Err(error) if !error.is_about_one() => Err(error.into()),
             Err(error) => {
                 tracing::info!("{error}; its runs are listed all the same");
                 Ok(None)
@@ -380,7 +381,7 @@ impl<'a> ConnectionSync<'a> {
         }
         let failure = match (&stopped, walk.end()) {
             (Err(Stop::Api(error)), _) => Some(error.to_string()),
-            (_, None) => Some("it ended early".to_owned()),
+            (_, None) => Some("it ended before the end of the listing was seen".to_owned()),
             (Ok(()), _) if is_doubtful => Some(
                 "the platform lists no run, and does not say that there is none; has the role on the iTwin gone?"
                     .to_owned(),
@@ -396,7 +397,7 @@ impl<'a> ConnectionSync<'a> {
             )),
             _ => None,
         };
-        let checkpoint = walk.checkpoint();
+        let checkpoint = self.stored_until.take().unwrap_or_else(|| walk.checkpoint());
         let json = serde_json::to_string(&checkpoint).ok();
         let noted = last_run_id.clone().filter(|_| is_noted && failure.is_none());
         let end = WalkEnd {
@@ -428,14 +429,14 @@ impl<'a> ConnectionSync<'a> {
 
     /// Whether the run that the connection names as its last is archived by now; if not, it is asked for.
     async fn look_for_last_run(&mut self, id: &str) -> Result<LastRunSeen, Stop> {
-        if self.has_met_last_run && !self.state.has_pruned {
+        if self.has_met_last_run && !(self.state.pruned > 0) {
             return Ok(LastRunSeen::Met);
         }
         let standing = self.read_standing(id).await?;
         let known = last_run_known(&self.state, id, standing);
         if !plan::must_ask_for(known) {
             // What is pruned is known by its tombstone alone, which the end of a walk does not look at.
-            let is_noted = known == LastRunKnown::Noted || self.state.has_pruned;
+            let is_noted = known == LastRunKnown::Noted || (self.state.pruned > 0);
             return Ok(if is_noted { LastRunSeen::Noted } else { LastRunSeen::Met });
         }
         match self.shared.client.get_run(&self.id, id).await {
@@ -515,8 +516,6 @@ impl<'a> ConnectionSync<'a> {
         answer: api::Answer,
     ) -> Result<(), Stop> {
         let doing = Doing::ListRuns { connection: self.id.clone(), skip: ask.skip };
-        let unreadable =
-            |problem: wire::Unreadable| Stop::Api(self.shared.client.unreadable(doing, &problem));
         let lookup = Lookup {
             connection_key: self.state.connection_key,
             settled_run_key: self.state.settled_run_key,
@@ -524,21 +523,20 @@ impl<'a> ConnectionSync<'a> {
             // A first backfill meets nothing that is archived: the writer alone tells overlaps.
             is_needed: self.state.has_runs,
         };
-        let reader = match &self.shared.reader {
-            Some(reader) => Some(reader.lock().await),
-            None => None,
-        };
-        let (batch, page) =
-            Batch::of_page(answer, &lookup, reader.as_deref()).map_err(|error| match error {
-                records::Error::Unreadable(problem) => unreadable(problem),
-                records::Error::Store(error) => store_stop(error),
-            })?;
-        drop(reader);
+        let shared = self.shared;
+        let (client, readers) = (&shared.client, shared.readers.clone());
+        let read = client.parse(&doing, move || readers.read_page(answer, &lookup)).await?;
+        let (batch, page) = read.map_err(|error| match error {
+            records::Error::Unreadable(problem) => Stop::Api(client.unreadable(doing.clone(), &problem)),
+            records::Error::Store(error) => store_stop(error),
+        })?;
+        let cut_short = page.is_cut.then(|| client.cut_short(doing.clone(), page.entries.len()));
         let last_run = self.listed.as_ref().and_then(|listed| listed.last_run.as_stored());
         for id in batch.ids() {
             self.has_met_last_run |= Some(id) == last_run;
             self.unfinished.remove(id);
         }
+        let before = walk.checkpoint();
         walk.take_page(ask, page.entries, page.more);
         self.summary.pages += 1;
         if self.has_shrunk && ask.top == self.page_size {
@@ -547,34 +545,48 @@ impl<'a> ConnectionSync<'a> {
         match &self.shared.sink {
             Sink::DryRun => {
                 let counts = batch.count(&mut self.summary.dry_run_met);
-                self.shared.progress.add(&counts);
+                self.shared.progress.add(&counts, true);
                 self.summary.counts.add(counts);
             }
             Sink::Archive { writer, sync_key } => {
-                let (sync_key, requests) = (*sync_key, self.shared.client.requests());
+                let (sync_key, requests) = (*sync_key, client.requests());
                 let checkpoint = Some(walk.checkpoint()).filter(|at| walk.is_full() && at.chained > 0);
-                let checkpoint = checkpoint.and_then(|checkpoint| serde_json::to_string(&checkpoint).ok());
+                let mut checkpoint =
+                    checkpoint.and_then(|checkpoint| serde_json::to_string(&checkpoint).ok());
                 let (is_full, key) = (walk.is_full(), self.state.connection_key);
-                let (progress, totals) = (self.shared.progress.clone(), self.summary.stored.clone());
-                writer
-                    .write(move |archive| {
+                let parts = batch.parts();
+                let (batch, count) = (Arc::new(batch), parts.len());
+                for (at, part) in parts.into_iter().enumerate() {
+                    let (progress, totals) = (self.shared.progress.clone(), self.summary.stored.clone());
+                    let checkpoint = checkpoint.take_if(|_| at + 1 == count);
+                    let batch = batch.clone();
+                    let write = writer.write(move |archive| {
                         archive.mark_connection(key, None)?;
                         archive.note_requests(sync_key, requests, &now())?;
-                        let counts = archive.store_page(
-                            walk_key,
-                            is_full,
-                            batch.records(),
-                            checkpoint.as_deref(),
-                            &now(),
-                        )?;
-                        progress.add(&counts);
+                        let records = &batch.records()[part];
+                        let part = match at + 1 == count {
+                            true => Part::Last { checkpoint: checkpoint.as_deref() },
+                            false => Part::Beginning,
+                        };
+                        let counts = archive.store_page(walk_key, is_full, records, part, &now())?;
+                        progress.add(&counts, at == 0);
                         totals.add(counts);
                         Ok(())
-                    })
-                    .await?;
+                    });
+                    let written = client.wait(&doing, write).await;
+                    if written.is_err() {
+                        // The walk has gone past a page that is not stored whole: the next one does not.
+                        self.stored_until = Some(before.clone());
+                    }
+                    written??;
+                }
             }
         }
-        Ok(())
+        match cut_short {
+            // What is behind the cut is neither stored nor known, unless an end was proved before it.
+            Some(error) if walk.end().is_none() => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn note_error(&mut self, error: &api::Error) {
@@ -601,7 +613,7 @@ enum LastRunSeen {
 /// What is known of the run that a connection names as its last; empty where it says that none has begun.
 fn last_run_known(state: &ConnectionState, id: &str, standing: Standing) -> LastRunKnown {
     match standing {
-        _ if id.is_empty() => LastRunKnown::Never { has_runs: state.has_runs || state.has_pruned },
+        _ if id.is_empty() => LastRunKnown::Never { has_runs: state.has_runs },
         Standing::Archived => LastRunKnown::Archived,
         Standing::Gone => LastRunKnown::Gone,
         Standing::Unknown if state.last_run_id.as_deref() == Some(id) => LastRunKnown::Noted,

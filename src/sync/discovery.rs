@@ -267,7 +267,10 @@ impl<T, K: Eq + Hash> Pages<T, K> {
             return self.doubt(format!("a page of the list of {} held nothing unseen", self.name));
         }
         if is_asked {
-            return self.doubt(format!("the list of {} came round to where it was", self.name));
+            return self.doubt(format!(
+                "the list of {} names a page as its next that was read before, so it was left there",
+                self.name
+            ));
         }
         Some(next)
     }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::discovery::{self, Sizes};
 use super::{Options, Problem};
-use crate::api::wire::{LastRun, Page};
+use crate::api::wire::LastRun;
 use crate::api::{self, Client, ConnectionId, RequestLimit};
 
 /// Connections whose listings are measured.
@@ -185,10 +185,10 @@ impl Looking<'_> {
     async fn measure(&self, id: &ConnectionId) -> Result<Length, api::Error> {
         let count = async |skip: u64, top: u32| {
             let answer = self.client.list_runs(id, skip, top).await?;
-            let page = Page::parse(&answer.text).map_err(|problem| {
+            let page = answer.page().map_err(|problem| {
                 self.client.unreadable(api::Doing::ListRuns { connection: id.clone(), skip }, &problem)
             })?;
-            let first = page.runs.first().map(|run| run.get().to_owned());
+            let first = page.runs.first().map(|run| (*run).to_owned());
             Ok::<_, api::Error>((page.runs.len() as u64, first))
         };
         let (first, head) = count(0, self.options.page_size).await?;

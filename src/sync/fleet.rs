@@ -26,7 +26,8 @@ use crate::time::UtcText;
 const MOST_OUTAGES: u32 = 3;
 /// The same once other iModels' connections of that kind were listed: then it may be these iModels.
 const MOST_OUTAGES_OF_SOME: u32 = 12;
-/// Refusals of the credentials in a row, after which no further request is expected to be accepted.
+/// Refusals of the credentials, or hosts that cannot be reached, in a row, after which no further request is
+/// expected to be accepted.
 const MOST_REFUSED: u32 = 4;
 
 /// Why an iModel is asked.
@@ -245,7 +246,8 @@ impl Fleet {
 
     /// Where no further request can succeed, no further one is begun.
     fn note_reason(&mut self, reason: Reason) {
-        self.refused = if reason == Reason::Refused { self.refused + 1 } else { 0 };
+        let is_useless = matches!(reason, Reason::Refused | Reason::Unreachable(_));
+        self.refused = if is_useless { self.refused + 1 } else { 0 };
         let is_refused = self.refused > 0 && !self.shared.client.was_accepted();
         if is_refused
             || self.refused >= MOST_REFUSED
@@ -394,7 +396,7 @@ impl Fleet {
         }
         if listed.unusable > 0 {
             let count = listed.unusable;
-            self.note(format!("listing the iModels of iTwin {itwin}: {count} without an id"), None);
+            self.note(format!("listing the iModels of iTwin {itwin}: {count} without an id were left out; the others are asked"), None);
         }
         let known: HashMap<String, KnownImodel> =
             known.into_iter().map(|known| (known.id.clone(), known)).collect();
@@ -508,11 +510,20 @@ impl Fleet {
             }
         }
         if let Some(doubt) = &listed.doubt {
-            self.note(format!("{}: {doubt}; more may be there", of(imodel, kind)), None);
+            self.note(
+                format!("{}: {doubt}; more may be there, the next sync asks again", of(imodel, kind)),
+                None,
+            );
         }
         if listed.unusable > 0 {
             let count = listed.unusable;
-            self.note(format!("{}: {count} without an id that can be used", of(imodel, kind)), None);
+            self.note(
+                format!(
+                    "{}: {count} without an id that can be used were left out, the others are synced",
+                    of(imodel, kind)
+                ),
+                None,
+            );
         }
         if listed.items.is_empty() && listed.doubt.is_none() && listed.unusable == 0 {
             if !before.is_empty() && !self.is_gone(imodel, kind, &before, &mut moved).await? {
@@ -605,7 +616,10 @@ impl Fleet {
         kind: Kind,
         error: &api::Error,
     ) -> Result<Told, Closed> {
-        use Reason::{BudgetSpent, Forbidden, NotFound, Refused, Stopped, TimedOut, Unavailable, Unreadable};
+        use Reason::{
+            BudgetSpent, Forbidden, NotFound, Refused, Stopped, TimedOut, Unavailable, Unreachable,
+            Unreadable,
+        };
         match (error.reason, imodel.sight) {
             (NotFound | Forbidden, Sight::Doubtful) => {
                 tracing::info!("{error}; nothing is concluded from it");
@@ -632,7 +646,7 @@ impl Fleet {
         let name = if imodel.name == imodel.id { String::new() } else { format!("{}: ", imodel.name) };
         self.note(format!("{name}{error}"), Some(error.reason));
         Ok(match error.reason {
-            BudgetSpent { .. } | Stopped | Refused => Told::Unasked,
+            BudgetSpent { .. } | Stopped | Refused | Unreachable(_) => Told::Unasked,
             _ => Told::Nothing,
         })
     }
@@ -672,6 +686,7 @@ impl Fleet {
         if imodels + targets > 0 {
             let why = match reason {
                 Reason::Refused => "the platform refused the credentials",
+                Reason::Unreachable(_) => "the platform cannot be reached",
                 Reason::Stopped => "it was asked to stop",
                 _ => "the time budget is spent",
             };

@@ -7,11 +7,26 @@
 
 use tokio::task::JoinSet;
 
-use crate::api::{self, Answer, Client, ConnectionId};
+use crate::api::{self, Answer, Client, ConnectionId, Reason};
 use crate::walk::{Ask, Walk};
 
 /// Pages of a single run cannot overlap, so no smaller page is ever asked for.
 pub(super) const SMALLEST_PAGE: u32 = 2;
+
+/// A page that is likely to come in time from a platform that is slow, but answers.
+const MODEST_PAGE: u32 = 50;
+
+/// What to ask for where so many did not come. A page size that is refused costs one quick answer, so half of
+/// it is tried. What does not come in time costs two timeouts each time: with steps of 50, 10 and 2 a
+/// connection that never answers is given up after 8 minutes where one request may take a minute.
+fn fewer(error: &api::Error, top: u32) -> u32 {
+    let less = match error.reason {
+        Reason::PageTooLarge => top / 2,
+        _ if top > MODEST_PAGE => MODEST_PAGE,
+        _ => top / 5,
+    };
+    less.max(SMALLEST_PAGE)
+}
 
 /// The requests for one listing; dropping them ends what is still in flight.
 pub(crate) struct Pages {
@@ -61,7 +76,7 @@ impl Pages {
                 Err(error) if error.asks_for_less() && ask.top > SMALLEST_PAGE => {
                     tracing::info!("{error}; asking for less");
                     if ask.top <= walk.page_size() {
-                        walk.shrink_pages((ask.top / 2).max(SMALLEST_PAGE));
+                        walk.shrink_pages(fewer(&error, ask.top));
                     }
                     walk.give_up(ask);
                 }

@@ -4,13 +4,15 @@
 //! that borrow from it, so that nothing is copied on the way to the writer's thread.
 
 use std::collections::HashSet;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use self_cell::self_cell;
-use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::api::Answer;
-use crate::api::wire::{self, More, Object, Page, Unreadable};
+use crate::api::wire::{self, More, Object, Unreadable};
 use crate::normalize::digest::digest_of_rows;
 use crate::normalize::{self, Unread};
 use crate::store::read::Known;
@@ -18,6 +20,42 @@ use crate::store::write::{Counts, Received};
 use crate::store::{self, Reader};
 use crate::time::UtcText;
 use crate::walk::{Entry, Key};
+
+/// Runs, jobs and tasks that are written together: what a page of a thousand runs most often has.
+const ROWS_PER_PART: usize = 10_000;
+/// Their bytes, after which no further run is added.
+const BYTES_PER_PART: usize = 8 << 20;
+
+/// Readers of the archive for the threads that answers are read on; each thread has one for itself, so that
+/// one which goes on reading after the sync was told to stop keeps nobody waiting.
+#[derive(Debug, Default)]
+pub struct Readers {
+    /// The archive; `None` where there is none.
+    path: Option<PathBuf>,
+    idle: Mutex<Vec<Reader>>,
+}
+
+impl Readers {
+    /// Readers of this archive.
+    pub fn new(path: Option<PathBuf>) -> Self {
+        Self { path, idle: Mutex::default() }
+    }
+
+    /// Reads a page of a listing.
+    pub fn read_page(&self, answer: Answer, lookup: &Lookup) -> Result<(Batch, PageFacts), Error> {
+        let Some(path) = self.path.as_deref().filter(|_| lookup.is_needed) else {
+            return Batch::of_page(answer, lookup, None);
+        };
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let reader = match idle {
+            Some(reader) => reader,
+            None => Reader::open(path)?,
+        };
+        let read = Batch::of_page(answer, lookup, Some(&reader));
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+        read
+    }
+}
 
 /// Why an answer did not become records.
 #[derive(Debug, thiserror::Error)]
@@ -50,20 +88,30 @@ pub struct PageFacts {
     pub entries: Vec<Entry>,
     /// What the page's links say.
     pub more: More,
+    /// Whether there was more on the page than is read.
+    pub is_cut: bool,
 }
 
 /// One record with the id it goes by, if it has one.
 #[derive(Debug)]
 struct Record<'a> {
     id: Option<std::borrow::Cow<'a, str>>,
-    is_known: bool,
+    stands: Stands,
     received: Received<'a>,
 }
 
 #[derive(Debug)]
 struct Records<'a> {
     received: Vec<Received<'a>>,
-    ids: Vec<(Option<std::borrow::Cow<'a, str>>, bool)>,
+    ids: Vec<(Option<std::borrow::Cow<'a, str>>, Stands)>,
+}
+
+/// How a run that is not archived with this text stands to the archive, for a sync that stores nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    New,
+    Changed,
+    Same,
 }
 
 self_cell!(
@@ -87,10 +135,10 @@ impl Batch {
         lookup: &Lookup,
         reader: Option<&Reader>,
     ) -> Result<(Self, PageFacts), Error> {
-        let mut facts = PageFacts { entries: Vec::new(), more: More::Unsaid };
+        let mut facts = PageFacts { entries: Vec::new(), more: More::Unsaid, is_cut: false };
         let cell = Cell::try_new(answer, |answer| {
-            let page = Page::parse(&answer.text)?;
-            facts.more = page.more;
+            let page = answer.page()?;
+            (facts.more, facts.is_cut) = (page.more, page.is_cut);
             facts.entries.reserve(page.runs.len());
             let mut records = Vec::with_capacity(page.runs.len());
             for raw in page.runs {
@@ -107,7 +155,7 @@ impl Batch {
     pub fn of_run(answer: Answer) -> Result<Self, Unreadable> {
         let cell = Cell::try_new(answer, |answer| {
             let raw = wire::parse_run(&answer.text)?;
-            Ok::<_, Unreadable>(collect(vec![read(raw.get(), fingerprint(raw.get()))]))
+            Ok::<_, Unreadable>(collect(vec![read(raw, fingerprint(raw))]))
         })?;
         Ok(Self(cell))
     }
@@ -115,6 +163,30 @@ impl Batch {
     /// The records, for the writer.
     pub fn records(&self) -> &[Received<'_>] {
         &self.0.borrow_dependent().received
+    }
+
+    /// The records in the parts that the writer is given one by one: each is written in a moment. There is one
+    /// at least, and most often one alone.
+    pub fn parts(&self) -> Vec<Range<usize>> {
+        let mut parts = Vec::new();
+        let (mut begin, mut rows, mut bytes) = (0, 0, 0);
+        let records = self.records();
+        for (at, record) in records.iter().enumerate() {
+            if rows >= ROWS_PER_PART || bytes >= BYTES_PER_PART {
+                parts.push(begin..at);
+                (begin, rows, bytes) = (at, 0, 0);
+            }
+            let (more_rows, more_bytes) = match record {
+                Received::Run { raw, run, .. } => {
+                    (run.jobs.iter().map(|job| 1 + job.tasks.len()).sum(), raw.len())
+                }
+                Received::Rejected { raw, .. } => (0, raw.len()),
+                Received::Unchanged { .. } | Received::Pruned { .. } => (0, 0),
+            };
+            (rows, bytes) = (rows + 1 + more_rows, bytes + more_bytes);
+        }
+        parts.push(begin..records.len());
+        parts
     }
 
     /// The ids of the runs among them.
@@ -126,16 +198,18 @@ impl Batch {
     pub fn count(&self, met: &mut HashSet<Key>) -> Counts {
         let records = self.0.borrow_dependent();
         let mut counts = Counts { received: records.received.len() as u64, ..Counts::default() };
-        for (received, (id, is_known)) in records.received.iter().zip(&records.ids) {
+        for (received, (id, stands)) in records.received.iter().zip(&records.ids) {
             let key = id.as_deref().map(|id| Key(xxh3_128(id.as_bytes())));
             let is_first = key.is_none_or(|key| met.insert(key));
             counts.listed += u64::from(is_first && key.is_some());
             match received {
                 Received::Rejected { .. } => counts.rejected += 1,
                 Received::Run { run, .. } if Unread::of_run(run).is_some() => counts.rejected += 1,
-                Received::Run { .. } if is_first && *is_known => counts.changed += 1,
-                Received::Run { .. } if is_first => counts.new += 1,
-                Received::Run { .. } | Received::Unchanged { .. } => counts.unchanged += 1,
+                Received::Run { .. } if is_first && *stands == Stands::Changed => counts.changed += 1,
+                Received::Run { .. } if is_first && *stands == Stands::New => counts.new += 1,
+                Received::Run { .. } | Received::Unchanged { .. } | Received::Pruned { .. } => {
+                    counts.unchanged += 1;
+                }
             }
         }
         counts
@@ -145,13 +219,13 @@ impl Batch {
 /// The id of the run that was answered where another was asked for.
 pub fn other_id(answer: &Answer, asked: &str) -> Option<String> {
     let run = wire::parse_run(&answer.text).ok()?;
-    let id = Object::parse(run.get()).ok()?.text("id")?.into_owned();
+    let id = Object::parse(run).ok()?.text("id")?.into_owned();
     (id != asked).then_some(id)
 }
 
 fn collect(records: Vec<Record<'_>>) -> Records<'_> {
     let (ids, received) =
-        records.into_iter().map(|record| ((record.id, record.is_known), record.received)).unzip();
+        records.into_iter().map(|record| ((record.id, record.stands), record.received)).unzip();
     Records { received, ids }
 }
 
@@ -165,14 +239,14 @@ fn read(raw: &str, fingerprint: [u8; 16]) -> Record<'_> {
     match normalize::normalize(raw) {
         Ok(run) => Record {
             id: Some(run.id.clone()),
-            is_known: false,
+            stands: Stands::New,
             received: Received::Run { raw, fingerprint, run },
         },
         Err(reject) => {
             let reason = reject.to_string();
             Record {
                 id: None,
-                is_known: false,
+                stands: Stands::New,
                 received: Received::Rejected { raw, fingerprint, reason, known: None },
             }
         }
@@ -185,37 +259,20 @@ pub fn read_saved(raw: &str) -> Received<'_> {
 }
 
 fn read_listed<'a>(
-    raw: &'a RawValue,
+    raw: &'a str,
     lookup: &Lookup,
     reader: Option<&Reader>,
 ) -> Result<(Record<'a>, Entry), store::Error> {
-    let fingerprint = fingerprint(raw.get());
+    let fingerprint = fingerprint(raw);
     if let (true, Some(reader)) = (lookup.is_needed, reader)
-        && let Ok(object) = Object::parse(raw.get())
-        && let Some(id) = object.text("id")
-        && let Some(known) = reader.read_known(lookup.connection_key, &id)?
+        && let Some(read) = read_archived(raw, fingerprint, lookup, reader)?
     {
-        let started_at = object.text("startDateTime").and_then(|sent| UtcText::parse_sent(&sent));
-        let is_settled = known.run_key <= lookup.settled_run_key
-            && started_at.is_none_or(|started_at| Some(started_at) <= lookup.watermark);
-        let key = Key(xxh3_128(id.as_bytes()));
-        let entry = Entry { key, started_at, is_settled, is_readable: true };
-        let is_same = known.fingerprint == fingerprint && !known.is_unlisted;
-        if is_same || says_the_same(reader, &known, raw.get())? {
-            let received = Received::Unchanged { run_key: known.run_key, walk_key: known.walk_key };
-            return Ok((Record { id: Some(id), is_known: true, received }, entry));
-        }
-        let mut record = Record { is_known: true, ..read(raw.get(), fingerprint) };
-        if let Received::Rejected { known: matched, .. } = &mut record.received {
-            *matched = Some((known.run_key, known.walk_key));
-        }
-        let entry = Entry { is_readable: record.id.is_some(), ..entry };
-        return Ok((record, entry));
+        return Ok(read);
     }
-    let record = read(raw.get(), fingerprint);
+    let record = read(raw, fingerprint);
     let started_at = match &record.received {
         Received::Run { run, .. } => run.execution.started_at,
-        Received::Unchanged { .. } | Received::Rejected { .. } => None,
+        Received::Unchanged { .. } | Received::Pruned { .. } | Received::Rejected { .. } => None,
     };
     let key = match &record.id {
         Some(id) => Key(xxh3_128(id.as_bytes())),
@@ -225,15 +282,65 @@ fn read_listed<'a>(
     Ok((record, entry))
 }
 
-/// Whether another text means no more than what is archived. One that could not be read whole is told each
-/// time it comes, so it is for the writer.
-fn says_the_same(reader: &Reader, known: &Known, raw: &str) -> Result<bool, store::Error> {
+/// A record of a run that is archived, or was until it was pruned.
+fn read_archived<'a>(
+    raw: &'a str,
+    fingerprint: [u8; 16],
+    lookup: &Lookup,
+    reader: &Reader,
+) -> Result<Option<(Record<'a>, Entry)>, store::Error> {
+    let object = Object::parse(raw).unwrap_or_default();
+    let Some(id) = object.text("id") else { return Ok(None) };
+    let started_at = object.text("startDateTime").and_then(|sent| UtcText::parse_sent(&sent));
+    let key = Key(xxh3_128(id.as_bytes()));
+    let is_below_watermark = started_at.is_none_or(|started_at| Some(started_at) <= lookup.watermark);
+    let Some(known) = reader.read_known(lookup.connection_key, &id)? else {
+        let Some(run_key) = reader.read_pruned(lookup.connection_key, &id)? else { return Ok(None) };
+        // A complete walk proved it before it was pruned: it is a sign to stop at as one that is there.
+        let is_settled = lookup.watermark.is_some() && is_below_watermark;
+        let entry = Entry { key, started_at, is_settled, is_readable: true };
+        let received = Received::Pruned { run_key };
+        return Ok(Some((Record { id: Some(id), stands: Stands::Same, received }, entry)));
+    };
+    let is_settled = known.run_key <= lookup.settled_run_key && is_below_watermark;
+    let entry = Entry { key, started_at, is_settled, is_readable: true };
+    let is_same = known.fingerprint == fingerprint && !known.is_unlisted;
+    let said = if is_same { Said::TheSame } else { compare(reader, &known, raw)? };
+    if said == Said::TheSame {
+        let received = Received::Unchanged { run_key: known.run_key, walk_key: known.walk_key };
+        return Ok(Some((Record { id: Some(id), stands: Stands::Same, received }, entry)));
+    }
+    let stands = if said == Said::OtherLinks { Stands::Same } else { Stands::Changed };
+    let mut record = Record { stands, ..read(raw, fingerprint) };
+    if let Received::Rejected { known: matched, .. } = &mut record.received {
+        *matched = Some((known.run_key, known.walk_key));
+    }
+    let entry = Entry { is_readable: record.id.is_some(), ..entry };
+    Ok(Some((record, entry)))
+}
+
+/// What another text says beside what is archived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    TheSame,
+    /// Links in fields that are not known differ in their query.
+    OtherLinks,
+    Another,
+}
+
+/// One that could not be read whole is told each time it comes, so it is for the writer.
+fn compare(reader: &Reader, known: &Known, raw: &str) -> Result<Said, store::Error> {
     let is_whole = |run: &normalize::Run<'_>| Unread::of_run(run).is_none();
     if known.is_unlisted || !normalize::normalize(raw).is_ok_and(|run| is_whole(&run)) {
-        return Ok(false);
+        return Ok(Said::Another);
     }
     let archived = reader.read_run(known.run_key)?;
     let merged = normalize::merge(&normalize::rebuild(&archived), raw);
-    let digest = Some(digest_of_rows(&archived));
-    Ok(merged.unread.is_none() && normalize::normalize(&merged.json).is_ok_and(|run| run.digest == digest))
+    let run = normalize::normalize_merged(&merged.json).ok().filter(|_| merged.unread.is_none());
+    let Some(run) = run else { return Ok(Said::Another) };
+    Ok(match run.digest == Some(digest_of_rows(&archived)) {
+        true => Said::TheSame,
+        false if normalize::find_volatile(&archived, &run).is_some() => Said::OtherLinks,
+        false => Said::Another,
+    })
 }

@@ -150,7 +150,10 @@ impl ConnectionSummary {
         self.unlisted += outcome.unlisted;
         self.gaps.extend(outcome.gap);
         if let (false, false, Some(reason)) = (outcome.is_complete, is_stopped, &outcome.reason) {
-            let told = format!("walking the runs of connection {}: not proved complete: {reason}", self.id);
+            let told = format!(
+                "walking the runs of connection {}: not proved complete: {reason}; what came is stored, and the next sync walks it again",
+                self.id
+            );
             self.note(&told, None);
         }
     }

@@ -19,7 +19,7 @@ const LANDED: &[(&str, u64)] = &[
     ("V1__archive.sql", 0x0cf8_e4dd_30b9_af01),
     ("V2__reading.sql", 0x364d_235e_302e_5a9a),
     ("V3__fleet.sql", 0x2754_f2da_cc6f_796a),
-    ("V4__edges.sql", 0xad86_89ae_f42e_5e08),
+    ("V4__edges.sql", 0x5ab3_2788_fe80_6103),
 ];
 
 /// The name and the bytes of every file in the folder, the lock aside.
@@ -106,11 +106,11 @@ fn is_root() -> bool {
 }
 
 /// Something mounted, until it is dropped.
-struct Mounted(PathBuf);
+pub struct Mounted(PathBuf);
 
 impl Mounted {
     /// A file system of its own in memory; None, and said so, where this process may not mount.
-    fn memory(at: &Path, size: &str) -> Option<Self> {
+    pub fn memory(at: &Path, size: &str) -> Option<Self> {
         Self::mount(at, &["-t", "tmpfs", "-o", &format!("size={size},mode=755"), "tmpfs"])
     }
 
@@ -128,7 +128,7 @@ impl Mounted {
         mounted.then(|| Self(at.to_owned()))
     }
 
-    fn remount(&self, options: &str) {
+    pub fn remount(&self, options: &str) {
         let status = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0).status();
         assert!(status.unwrap().success(), "remount,{options}");
     }

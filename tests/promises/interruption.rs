@@ -31,7 +31,7 @@ impl Running {
         self.0.as_mut().unwrap()
     }
 
-    fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.0.as_ref().unwrap().id()
     }
 
@@ -43,7 +43,14 @@ impl Running {
         self.0 = None;
     }
 
-    fn signal(&self, name: &str) {
+    /// `kill -9`, unless it has ended.
+    pub fn kill_or_end(mut self) {
+        self.child().kill().unwrap();
+        self.child().wait().unwrap();
+        self.0 = None;
+    }
+
+    pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
         assert!(status.success(), "kill -s {name}");
     }

@@ -83,7 +83,7 @@ fn types_of_libraries_stay_in_the_module_that_knows_them() {
         ("clap::", &["cli", "main"]),
         ("clap_complete::", &["cli"]),
         ("clap_mangen::", &["cli"]),
-        ("rustix::", &["commands"]),
+        ("rustix::", &["commands", "store"]),
         ("comfy_table::", &["render"]),
     ];
     let mut files = Vec::new();
@@ -98,6 +98,29 @@ fn types_of_libraries_stay_in_the_module_that_knows_them() {
                 "{} uses {library}",
                 file.display()
             );
+        }
+    }
+}
+
+#[test]
+fn database_files_are_opened_in_one_place() {
+    // Closing a file by hand that SQLite has open drops SQLite's locks: only `store/handle.rs` knows whether
+    // it has. The others open files that are not, or not yet, a database of this process.
+    let may_open: &[(&str, &[&str])] = &[
+        ("Connection::open", &["store/backup.rs", "store/handle.rs"]),
+        ("File::open", &["render/output.rs", "store/backup.rs", "store/new.rs", "store/staging.rs"]),
+        // A damaged archive, which SQLite has not open then.
+        ("File::options", &["store/restore.rs"]),
+        ("OpenOptions::new", &["commands/import.rs", "render/output.rs", "store/handle.rs", "store/lock.rs"]),
+    ];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    for file in files {
+        let name = file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        let text = code(&file);
+        for (opening, may) in may_open {
+            assert!(!text.contains(opening) || may.contains(&name.as_str()), "{name} uses {opening}");
         }
     }
 }

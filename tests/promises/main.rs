@@ -2,21 +2,30 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::print_stdout, reason = "a failing test prints what it was about")]
 
+mod clock;
 mod common;
 
 mod docs;
 mod figures;
 mod file;
 mod fleet;
+mod foreign;
+mod growth;
+mod handed_over;
 mod import;
 mod interruption;
 mod keep;
 mod layers;
 mod listing;
 mod missed;
+mod neighbours;
+mod network;
+mod opening;
 mod page;
+mod prune;
 mod query;
 mod report;
+mod restore;
 mod sandbox;
 mod saved;
 mod screens;

@@ -1,6 +1,8 @@
 //! `archive verify` finds what is wrong with the file and what is wrong with the history, and mends it
 //! only when told to.
 
+use std::collections::BTreeSet;
+
 use run_archive::emulator::{Answer, Emulator, Listing, On, Order, Run, Scripted};
 use serde_json::Value;
 
@@ -253,12 +255,24 @@ fn what_is_told_from_the_rows_is_checked_and_made_anew() {
         (9, "UPDATE checkpoints SET listed = 7"),
         (10, "UPDATE checkpoints SET newest_started_at = NULL"),
         (14, "DELETE FROM checkpoints"),
+        (2, "UPDATE walks SET started_at = 'garbage'"),
+        (2, "UPDATE walks SET ended_at = '2026-02-31T00:00:00.0000000Z'"),
+        (2, "UPDATE checkpoints SET full_walk_at = 'garbage', quiet_at = '', watermark = 'x'"),
+        (11, "UPDATE runs SET not_found_at = '2026-01-01T00:00:00.0000000Z'"),
+        (13, "UPDATE walks SET complete = 0, reason = NULL"),
+        (13, "UPDATE walks SET complete = 1, reason = 'none'"),
+        (1, "INSERT INTO walk_runs VALUES (7, 1)"),
+        (16, "UPDATE runs SET fingerprint = x'01'"),
+        (16, "UPDATE walks SET pages = -1"),
+        (16, "UPDATE checkpoints SET listing_order = 'upwards'"),
+        (17, "UPDATE checkpoints SET listing_end = '{'"),
+        (17, "UPDATE walks SET complete = 0, reason = 'x', checkpoint = '[]'"),
     ] {
         damage(&archive, sql);
         let told = verify(&archive, &emulator, &["--offline"]).expect(3).json();
         assert!(told["rules"][number - 1]["broken"].as_u64().unwrap() > 0, "{sql}: {told}");
         assert!(told["rules"][number - 1]["example"].is_string());
-        if number == 2 {
+        if sql.contains("first_seen_at") {
             damage(&archive, "UPDATE runs SET first_seen_at = '2026-01-01T00:00:00.0000000Z'");
         } else {
             verify(&archive, &emulator, &["--offline", "--repair"]).expect(0);
@@ -340,7 +354,7 @@ fn a_person_is_told_what_is_off_in_a_page_of_80_columns() {
     let told = run(command).expect(3);
     insta::assert_snapshot!(told.stdout, @r#"
     altered in the archive: run run-00006 of Bridge
-    the file is not sound: 15 rules checked, 9 runs proved to be what was received
+    the file is not sound: 18 rules checked, 9 runs proved to be what was received
 
     connection             listed  archived  missing  different  gone  since
     -------------------------------------------------------------------------
@@ -349,4 +363,231 @@ fn a_person_is_told_what_is_off_in_a_page_of_80_columns() {
     Bridge: run run-00006 was altered in the archive: result archived "Error", listed "Success"
     "#);
     assert!(told.stderr.contains("archive verify --repair"), "{}", told.stderr);
+}
+
+/// What the README says cannot be proved offline: `table.column`, each. A line of it begins with the table.
+fn said_to_be_unproved() -> BTreeSet<String> {
+    let readme = include_str!("../../README.md");
+    let list = readme.split("<!-- unproved -->").nth(1).expect("the list stands in README between two marks");
+    let words = |line: &'static str| line.split('`').skip(1).step_by(2).collect::<Vec<_>>();
+    let names = list.lines().map(words).filter(|words| !words.is_empty());
+    names
+        .flat_map(|words| {
+            words[1..].iter().map(|column| format!("{}.{column}", words[0])).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Another value of a column that stands for one of a few words; `None` for any other column.
+fn other_word(column: &str) -> Option<&'static str> {
+    Some(match column {
+        "walks.kind" => "iif(kind = 'full', 'incremental', 'full')",
+        "syncs.outcome" => "'partial'",
+        "connections.kind" => "'storage'",
+        "checkpoints.listing_order" => "'none'",
+        "drift.object" => "'job'",
+        "drift.what" => "'value'",
+        "pruned_runs.outcome" => "'canceled'",
+        _ => return None,
+    })
+}
+
+#[test]
+fn every_column_is_proved_offline_or_said_in_the_readme_not_to_be() {
+    let (archive, emulator) = synced(3);
+    replace(&emulator, run_in_state(1, "Completed", "Error"));
+    let mut full = archive.sync(&emulator);
+    full.arg("--full");
+    run(full).expect(0);
+    const TIME: &str = "2026-01-05T00:00:00.0000000Z";
+    damage(
+        &archive,
+        &format!(
+            "INSERT INTO itwins VALUES (1, 't', 'iTwin', '{{\"a\":1}}', '{TIME}', '{TIME}');
+             INSERT INTO imodels VALUES (1, 'm', 't', 'iModel', '{{\"a\":1}}', '{TIME}', '{TIME}', '{TIME}');
+             UPDATE connections SET unlisted_at = '{TIME}', imodel_id = 'm', itwin_id = 't', extra = '{{\"a\":1}}';
+             UPDATE checkpoints SET page_size = 50, quiet_at = '{TIME}', last_run_id = 'run-00002';
+             UPDATE walks SET newest_before = '{TIME}';
+             INSERT INTO walks (connection_key, sync_key, kind, started_at, ended_at, reason, base_run_key, newest_before, checkpoint)
+             VALUES (1, 1, 'full', '{TIME}', '{TIME}', 'cut', 0, '{TIME}', '{{\"a\":1}}');
+             UPDATE runs SET unlisted_at = '{TIME}', not_found_at = '{TIME}' WHERE run_key = 2;
+             UPDATE checkpoints SET listed = 2;
+             UPDATE syncs SET problem = 'p';
+             INSERT INTO rejects VALUES (1, 1, '{TIME}', '1', 'why', 'raw', x'00', 2, '{TIME}');
+             INSERT INTO gaps VALUES (1, 1, 1, '2026-01-01T00:00:00.0000000Z', '2026-01-09T00:00:00.0000000Z', '{TIME}');
+             INSERT INTO drift VALUES (1, 'run', 'f', 'field', '', '{TIME}', 1, 1);
+             INSERT INTO unfinished_runs VALUES (1, '{TIME}', '{TIME}', '{TIME}');
+             INSERT INTO prunes (prune_key, pruned_at, before) VALUES (1, '{TIME}', '{TIME}');
+             INSERT INTO pruned_runs (connection_key, id, started_at, outcome, prune_key) VALUES (1, 'gone', '{TIME}', 'failed', 1);
+             INSERT INTO walk_runs VALUES (1, 1);"
+        ),
+    );
+    verify(&archive, &emulator, &["--offline"]).expect(0);
+    let columns = "SELECT m.name || ' ' || c.name || ' ' || c.type FROM sqlite_schema AS m, pragma_table_info(m.name) AS c
+                   WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%'
+                     AND m.name NOT IN ('jobs', 'tasks', 'errors', 'error_kinds', 'error_runs', 'refinery_schema_history')
+                     -- Nothing is told by the number of a row, and its content is under the digest.
+                     AND NOT (c.pk = 1 AND c.type = 'INTEGER' AND m.name <> 'walk_runs')
+                     AND (m.name <> 'runs' OR c.name IN ('fingerprint', 'first_seen_at', 'walk_key', 'unlisted_at',
+                                                         'not_found_at', 'digest', 'has_failure', 'connection_key'))";
+    let copy = tempfile::tempdir().unwrap();
+    let path = copy.path().join("archive.db");
+    // Whether it is told that the values of a column were replaced by this one.
+    let is_told = |table: &str, column: &str, value: &str| {
+        std::fs::copy(archive.path(), &path).unwrap();
+        let database = rusqlite::Connection::open(&path).unwrap();
+        database.pragma_update(None, "foreign_keys", false).unwrap();
+        let sql = format!("UPDATE OR IGNORE {table} SET {column} = {value} WHERE {column} IS NOT NULL");
+        assert!(database.execute(&sql, []).unwrap() > 0, "{sql}");
+        drop(database);
+        let mut command = archive.command();
+        command.arg("--db").arg(&path).args(["verify", "--offline"]);
+        let told = run(command);
+        assert!(matches!(told.code, Some(0 | 3)), "{sql}: {}", told.stderr);
+        told.code == Some(3)
+    };
+    let mut unproved = BTreeSet::new();
+    for column in archive.column::<String>(columns) {
+        let [table, column, kind] = column.split(' ').collect::<Vec<_>>()[..] else { unreachable!() };
+        let sample = format!(
+            "SELECT iif(typeof({column}) = 'blob', 'blob', CAST({column} AS TEXT)) FROM {table} ORDER BY 1 DESC LIMIT 1"
+        );
+        let sample: Option<String> = archive.value(&sample);
+        let sample = sample.unwrap_or_else(|| panic!("the sample has no value to alter in {table}.{column}"));
+        let is_time = sample.len() == 28 && sample.ends_with('Z');
+        let is_json = sample.starts_with('{');
+        let other = match (kind, other_word(&format!("{table}.{column}"))) {
+            (_, Some(word)) => word.to_owned(),
+            ("INTEGER", _) => format!("iif({column} IN (0, 1), 1 - {column}, {column} + 1)"),
+            ("BLOB", _) => "zeroblob(16)".to_owned(),
+            _ if is_time => "'2026-01-06T00:00:30.0000000Z'".to_owned(),
+            _ if is_json => format!("json_set({column}, '$.zz', 1)"),
+            _ => format!("{column} || 'x'"),
+        };
+        if !is_told(table, column, &other) {
+            unproved.insert(format!("{table}.{column}"));
+        }
+        // What cannot be proved has a form at least.
+        for broken in [is_time.then_some("'yesterday'"), is_json.then_some("'{'")].into_iter().flatten() {
+            assert!(is_told(table, column, broken), "{table}.{column} = {broken}");
+        }
+    }
+    let said = said_to_be_unproved();
+    let wrongly_said: Vec<_> = said.difference(&unproved).collect();
+    let not_said: Vec<_> = unproved.difference(&said).map(|name| format!("`{name}`")).collect();
+    assert!(
+        not_said.is_empty() && wrongly_said.is_empty(),
+        "not said: {}; proved all the same: {wrongly_said:?}",
+        not_said.join(", ")
+    );
+}
+
+/// A run with an error in a task, as an older and a newer answer of the platform tell it.
+fn failed_run(code: &str) -> Run {
+    let sent = format!(
+        r#"{{"id":"e","state":"Completed","result":"Error","startDateTime":"2026-01-06T00:00:00Z","jobs":[{{"id":"j",
+        "tasks":[{{"id":"t","error":{{"errorCode":"{code}","descriptionKey":"k","canUserFix":true}}}}]}}]}}"#
+    );
+    run_of_json("e", "2026-01-06T00:00:00Z", &sent)
+}
+
+#[test]
+fn an_error_that_was_altered_or_removed_is_repaired_and_stops_no_later_sync() {
+    for sql in [
+        "UPDATE errors SET error_code = 'other'",
+        "UPDATE errors SET can_user_fix = NULL",
+        "DELETE FROM errors",
+        "UPDATE runs SET started_at = '2026-01-07T00:00:00.0000000Z' WHERE id = 'e'",
+        "UPDATE runs SET started_at = NULL WHERE id = 'e'",
+        "UPDATE error_runs SET started_at = '2026-01-07T00:00:00.0000000Z'",
+        "UPDATE error_runs SET connection_key = 7",
+        "UPDATE error_kinds SET error_code = 'other'",
+        "DELETE FROM error_kinds",
+        "DELETE FROM error_runs",
+        "DELETE FROM runs WHERE id = 'e'",
+        "DELETE FROM errors; DELETE FROM tasks; DELETE FROM jobs; DELETE FROM runs WHERE id = 'e'",
+    ] {
+        println!("{sql}");
+        let with_error = || {
+            let (archive, emulator) = synced(2);
+            emulator.platform().connections.get_mut(CONNECTION).unwrap().listing.push_newest(failed_run("c"));
+            run(archive.sync(&emulator)).expect(0);
+            assert_eq!(archive.count("error_runs"), 1);
+            damage(&archive, sql);
+            (archive, emulator)
+        };
+        let (archive, emulator) = with_error();
+        verify(&archive, &emulator, &["--offline"]).expect(3);
+        assert_repaired(&archive, &emulator);
+        assert_eq!(archive.value::<String>("SELECT error_code FROM error_details"), "c");
+
+        // And where nobody repairs, the run's next version is stored all the same.
+        let (archive, emulator) = with_error();
+        replace(&emulator, failed_run("d"));
+        for _ in 0..2 {
+            let mut full = archive.sync(&emulator);
+            full.arg("--full");
+            run(full).expect(0);
+        }
+        let code = "SELECT error_code FROM error_kinds JOIN error_runs USING (error_kind_key)
+                    WHERE run_key = (SELECT run_key FROM runs WHERE id = 'e')";
+        assert_eq!(archive.value::<String>(code), "d");
+    }
+}
+
+#[test]
+fn an_extra_that_is_no_json_is_found_and_repaired_at_every_level() {
+    for spoilt in ["{", "[1]", "no", "{\"a\":1}x"] {
+        for (table, is_of_platform) in [
+            ("runs", true),
+            ("jobs", true),
+            ("tasks", true),
+            ("errors", true),
+            ("connections", true),
+            ("itwins", false),
+        ] {
+            let (archive, emulator) = synced(2);
+            emulator.platform().connections.get_mut(CONNECTION).unwrap().listing.push_newest(failed_run("c"));
+            run(archive.sync(&emulator)).expect(0);
+            damage(
+                &archive,
+                &format!(
+                    "INSERT INTO itwins (id, first_seen_at) VALUES ('t', '2026-01-05T00:00:00.0000000Z');
+                     UPDATE {table} SET extra = '{spoilt}'"
+                ),
+            );
+            let told = verify(&archive, &emulator, &["--offline"]).expect(3).json();
+            assert!(told["rules"][7]["broken"].as_u64().unwrap() > 0, "{table}: {told}");
+            // Only the platform knows what stood there.
+            let told = verify(&archive, &emulator, &["--offline", "--repair"]).expect(3);
+            assert!(told.stderr.contains("without --offline"), "{}", told.stderr);
+            if !is_of_platform {
+                continue;
+            }
+            assert_repaired(&archive, &emulator);
+            if table != "connections" {
+                let kept: Vec<String> = archive.column("SELECT content FROM revisions");
+                let spoilt = serde_json::to_string(spoilt).unwrap();
+                assert!(kept.iter().all(|kept| kept.contains(&spoilt)) && !kept.is_empty(), "{kept:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_walk_that_began_at_no_time_is_walked_anew_and_told_in_our_own_words() {
+    let (archive, emulator) = synced(30);
+    let spoil = "UPDATE walks SET complete = 0, reason = 'cut', kind = 'full', started_at = 'garbage',
+                     checkpoint = '{\"position\":5,\"anchors\":[\"00000000000000000000000000000001\"],\"chained\":5,
+                         \"oldest_started_at\":null,\"newest_started_at\":null,\"last_started_at\":null,\"order\":null}'
+                 WHERE walk_key = 1;
+                 UPDATE checkpoints SET full_walk_at = NULL";
+    damage(&archive, spoil);
+    let told = verify(&archive, &emulator, &["--offline"]).expect(3);
+    assert_eq!(told.json()["rules"][1]["example"], "walk 1: garbage");
+    let told = run(archive.sync(&emulator)).expect(0);
+    assert!(!told.stderr.contains("read-only"), "{}", told.stderr);
+    assert_eq!(archive.value::<i64>("SELECT complete FROM walks ORDER BY walk_key DESC LIMIT 1"), 1);
+    verify(&archive, &emulator, &["--offline", "--repair"]).expect(0);
+    verify(&archive, &emulator, &["--offline"]).expect(0);
 }

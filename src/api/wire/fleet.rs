@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use url::form_urlencoded;
 
-use super::{More, Object, Unreadable, array, is_null};
+use super::{MAX_RECORDS, More, Object, Unreadable, elements, is_null, members, shape};
 
 /// The run that began last, as a connection's `_links` tell it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -141,14 +141,25 @@ impl<'a> List<'a> {
     /// Reads the answer of a list call whose entries stand under `name`. The list may be null, or absent
     /// where `_links` are there; an answer with neither is no list.
     pub fn parse(text: &'a str, name: &'static str) -> Result<Self, Unreadable> {
-        let envelope: Object<'a> = serde_json::from_str(text)?;
-        let links = envelope.object("_links");
-        let items = match envelope.get(name) {
-            Some(list) if is_null(list) => Vec::new(),
-            Some(list) => array(list).ok_or(Unreadable::Missing("list"))?,
+        let envelope = match members(text) {
+            Some(envelope) => envelope,
+            None => return Err(shape(text).err().map_or(Unreadable::Missing("list"), Unreadable::from)),
+        };
+        let find =
+            |name: &str| envelope.iter().rev().find(|(other, _)| other == name).map(|(_, value)| *value);
+        let links = find("_links").and_then(|links| Object::parse(links).ok());
+        let items = match find(name) {
+            Some("null") => Vec::new(),
+            Some(list) => elements(list).ok_or(Unreadable::Missing("list"))?,
             None if links.is_some() => Vec::new(),
             None => return Err(Unreadable::Missing("list")),
         };
+        if items.len() > MAX_RECORDS {
+            return Err(Unreadable::TooMany);
+        }
+        // An entry that is not JSON is none, and takes its place so that the next page is asked for rightly.
+        let read = |item: &'a str| serde_json::from_str(item).unwrap_or(RawValue::NULL);
+        let items = items.into_iter().map(read).collect();
         let next = links.as_ref().and_then(|links| links.object("next"));
         let token = next.and_then(|next| next.text("href").and_then(|href| token(&href)));
         Ok(Self { items, more: More::of_links(links.as_ref()), token })

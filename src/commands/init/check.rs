@@ -46,6 +46,14 @@ pub(super) fn credentials(given: &settings::Given) -> Result<Credentials, Comman
     })
 }
 
+/// The error, with where the refused credentials were found in its hint.
+pub(super) fn name_source(error: CommandError, given: &settings::Given) -> CommandError {
+    if error.exit() != ExitCode::Refused {
+        return error;
+    }
+    error.with_hint(format!("nothing was written; {}", given.source()))
+}
+
 /// A client with a time budget of its own: whoever ponders an answer spends nothing of it.
 fn client(settings: &settings::Init, credentials: &Credentials) -> Result<Client, CommandError> {
     let (api_url, issuer_url) = (settings.api_url.clone(), settings.issuer_url.clone());
@@ -139,11 +147,14 @@ fn called(noun: &str, name: &str) -> String {
 
 /// An error that is about one question stays; one that is about all of them ends the command.
 fn unless_useless<T>(answer: Result<T, api::Error>) -> Result<Result<T, api::Error>, CommandError> {
-    use Reason::{Forbidden, NotFound, PageTooLarge, Refused, Rejected, Unreadable};
+    use Reason::{Forbidden, NotFound, PageTooLarge, Refused, Rejected, Unreachable, Unreadable};
     match answer {
-        Err(error) if error.reason == Refused => Err(CommandError::new(ExitCode::Refused, error).with_hint(
-            "nothing was written; check the client id and the secret, or that the token is still valid",
-        )),
+        // Where the credentials were found is added by `name_source`.
+        Err(error) if error.reason == Refused => Err(CommandError::new(ExitCode::Refused, error)),
+        Err(error) if let Unreachable(obstacle) = error.reason => {
+            let hint = format!("nothing was written; {}", crate::commands::way_round(obstacle));
+            Err(CommandError::new(ExitCode::Failed, error).with_hint(hint))
+        }
         Err(error)
             if !matches!(error.reason, Forbidden | NotFound | Rejected | Unreadable | PageTooLarge)
                 || error.doing == api::Doing::GetToken =>

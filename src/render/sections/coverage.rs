@@ -40,12 +40,14 @@ pub(super) fn coverage(report: &Report) -> Section {
     let mut section = Section::new(TITLE);
     let coverage = &report.coverage;
     archived(&mut section, report);
-    let notes = coverage.connections.iter().filter_map(|connection| describe_problem(connection, report));
-    let notes: Vec<Phrase> = notes.collect();
+    let ahead = coverage.connections.iter().filter_map(|connection| describe_clock(connection, report));
+    let problems = coverage.connections.iter().filter_map(|connection| describe_problem(connection, report));
+    let notes: Vec<Phrase> = ahead.chain(problems).collect();
     let hidden = beyond(notes.len(), ROWS);
     notes.into_iter().take(ROWS).for_each(|note| section.item(note));
     more(&mut section, hidden, "coverage");
     gaps(&mut section, report);
+    pruned(&mut section, report);
     rejects(&mut section, coverage);
     drift(&mut section, report);
     if coverage.runs_without_start > 0 {
@@ -103,6 +105,15 @@ fn archived(section: &mut Section, report: &Report) {
     more(section, beyond(connections.len(), CONNECTIONS), "coverage");
 }
 
+fn describe_clock(connection: &ConnectionCoverage, report: &Report) -> Option<Phrase> {
+    let then = report.zone.show_minute(&connection.clock_ahead_at?);
+    let name = Phrase::default().data(&connection.connection);
+    let words = format!(
+        ", the clock was ahead when it was last walked whole: that walk is dated {then}, which is to come"
+    );
+    Some(label("Clock ahead").and(name).words(words))
+}
+
 fn describe_problem(connection: &ConnectionCoverage, report: &Report) -> Option<Phrase> {
     let name = Phrase::default().data(&connection.connection);
     if let Some(time) = connection.unlisted_at {
@@ -129,6 +140,19 @@ fn gaps(section: &mut Section, report: &Report) {
     more(section, beyond(gaps.len(), ROWS), "gaps");
 }
 
+fn pruned(section: &mut Section, report: &Report) {
+    let Some(pruned) = &report.coverage.pruned else { return };
+    let at = |time| moment(&time, &report.zone, &report.as_of);
+    let runs = counted(pruned.runs, "run");
+    let were = if pruned.runs == 1 { "was" } else { "were" };
+    section.item(label("Pruned").words(format!(
+        "{runs} that began before {} {were} pruned on {}{}",
+        at(pruned.before),
+        at(pruned.pruned_at),
+        if pruned.touches_period { "; figures of the periods reported here lack them" } else { "" }
+    )));
+}
+
 fn rejects(section: &mut Section, coverage: &Coverage) {
     if coverage.rejects > 0 {
         let are = if coverage.rejects == 1 { "is" } else { "are" };
@@ -146,6 +170,10 @@ fn drift(section: &mut Section, report: &Report) {
         let phrase = match note.what.as_str() {
             "field" => phrase.words("the field ").data(&note.field).words(format!(" of a {}", note.object)),
             "value" => phrase.words(format!("{} {} is ", note.object, note.field)).data(&note.value),
+            "volatile" => phrase
+                .words("the URLs in the field ")
+                .data(&note.field)
+                .words(format!(" of {} objects differ in every answer", note.object)),
             _ => phrase
                 .words(format!("{} ", note.object))
                 .data(&note.field)

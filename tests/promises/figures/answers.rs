@@ -544,6 +544,9 @@ impl<'a> Answers<'a> {
                 "gaps": 0,
                 "last_problem": null,
                 "unlisted_at": null,
+                "pruned": 0,
+                "pruned_before": null,
+                "pruned_at": null,
             }));
             and(self.named(connection), more)
         };

@@ -1,0 +1,148 @@
+//! Whether a 429 is about the client's quota, which all requests share, or about one thing alone.
+//!
+//! In: what was asked for, when it was sent, and how it was answered. Out: whether a 429 pauses all requests
+//! or those about the same thing. The first always pauses all. What is throttled again after that pause,
+//! while requests about other things that were sent after it succeeded, pauses alone: the quota of the
+//! client was not spent.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Who is paused by a 429.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// All requests.
+    Shared,
+    /// Requests about the same thing.
+    Own,
+}
+
+/// What was seen of 429 and of success, thing by thing: a connection, an iModel's list.
+#[derive(Debug, Default)]
+pub(super) struct Throttling(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// What was throttled since its last success.
+    throttled: HashMap<String, Streak>,
+    /// The latest pause of all requests: what began it, and when it ends.
+    shared: Option<(String, Instant)>,
+    /// When requests that succeeded were sent: the latest, and the latest about another thing.
+    latest: Option<(String, Instant)>,
+    latest_other: Option<(String, Instant)>,
+}
+
+/// 429 answers about one thing in a row.
+#[derive(Debug, Clone, Copy)]
+struct Streak {
+    /// When the first pause that they caused ends or ended.
+    first_ends: Instant,
+    /// Until when it alone is paused.
+    paused_until: Option<Instant>,
+}
+
+impl Throttling {
+    /// What is left of the pause of this thing alone.
+    pub(super) fn paused_for(&self, subject: &str) -> Option<Duration> {
+        let until = self.seen().throttled.get(subject)?.paused_until?;
+        let left = until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Notes that a request about this thing, sent at this time, succeeded.
+    pub(super) fn note_success(&self, subject: &str, sent_at: Instant) {
+        let mut seen = self.seen();
+        // A request that was sent before the pause says nothing of the time after it.
+        if seen.throttled.get(subject).is_some_and(|streak| sent_at >= streak.first_ends) {
+            seen.throttled.remove(subject);
+        }
+        match &mut seen.latest {
+            Some((latest, at)) if latest == subject => *at = sent_at.max(*at),
+            latest => {
+                let before = latest.replace((subject.to_owned(), sent_at));
+                seen.latest_other = before;
+            }
+        }
+    }
+
+    /// Notes a 429 to a request that was sent at this time, and says who pauses.
+    pub(super) fn note_throttled(&self, subject: &str, sent_at: Instant, wait: Duration) -> Pause {
+        let mut seen = self.seen();
+        let ends = Instant::now() + wait;
+        if let Some(streak) =
+            seen.throttled.get(subject).copied().filter(|streak| sent_at >= streak.first_ends)
+        {
+            // A pause of all that another thing caused since makes what succeeded before it worthless.
+            let shared = seen.shared.as_ref().filter(|(by, _)| by != subject).map(|(_, ends)| *ends);
+            let since = shared.map_or(streak.first_ends, |ends| ends.max(streak.first_ends));
+            let others = [&seen.latest, &seen.latest_other].into_iter().flatten();
+            if others.filter(|(other, _)| other != subject).any(|(_, sent_at)| *sent_at >= since) {
+                let paused_until = Some(ends).max(streak.paused_until);
+                seen.throttled.insert(subject.to_owned(), Streak { paused_until, ..streak });
+                return Pause::Own;
+            }
+        } else {
+            // Requests that were sent before the first pause are answered while it lasts.
+            let streak = seen.throttled.entry(subject.to_owned());
+            let streak = streak.or_insert(Streak { first_ends: ends, paused_until: None });
+            streak.first_ends = streak.first_ends.max(ends);
+        }
+        let is_longer = seen.shared.as_ref().is_none_or(|(_, other)| *other < ends);
+        if is_longer {
+            seen.shared = Some((subject.to_owned(), ends));
+        }
+        Pause::Shared
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        // Nothing panics while it is held, and what it holds is right after each line.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_throttled_alone_pauses_alone_after_the_first_time() {
+        let seen = Throttling::default();
+        assert_eq!(seen.note_throttled("a", Instant::now(), SECOND * 9), Pause::Shared);
+        // In flight with the first.
+        assert_eq!(seen.note_throttled("a", Instant::now(), SECOND * 9), Pause::Shared);
+        seen.note_success("b", Instant::now());
+        tokio::time::advance(SECOND * 9).await;
+        // What succeeded before the pause ended proves nothing.
+        let sent_at = Instant::now();
+        assert_eq!(seen.note_throttled("a", sent_at, SECOND * 9), Pause::Shared);
+        seen.note_success("b", sent_at);
+        tokio::time::advance(SECOND * 9).await;
+        assert_eq!(seen.note_throttled("a", Instant::now(), SECOND * 9), Pause::Own);
+        assert_eq!((seen.paused_for("a"), seen.paused_for("b")), (Some(SECOND * 9), None));
+        // Another connection's first 429 pauses all, and makes what was seen before worthless.
+        tokio::time::advance(SECOND * 9).await;
+        assert_eq!(seen.note_throttled("b", Instant::now(), SECOND), Pause::Shared);
+        tokio::time::advance(SECOND).await;
+        assert_eq!(seen.note_throttled("a", Instant::now(), SECOND), Pause::Shared);
+        // After a success the next 429 is a first one again.
+        tokio::time::advance(SECOND).await;
+        seen.note_success("a", Instant::now());
+        seen.note_success("b", Instant::now());
+        assert_eq!(seen.note_throttled("a", Instant::now(), SECOND), Pause::Shared);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_thing_alone_is_never_known_to_be_throttled_alone() {
+        let seen = Throttling::default();
+        for _ in 0..20 {
+            assert_eq!(seen.note_throttled("a", Instant::now(), SECOND), Pause::Shared);
+            tokio::time::advance(SECOND).await;
+        }
+        assert_eq!(seen.paused_for("a"), None);
+    }
+}

@@ -1,0 +1,167 @@
+//! Who asks the platform, and where that was found.
+//!
+//! In: the environment, and `[credentials]` of the configuration file. Out: [`Credentials`] for the client,
+//! and the [`CredentialsSource`] that an error names when the platform refuses them. Reads the files of
+//! secrets; no secret is in an error or in Debug output.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::{Environment, Error, File, Result, secret_file};
+use crate::api::auth::Credentials;
+
+const TOKEN: &str = "ITP_ACCESS_TOKEN";
+const CLIENT_ID: &str = "ITP_SERVICE_CLIENT_ID";
+const CLIENT_SECRET: &str = "ITP_SERVICE_CLIENT_SECRET";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileCredentials {
+    pub(super) client_id: Option<String>,
+    #[serde(deserialize_with = "secret_file")]
+    pub(super) client_secret_file: Option<PathBuf>,
+    #[serde(deserialize_with = "secret_file")]
+    pub(super) access_token_file: Option<PathBuf>,
+}
+
+/// Where one part of the credentials was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// An environment variable.
+    Variable(&'static str),
+    /// A key under `[credentials]` of the configuration file.
+    Key {
+        /// The key.
+        key: &'static str,
+        /// The configuration.
+        configuration: PathBuf,
+    },
+    /// The file that such a key names.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// The configuration.
+        configuration: PathBuf,
+    },
+}
+
+/// Where the credentials were found. Its Display says what to do where they are refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialsSource {
+    /// A bearer token.
+    Token(Place),
+    /// A service application.
+    Client {
+        /// Where its client id was found.
+        id: Place,
+        /// Where its secret was found.
+        secret: Place,
+    },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "the environment variable {name}"),
+            Self::Key { key, configuration } => {
+                write!(f, "{key} under [credentials] in {}", configuration.display())
+            }
+            Self::File { path, key, configuration } => write!(
+                f,
+                "the file {} ({key} under [credentials] in {})",
+                path.display(),
+                configuration.display()
+            ),
+        }
+    }
+}
+
+impl fmt::Display for CredentialsSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token(place) => {
+                write!(f, "the token came from {place}: put one there that is still valid")
+            }
+            Self::Client { id, secret } => {
+                write!(f, "the client secret came from {secret} and the client id from {id}: check both")
+            }
+        }
+    }
+}
+
+/// A ready token, else a service application, else a file that holds a token.
+pub(super) fn find_credentials(
+    environment: &Environment,
+    file: &File,
+) -> Result<(Credentials, CredentialsSource)> {
+    if let Some(token) = environment.text(TOKEN)? {
+        let source = CredentialsSource::Token(Place::Variable(TOKEN));
+        return Ok((Credentials::Token(SecretString::from(token)), source));
+    }
+    let configuration = &file.path;
+    let file = &file.credentials;
+    let named =
+        |path: &Path, key| Place::File { path: path.to_owned(), key, configuration: configuration.clone() };
+    let id = match environment.text(CLIENT_ID)? {
+        Some(id) => Some((id, Place::Variable(CLIENT_ID))),
+        None => file.client_id.clone().filter(|id| !id.is_empty()).map(|id| {
+            let place = Place::Key { key: "client_id", configuration: configuration.clone() };
+            (id, place)
+        }),
+    };
+    let secret = match (environment.text(CLIENT_SECRET)?, &file.client_secret_file) {
+        (Some(secret), _) => Some((SecretString::from(secret), Place::Variable(CLIENT_SECRET))),
+        (None, Some(path)) => {
+            Some((read_secret(path, "the client secret")?, named(path, "client_secret_file")))
+        }
+        (None, None) => None,
+    };
+    match (id, secret, &file.access_token_file) {
+        (Some((id, id_from)), Some((secret, secret_from)), _) => {
+            let source = CredentialsSource::Client { id: id_from, secret: secret_from };
+            Ok((Credentials::Client { id, secret }, source))
+        }
+        (Some(_), None, _) => Err(Error::NoSecret),
+        (None, Some(_), _) => Err(Error::NoClientId),
+        (None, None, Some(path)) => {
+            // The client reads it again whenever the platform refuses the token.
+            read_secret(path, "the access token")?;
+            let source = CredentialsSource::Token(named(path, "access_token_file"));
+            Ok((Credentials::TokenFile(path.clone()), source))
+        }
+        (None, None, None) => Err(Error::NoCredentials),
+    }
+}
+
+pub(super) fn read_secret(path: &Path, what: &'static str) -> Result<SecretString> {
+    let text = fs::read_to_string(path).map_err(|source| Error::Unreadable {
+        what,
+        path: path.to_owned(),
+        source,
+    })?;
+    let text = text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
+    if text.trim().is_empty() {
+        return Err(Error::Empty { what, path: path.to_owned() });
+    }
+    if is_open_to_others(path) {
+        tracing::warn!("{} holds {what}, and others than its owner can read it", path.display());
+    }
+    Ok(SecretString::from(text))
+}
+
+#[cfg(unix)]
+pub(super) fn is_open_to_others(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
+}
+
+#[cfg(not(unix))]
+pub(super) fn is_open_to_others(_: &Path) -> bool {
+    false
+}
