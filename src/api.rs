@@ -30,7 +30,7 @@ pub mod wire;
 
 pub use auth::Credentials;
 pub use error::{Detail, Doing, Error, Problem, Reason};
-pub use id::{ConnectionId, ConnectionIdError, Kind, TypedConnection};
+pub use id::{ConnectionId, ConnectionIdError, Kind, TypedConnection, is_respelled, spellings};
 pub use limit::RequestLimit;
 pub use route::Obstacle;
 

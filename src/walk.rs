@@ -10,6 +10,10 @@
 //! guide what to ask; which entries follow which is told by ids alone. The walk is complete when a
 //! chained page shows that nothing follows. A page that holds no chained entry proves nothing: the walk
 //! steps back until one does. Assumed of the platform is only that it gives at least two runs of two.
+//!
+//! A short way (what began since the last complete walk) assumes one thing more where a page does not hold
+//! the whole listing: that a listing whose every page seen shows one order, as its last complete walk did, is
+//! in that order where it was not seen. One entry shows no order. `exhaustive` tries every short listing.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
@@ -19,10 +23,16 @@ use serde::{Deserialize, Serialize};
 use crate::api::wire::More;
 use crate::time::UtcText;
 
+#[cfg(test)]
+mod exhaustive;
+pub mod plan;
+
 /// How many chained entries are remembered: what a listing may shift by between two answers.
 const REMEMBERED: usize = 8_192;
 /// How many of them a checkpoint carries.
 const ANCHORS: usize = 32;
+/// How many entries that were the last of an oldest-first listing are asked for again: one shows no order.
+const OVERLAP: usize = 4;
 /// Answers in a row that bring nothing before the walk gives up.
 const PATIENCE: u32 = 48;
 /// Positions that may be answered with one and the same page: runs added in front move it along.
@@ -125,6 +135,12 @@ pub struct Checkpoint {
     pub last_started_at: Option<UtcText>,
     /// The order observed so far.
     pub order: Option<Order>,
+    /// The most entries that a page held; 0 where that is not known.
+    #[serde(default)]
+    pub longest: u64,
+    /// Whether the listing ended at a page whose links said so.
+    #[serde(default)]
+    pub is_end_linked: bool,
 }
 
 /// What a walk is for.
@@ -142,6 +158,22 @@ pub enum Plan {
     },
     /// A listing whose newest runs come last: what follows the end seen last.
     Oldest(Checkpoint),
+    /// A listing that may fit one page, whatever its order: from its start to its end.
+    OnePage {
+        /// Runs listed when last known.
+        listed: u64,
+    },
+}
+
+/// How a walk may end before it has seen the whole listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ShortWay {
+    /// At a page of settled runs that shows the newest first.
+    NewestFirst,
+    /// At the end of a listing that shows the oldest first where the end was seen last.
+    OldestFirst,
+    /// At the listing's end only, which a page of one settled run shows.
+    OnePage,
 }
 
 /// How a walk ended.
@@ -211,7 +243,8 @@ struct Seek {
 /// [`Walk::end`] tells how it ended.
 #[derive(Debug)]
 pub struct Walk {
-    until_settled: bool,
+    /// `None`: the whole listing is walked.
+    short_way: Option<ShortWay>,
     listed_before: Option<u64>,
     /// Whether the walk covers the listing from its start, by itself or by what it resumes.
     is_full: bool,
@@ -261,6 +294,7 @@ pub struct Walk {
     /// One page's keys, replaced at each doubling: an endless listing comes round to it (Brent).
     landmark: HashSet<Key>,
     pages: u64,
+    is_end_linked: bool,
     doubt: Option<Doubt>,
     end: Option<End>,
 }
@@ -268,20 +302,26 @@ pub struct Walk {
 impl Walk {
     /// A walk that asks for `top` runs a page and keeps up to `window` requests under way.
     pub fn new(plan: Plan, top: u32, window: usize) -> Self {
-        let (until_settled, is_full, listed_before, start) = match plan {
-            Plan::Full => (false, true, None, None),
-            Plan::Resume(checkpoint) => (false, true, None, Some(checkpoint)),
-            Plan::Newest { listed } => (true, false, listed, None),
-            // What an earlier walk chained is not counted again.
-            Plan::Oldest(end) => (true, false, None, Some(Checkpoint { chained: 0, ..end })),
+        let (short_way, listed_before, start) = match plan {
+            Plan::Full => (None, None, None),
+            Plan::Resume(checkpoint) => (None, None, Some(checkpoint)),
+            Plan::Newest { listed } => (Some(ShortWay::NewestFirst), listed, None),
+            Plan::OnePage { listed } => (Some(ShortWay::OnePage), Some(listed), None),
+            // A listing that was empty at its end has no end to go on from.
+            Plan::Oldest(end) if end.anchors.is_empty() => (Some(ShortWay::OnePage), Some(0), None),
+            // What an earlier walk chained is not counted again, and the order it saw must be seen again.
+            Plan::Oldest(end) => {
+                let end = Checkpoint { chained: 0, order: None, ..end };
+                (Some(ShortWay::OldestFirst), None, Some(end))
+            }
         };
         let start = start.filter(|checkpoint| !checkpoint.anchors.is_empty());
         let is_resumed = start.is_some();
         let start = start.unwrap_or_default();
         let mut walk = Self {
-            until_settled,
+            short_way,
             listed_before,
-            is_full,
+            is_full: short_way.is_none(),
             top: top.max(1),
             window: window.max(1),
             remembered: VecDeque::new(),
@@ -292,7 +332,7 @@ impl Walk {
             chained: start.chained,
             cursor: start.position,
             stride: 64,
-            longest: 0,
+            longest: start.longest,
             oldest_started_at: start.oldest_started_at,
             newest_started_at: start.newest_started_at,
             last_started_at: start.last_started_at,
@@ -315,6 +355,7 @@ impl Walk {
             restarts: 0,
             landmark: HashSet::new(),
             pages: 0,
+            is_end_linked: false,
             doubt: None,
             end: None,
         };
@@ -341,7 +382,8 @@ impl Walk {
 
     /// Whether the end of the listing was seen, from wherever the walk came.
     pub fn has_seen_the_end(&self) -> bool {
-        self.end == Some(End::Complete) || self.end == Some(End::Settled) && self.is_resumed
+        let ends_at_the_end = self.is_resumed || self.short_way == Some(ShortWay::OnePage);
+        self.end == Some(End::Complete) || self.end == Some(End::Settled) && ends_at_the_end
     }
 
     /// The order observed so far; `None` while nothing tells.
@@ -365,6 +407,8 @@ impl Walk {
             newest_started_at: self.newest_started_at,
             last_started_at: self.last_started_at,
             order: self.order(),
+            longest: self.longest,
+            is_end_linked: self.is_end_linked,
         }
     }
 
@@ -424,6 +468,9 @@ impl Walk {
             (Some(seek), _) => seek.skip,
             (None, Some(end)) => end,
             (None, None) if self.is_single => self.cursor,
+            (None, None) if self.short_way == Some(ShortWay::OldestFirst) && !self.is_underway => {
+                self.cursor.saturating_sub(OVERLAP.min(self.remembered.len()) as u64)
+            }
             (None, None) => self.cursor.saturating_sub(1),
         }
     }
@@ -512,7 +559,15 @@ impl Walk {
         self.pages += 1;
         let places: Vec<Option<u64>> =
             page.entries.iter().map(|entry| self.index.get(&entry.key).copied()).collect();
-        self.check_places(&page, &places);
+        let is_in_place = self.is_in_place(&page, &places);
+        if self.short_way == Some(ShortWay::OldestFirst) && (!is_in_place || self.newest_first_seen) {
+            // The end seen last is no longer what it was, or not of this order: only the whole listing tells.
+            self.leave_short_way();
+            return;
+        }
+        if !is_in_place {
+            self.doubt.get_or_insert(Doubt::TwoPlaces);
+        }
         let fresh_from = places.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
         let fresh = &page.entries[fresh_from..];
         let joins_the_end = places.iter().flatten().max().is_none_or(|&last| last + 1 == self.next_index);
@@ -548,7 +603,7 @@ impl Walk {
             self.stride = received;
             self.longest = self.longest.max(received);
             // A page much shorter than others is likely the last: no reading past it.
-            self.can_read_ahead = !self.until_settled && received > 1 && 2 * received > self.longest;
+            self.can_read_ahead = self.short_way.is_none() && received > 1 && 2 * received > self.longest;
             if received > 1 {
                 self.singles = 0;
             }
@@ -568,9 +623,15 @@ impl Walk {
             self.seek = None;
             self.suspected_end = None;
         }
-        if page.more == More::NoNext && received < u64::from(page.ask.top) {
+        let is_last = page.more == More::NoNext && received < u64::from(page.ask.top);
+        if (is_last || received == 1 && page.ask.top > 1) && self.lacks_order(&page) {
+            return;
+        }
+        self.heed_order(&page);
+        if is_last {
+            self.is_end_linked = true;
             self.finish(End::Complete);
-        } else if self.stops_at(&page) {
+        } else if self.stops_at(&page, ends_chain) {
             self.finish(End::Settled);
         } else if received == 1 && page.ask.top > 1 && !self.is_single {
             // Asked for two or more, given one: nothing follows it. An empty page is to confirm that.
@@ -603,38 +664,66 @@ impl Walk {
         }
     }
 
-    /// Whether the page says that everything from here on was proved by an earlier walk.
-    fn stops_at(&mut self, page: &Page) -> bool {
-        if !self.until_settled {
+    /// Whether nothing seems to follow the page, but nothing has shown yet that the listing is in the order
+    /// that this way relies on. Then more of what was seen last time is asked for.
+    fn lacks_order(&mut self, page: &Page) -> bool {
+        if self.short_way != Some(ShortWay::OldestFirst) || self.oldest_first_seen {
             return false;
         }
-        let expected = if self.is_resumed { Order::OldestFirst } else { Order::NewestFirst };
-        match order_of(page.entries.iter().map(|entry| entry.started_at)) {
-            Some(order) if order == expected => {}
-            None => {}
-            // Not the order that the short way relies on: the whole listing must be walked.
-            Some(_) => {
-                self.restart();
-                self.restarts = 0;
-                return false;
-            }
+        self.quiet += 1;
+        let skip = page.ask.skip;
+        if skip == 0 || self.quiet > PATIENCE {
+            // All that is left of the listing shows no order.
+            self.leave_short_way();
+            return true;
         }
-        let is_all_settled = page.entries.iter().all(|entry| entry.is_settled);
-        let is_whole = page.ask.skip == 0
-            && self.listed_before.is_some_and(|listed| page.entries.len() as u64 >= listed);
+        let back = self.seek.map_or(2 * OVERLAP as u64, |seek| seek.back.saturating_mul(2));
+        self.seek = Some(Seek { from: skip, skip: skip.saturating_sub(back), back, is_forward: false });
+        true
+    }
+
+    /// A page that does not show the newest first: what follows it may be anything, so the walk goes on to
+    /// the listing's end.
+    fn heed_order(&mut self, page: &Page) {
+        let order = order_of(page.entries.iter().map(|entry| entry.started_at));
+        if self.short_way == Some(ShortWay::NewestFirst)
+            && order.is_some_and(|order| order != Order::NewestFirst)
+        {
+            self.leave_short_way();
+        }
+    }
+
+    /// The whole listing must be walked. A walk that began at its start has nothing to begin again.
+    fn leave_short_way(&mut self) {
         if self.is_resumed {
-            // The end seen last, and asked for two nothing behind it.
-            is_all_settled && page.entries.len() == 1 && page.ask.top > 1
+            self.restart();
+            self.restarts = 0;
         } else {
-            let is_observed = order_of(page.entries.iter().map(|entry| entry.started_at)) == Some(expected);
-            is_all_settled && (is_observed || is_whole)
+            self.short_way = None;
+            self.is_full = true;
         }
+    }
+
+    /// Whether the page says that everything from here on was proved by an earlier walk.
+    fn stops_at(&self, page: &Page, ends_chain: bool) -> bool {
+        let is_all_settled = page.entries.iter().all(|entry| entry.is_settled);
+        // Asked for two or more, and given the one that was known to be the last: nothing follows it.
+        let is_end = page.entries.len() == 1 && page.ask.top > 1 && ends_chain;
+        let has_all = self.listed_before.is_some_and(|listed| self.chained >= listed);
+        let order = order_of(page.entries.iter().map(|entry| entry.started_at));
+        is_all_settled
+            && match self.short_way {
+                None => false,
+                Some(ShortWay::OldestFirst) => is_end,
+                Some(ShortWay::OnePage) => is_end && has_all,
+                Some(ShortWay::NewestFirst) => order == Some(Order::NewestFirst) || is_end && has_all,
+            }
     }
 
     /// Entries that are chained already must stand in the order they were chained in. With nothing else
     /// between them, too, where the page is younger than all of them: an older page may still hold a run
     /// that was gone when its neighbours were chained.
-    fn check_places(&mut self, page: &Page, places: &[Option<u64>]) {
+    fn is_in_place(&self, page: &Page, places: &[Option<u64>]) -> bool {
         let known: Vec<u64> = places.iter().flatten().copied().collect();
         let first = places.iter().position(Option::is_some).unwrap_or(0);
         let is_in_order = known.windows(2).all(|pair| pair[0] < pair[1]);
@@ -643,9 +732,7 @@ impl Walk {
         let mut keys: Vec<Key> = page.entries.iter().map(|entry| entry.key).collect();
         keys.sort_unstable();
         let is_twice = keys.windows(2).any(|pair| pair[0] == pair[1]);
-        if is_twice || !is_in_order || !is_unbroken && is_younger {
-            self.doubt.get_or_insert(Doubt::TwoPlaces);
-        }
+        !is_twice && is_in_order && (is_unbroken || !is_younger)
     }
 
     /// The page that had to join holds nothing chained (`received` 0: it is empty). `is_above`: what was
@@ -701,24 +788,16 @@ impl Walk {
             self.finish(End::Unproved(Doubt::KeptShifting));
             return;
         }
-        self.until_settled = false;
-        self.is_full = true;
-        self.is_resumed = false;
-        self.remembered.clear();
-        self.index.clear();
-        self.landmark.clear();
-        self.next_index = 0;
-        self.chained = 0;
-        self.cursor = 0;
-        (self.oldest_started_at, self.newest_started_at, self.last_started_at) = (None, None, None);
-        self.suspected_end = None;
-        self.seek = None;
-        self.is_retracing = false;
-        self.can_read_ahead = false;
-        self.doubt = None;
-        (self.newest_first_seen, self.oldest_first_seen) = (false, false);
-        // Pages stored before do not count for this walk: they are asked for again.
-        self.loose.clear();
+        // Pages stored before do not count for this walk: they are asked for again. What is kept is what the
+        // platform was seen to do, whatever it lists, and what is still under way; an empty page, a page that
+        // came again, or pages of single runs are of the listing as it was.
+        *self = Self {
+            in_flight: std::mem::take(&mut self.in_flight),
+            answers: self.answers,
+            widest: self.widest,
+            restarts: self.restarts,
+            ..Self::new(Plan::Full, self.top, self.window)
+        };
     }
 
     fn remember(&mut self, key: Key) {
@@ -1031,11 +1110,14 @@ mod tests {
                 first.stored.iter().copied().filter(|&run| Some(started(run)) <= watermark).collect();
             let unseen: u64 = listing.runs.iter().filter(|run| !settled.contains(run)).count() as u64;
             listing.shift(Shift::Newest(began));
-            let plan = match first.walk.order() {
-                Some(Order::NewestFirst) | None => Plan::Newest { listed: Some(first.walk.checkpoint().chained) },
-                Some(Order::OldestFirst) => Plan::Oldest(first.walk.checkpoint()),
-                Some(Order::None) => Plan::Full,
+            let known = plan::Known {
+                order: first.walk.order(),
+                end: Some(first.walk.checkpoint()),
+                listed: first.walk.checkpoint().chained,
+                is_proved: true,
+                ..plan::Known::default()
             };
+            let plan = plan::plan_incremental(&known, 1_000).unwrap_or(Plan::Full);
             let is_short_way = matches!(plan, Plan::Newest { .. } | Plan::Oldest(_));
             let order = first.walk.order();
             let second = drive(Walk::new(plan, 1_000, 4), &mut listing, &[], &luck, 2_000, &settled);
@@ -1052,7 +1134,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_new_costs_one_request_in_either_order() {
+    fn nothing_new_costs_one_request_and_a_second_where_only_one_entry_tells_the_end() {
         for (order, links) in [
             (Order::NewestFirst, Links::Honest),
             (Order::NewestFirst, Links::AlwaysNext),
@@ -1061,18 +1143,24 @@ mod tests {
             (Order::OldestFirst, Links::AlwaysNext),
             (Order::OldestFirst, Links::Absent),
         ] {
-            for count in [2, 49, 50, 51, 500] {
+            for count in [1, 2, 49, 50, 51, 500, 1_000, 1_500] {
                 let mut listing = Listing::new(count, order, 50, links, false);
                 let first =
                     drive(Walk::new(Plan::Full, 1_000, 4), &mut listing, &[], &[3], 100, &BTreeSet::new());
                 assert_eq!(first.end, Some(End::Complete));
-                let plan = match first.walk.order() {
-                    Some(Order::OldestFirst) => Plan::Oldest(first.walk.checkpoint()),
-                    _ => Plan::Newest { listed: Some(count) },
+                let known = plan::Known {
+                    order: first.walk.order(),
+                    end: Some(first.walk.checkpoint()),
+                    listed: count,
+                    is_proved: true,
+                    ..plan::Known::default()
                 };
+                let plan = plan::plan_incremental(&known, 50).unwrap();
                 let second = drive(Walk::new(plan, 1_000, 4), &mut listing, &[], &[3], 100, &first.stored);
                 assert!(matches!(second.end, Some(End::Settled | End::Complete)), "{:?}", second.end);
-                assert_eq!(second.requests, 1, "{order:?} {links:?} {count}");
+                // Where links do not tell the end of a listing whose newest runs come last, one entry does.
+                let is_silent = order == Order::OldestFirst && links != Links::Honest && count > 1;
+                assert_eq!(second.requests, 1 + usize::from(is_silent), "{order:?} {links:?} {count}");
             }
         }
     }

@@ -85,6 +85,37 @@ impl ConnectionId {
     pub fn kind(&self) -> Kind {
         self.kind
     }
+
+    /// Whether the platform may spell it otherwise: a UUID that has letters.
+    pub fn may_be_respelled(&self) -> bool {
+        is_uuid(&self.id) && self.id.bytes().any(|byte| byte.is_ascii_alphabetic())
+    }
+
+    /// Whether the other names the same connection: byte for byte, or as a UUID in other letters.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self == other || self.kind == other.kind && is_respelled(&self.id, &other.id)
+    }
+}
+
+/// Whether it is a UUID as the platform writes them: five groups of hexadecimal digits.
+fn is_uuid(id: &str) -> bool {
+    let groups = || id.split('-');
+    groups().map(str::len).eq([8, 4, 4, 4, 12])
+        && groups().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Whether two ids differ and are the same UUID: its letters may be typed, and sent, in either case. In any
+/// other id the case of a letter is a bit of it.
+pub fn is_respelled(one: &str, other: &str) -> bool {
+    one != other && one.eq_ignore_ascii_case(other) && is_uuid(one)
+}
+
+/// The ways in which an id may be spelled, its own first: three for a UUID, else one.
+pub fn spellings(id: &str) -> [String; 3] {
+    match is_uuid(id) {
+        true => [id.to_owned(), id.to_ascii_lowercase(), id.to_ascii_uppercase()],
+        false => [id, id, id].map(str::to_owned),
+    }
 }
 
 /// What a person typed for a connection: a kind may stand before the id.
@@ -144,6 +175,21 @@ pub(super) fn vanishes_from_path(segment: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_uuid_is_the_same_in_other_letters() {
+        let uuid = "6b1f0c52-7d1e-4f0a-9a51-0d5f3f6c2b11";
+        assert!(is_respelled(uuid, &uuid.to_ascii_uppercase()));
+        assert!(!is_respelled(uuid, uuid));
+        // One digit less, another sign, base64url: each is what it is.
+        for id in [&uuid[1..], &uuid.replace('-', "_"), "VRZHoBhrnkGrAev0-_-d_xwvyrzjgaVGka5wU967Q7M"] {
+            assert!(!is_respelled(id, &id.to_ascii_uppercase()), "{id}");
+            assert_eq!(spellings(id), [id; 3]);
+        }
+        let read = |text: &str| text.parse::<ConnectionId>().unwrap();
+        assert!(read(uuid).is_same_as(&read(&uuid.to_ascii_uppercase())));
+        assert!(!read(uuid).is_same_as(&read(&format!("storage:{uuid}"))));
+    }
 
     #[test]
     fn a_kind_stands_before_an_id_and_without_one_it_is_an_export() {

@@ -127,6 +127,19 @@ impl Asked {
         }
     }
 
+    pub(super) fn connection_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Asked::GetConnection { connection, .. }
+            | Asked::ListRuns { connection, .. }
+            | Asked::GetRun { connection, .. } => Some(connection),
+            Asked::Token
+            | Asked::ListItwins
+            | Asked::ListImodels
+            | Asked::ListConnections { .. }
+            | Asked::Unknown => None,
+        }
+    }
+
     fn kind(&self) -> Option<Kind> {
         match self {
             Asked::ListConnections { kind } => Some(*kind),

@@ -14,7 +14,7 @@ use super::asked::{Asked, Headers, Query};
 use super::discovery::{Imodel, Itwin};
 use super::faults::{Answer, Faults, Shift};
 use super::listing::{Listing, Order, Run, hash};
-use crate::api::Kind;
+use crate::api::{Kind, is_respelled};
 
 /// The whole state of an emulated platform; clone one to start another from it.
 #[derive(Clone, Debug, Default)]
@@ -153,6 +153,7 @@ impl Platform {
         if let Err(refusal) = self.access.check(headers.authorization) {
             return refusal;
         }
+        let (asked, query) = (&self.in_own_letters(asked), &self.query_in_own_letters(query));
         if let Some((kind, id)) = asked.connection() {
             let held = self.connections.get(id).filter(|connection| connection.kind == kind);
             match held.map(|connection| connection.status) {
@@ -173,6 +174,33 @@ impl Platform {
             Asked::GetRun { connection, run, .. } => self.get_run(asked, connection, run),
             Asked::Token | Asked::Unknown => answer::documented(404, asked),
         }
+    }
+
+    /// What is asked for, a connection's UUID in the letters that the platform spells it in.
+    fn in_own_letters(&self, asked: &Asked) -> Asked {
+        let mut asked = asked.clone();
+        if let Some(id) = asked.connection_mut()
+            && let Some(own) = self.connections.keys().find(|own| is_respelled(own, id))
+        {
+            *id = own.clone();
+        }
+        asked
+    }
+
+    fn query_in_own_letters(&self, query: &Query) -> Query {
+        let mut query = query.clone();
+        let imodels = self.connections.values().map(|connection| &connection.imodel_id);
+        if let Some(id) = &mut query.imodel
+            && let Some(own) = self.imodels.keys().chain(imodels).find(|own| is_respelled(own, id))
+        {
+            *id = own.clone();
+        }
+        if let Some(id) = &mut query.itwin
+            && let Some(own) = self.itwins.keys().find(|own| is_respelled(own, id))
+        {
+            *id = own.clone();
+        }
+        query
     }
 
     fn list_runs(&mut self, kind: Kind, id: &str, query: &Query, headers: &Headers<'_>, base: &str) -> Reply {

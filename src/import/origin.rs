@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::Problem;
 use crate::api::wire::{Link, Object, array, is_null};
-use crate::api::{ConnectionId, Kind, TypedConnection};
+use crate::api::{ConnectionId, Kind, TypedConnection, is_respelled};
 
 /// What runs say of the kind of their connection by the fields that they carry (API notes, section 2).
 #[derive(Debug, Default, Clone, Copy)]
@@ -91,7 +91,8 @@ pub(super) fn connection_of(
     let may_be = |kind: Kind| {
         linked_kind.is_none_or(|linked| linked == kind) && (kind != Kind::Export || !is_synchronization)
     };
-    let mut of_this_id = archived.iter().filter(|known| known.as_str() == id);
+    let mut of_this_id =
+        archived.iter().filter(|known| known.as_str() == id || is_respelled(known.as_str(), &id));
     if let (Some(only), None) = (of_this_id.next(), of_this_id.next())
         && may_be(only.kind())
     {

@@ -3,13 +3,11 @@
 //! In: what the platform said of them. Out: rows that follow renames and are never deleted. What is no
 //! longer listed is marked only where a whole list did not name it.
 
-use std::collections::HashSet;
-
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{Archive, Reader, Result};
 use crate::api::wire::{self, Named};
-use crate::api::{ConnectionId, Kind};
+use crate::api::{ConnectionId, Kind, is_respelled, spellings};
 use crate::normalize;
 use crate::time::UtcText;
 
@@ -50,21 +48,46 @@ impl Archive {
     fn insert_connection(&mut self, id: &ConnectionId, now: &UtcText) -> Result<(i64, bool)> {
         let write = || {
             let values = params![id.kind().as_str(), id.as_str(), now.as_str()];
-            let insert = "INSERT INTO connections (kind, id, name, first_seen_at) VALUES (?1, ?2, ?2, ?3)
-                          ON CONFLICT DO NOTHING";
-            let is_new = self.connection.prepare_cached(insert)?.execute(values)? == 1;
-            let select = "SELECT connection_key FROM connections WHERE kind = ?1 AND id = ?2";
-            let key: i64 = self
-                .connection
-                .prepare_cached(select)?
-                .query_row([id.kind().as_str(), id.as_str()], |row| row.get(0))?;
-            if is_new {
-                let insert = "INSERT INTO checkpoints (connection_key) VALUES (?1) ON CONFLICT DO NOTHING";
-                self.connection.prepare_cached(insert)?.execute([key])?;
+            if let Some(key) = find_connection(&self.connection, id)? {
+                return Ok((key, false));
             }
-            Ok((key, is_new))
+            let insert = "INSERT INTO connections (kind, id, name, first_seen_at) VALUES (?1, ?2, ?2, ?3)";
+            self.connection.prepare_cached(insert)?.execute(values)?;
+            let key = self.connection.last_insert_rowid();
+            let insert = "INSERT INTO checkpoints (connection_key) VALUES (?1) ON CONFLICT DO NOTHING";
+            self.connection.prepare_cached(insert)?.execute([key])?;
+            Ok((key, true))
         };
         self.sqlite(write())
+    }
+
+    /// Gives a connection the id that it is known by in its own answer: its UUID in other letters than it was
+    /// typed in. False where another row has that id already.
+    pub fn respell_connection(&mut self, connection_key: i64, id: &str) -> Result<bool> {
+        let sql = "UPDATE OR IGNORE connections SET id = ?2, name = iif(name = id, ?2, name)
+                   WHERE connection_key = ?1";
+        self.sqlite(self.connection.execute(sql, params![connection_key, id])).map(|changed| changed == 1)
+    }
+
+    /// Gives an iModel, or with `ITWIN` an iTwin, the id that it is listed by, wherever it is named.
+    fn respell_above(&mut self, above: Above, id: &str) -> Result<()> {
+        let write = || {
+            let Some(archived) = find_above(&self.connection, above, id)? else { return Ok(()) };
+            if !is_respelled(&archived, id) {
+                return Ok(());
+            }
+            for sql in above.respell() {
+                self.connection.execute(sql, [&archived, id])?;
+            }
+            Ok(())
+        };
+        self.sqlite(write())
+    }
+
+    /// The id by which an iModel or iTwin is archived: as it is, or as the same UUID in other letters.
+    fn archived_id(&self, above: Above, id: &str) -> Result<String> {
+        let found = self.sqlite(find_above(&self.connection, above, id))?;
+        Ok(found.unwrap_or_else(|| id.to_owned()))
     }
 
     /// Stores what the platform says of a connection, where it differs.
@@ -103,14 +126,14 @@ impl Archive {
     /// walk since had against it is over.
     pub fn mark_quiet(&mut self, quiet: &[ConnectionId], at: &UtcText) -> Result<()> {
         let sql = "UPDATE checkpoints
-                   SET quiet_at = ?3,
+                   SET quiet_at = ?2,
                        proved_walk_key = (SELECT max(walk_key) FROM walks
                                          WHERE walks.connection_key = checkpoints.connection_key)
-                   WHERE connection_key = (SELECT connection_key FROM connections WHERE kind = ?1 AND id = ?2)";
+                   WHERE connection_key = ?1";
         let write = || {
             let mut statement = self.connection.prepare_cached(sql)?;
             for id in quiet {
-                statement.execute(params![id.kind().as_str(), id.as_str(), at.as_str()])?;
+                statement.execute(params![find_connection(&self.connection, id)?, at.as_str()])?;
             }
             Ok(())
         };
@@ -123,6 +146,10 @@ impl Archive {
                    ON CONFLICT (id) DO UPDATE
                    SET display_name = coalesce(excluded.display_name, display_name),
                        extra = coalesce(excluded.extra, extra)";
+        if named.is_some() {
+            self.respell_above(Above::Itwin, id)?;
+        }
+        let id = self.archived_id(Above::Itwin, id)?;
         let name = named.and_then(|named| named.name.as_deref());
         let extra = named.and_then(|named| normalize::named_extra(&named.json));
         self.sqlite(self.connection.execute(sql, params![id, name, extra, now.as_str()])).map(drop)
@@ -132,6 +159,7 @@ impl Archive {
     pub fn mark_itwin(&mut self, id: &str, unlisted_at: Option<&UtcText>) -> Result<()> {
         let sql = "UPDATE itwins SET unlisted_at = ?2
                    WHERE id = ?1 AND (unlisted_at IS NULL) = (?2 IS NOT NULL)";
+        let id = self.archived_id(Above::Itwin, id)?;
         let values = params![id, unlisted_at.map(UtcText::as_str)];
         self.sqlite(self.connection.execute(sql, values)).map(drop)
     }
@@ -145,6 +173,10 @@ impl Archive {
                        extra = excluded.extra, unlisted_at = NULL
                    WHERE (itwin_id, display_name, extra) IS NOT (excluded.itwin_id, excluded.display_name, excluded.extra)
                       OR unlisted_at IS NOT NULL";
+        let itwin = self.archived_id(Above::Itwin, itwin)?;
+        for imodel in imodels {
+            self.respell_above(Above::Imodel, &imodel.id)?;
+        }
         let write = || {
             let mut statement = self.connection.prepare_cached(sql)?;
             for imodel in imodels {
@@ -159,12 +191,14 @@ impl Archive {
     /// Stores an iModel that was asked for by its id.
     pub fn upsert_imodel(&mut self, id: &str, now: &UtcText) -> Result<()> {
         let sql = "INSERT INTO imodels (id, first_seen_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+        let id = self.archived_id(Above::Imodel, id)?;
         self.sqlite(self.connection.execute(sql, params![id, now.as_str()])).map(drop)
     }
 
     /// The iModels that an iTwin lists or once listed.
     pub fn read_imodels(&self, itwin: &str) -> Result<Vec<KnownImodel>> {
         let sql = "SELECT id, display_name, asked_at, unlisted_at IS NULL FROM imodels WHERE itwin_id = ?1";
+        let itwin = self.archived_id(Above::Itwin, itwin)?;
         let read = || {
             let mut statement = self.connection.prepare_cached(sql)?;
             statement.query_map([itwin], known_imodel)?.collect()
@@ -175,36 +209,32 @@ impl Archive {
     /// What is known of one iModel.
     pub fn read_imodel(&self, id: &str) -> Result<Option<KnownImodel>> {
         let sql = "SELECT id, display_name, asked_at, unlisted_at IS NULL FROM imodels WHERE id = ?1";
+        let id = self.archived_id(Above::Imodel, id)?;
         self.sqlite(self.connection.query_row(sql, [id], known_imodel).optional())
     }
 
-    /// Stores the connections of one kind that an iModel lists; where the list is whole, those that it no
-    /// longer names are marked. Gives how many were never met before.
+    /// Stores the connections of one kind that an iModel lists. Gives how many were never met before.
     pub fn store_connections(
         &mut self,
         imodel: &str,
-        kind: Kind,
         listed: &[(ConnectionId, wire::Connection)],
-        is_whole: bool,
         now: &UtcText,
     ) -> Result<u64> {
         let mut new = 0;
+        // What a connection says of its iModel is how the iModel is spelled.
+        let spelled = listed.iter().filter_map(|(_, connection)| connection.imodel_id.as_deref());
+        if let Some(spelled) = spelled.into_iter().find(|spelled| is_respelled(spelled, imodel)) {
+            self.respell_above(Above::Imodel, spelled)?;
+        }
+        let imodel = &self.archived_id(Above::Imodel, imodel)?;
         for (id, connection) in listed {
             let (key, is_new) = self.insert_connection(id, now)?;
             new += u64::from(is_new);
             // A list below an iModel says whose it is, whatever its entries leave out.
             let mut connection = connection.clone();
-            connection.imodel_id.get_or_insert_with(|| imodel.to_owned());
+            connection.imodel_id.get_or_insert_with(|| imodel.clone());
             self.store_connection(key, &connection)?;
             self.mark_connection(key, None)?;
-        }
-        if is_whole {
-            let named: HashSet<&str> = listed.iter().map(|(id, _)| id.as_str()).collect();
-            let before = self.sqlite(listed_connections(&self.connection, imodel, kind))?;
-            for gone in before.iter().filter(|id| !named.contains(id.as_str())) {
-                let key = self.upsert_connection(gone, now)?;
-                self.mark_connection(key, Some(now))?;
-            }
         }
         if !listed.is_empty() {
             self.note_back(imodel)?;
@@ -222,6 +252,7 @@ impl Archive {
     /// Notes that an iModel was asked for its connections, of all kinds that are wanted.
     pub fn note_asked(&mut self, imodel: &str, now: &UtcText) -> Result<()> {
         let sql = "UPDATE imodels SET asked_at = ?2 WHERE id = ?1";
+        let imodel = self.archived_id(Above::Imodel, imodel)?;
         let write = || self.connection.prepare_cached(sql)?.execute(params![imodel, now.as_str()]);
         self.sqlite(write()).map(drop)
     }
@@ -229,14 +260,17 @@ impl Archive {
     /// Notes that an iModel is no longer there for these credentials.
     pub fn mark_imodel_unlisted(&mut self, imodel: &str, now: &UtcText) -> Result<()> {
         let sql = "UPDATE imodels SET unlisted_at = ?2 WHERE id = ?1 AND unlisted_at IS NULL";
+        let imodel = self.archived_id(Above::Imodel, imodel)?;
         self.sqlite(self.connection.execute(sql, params![imodel, now.as_str()])).map(drop)
     }
 
-    /// Notes that no connection of a kind is there any more of those that an iModel had.
-    pub fn mark_connections_unlisted(&mut self, imodel: &str, kind: Kind, now: &UtcText) -> Result<()> {
-        let sql = "UPDATE connections SET unlisted_at = ?3
-                   WHERE imodel_id = ?1 AND kind = ?2 AND unlisted_at IS NULL";
-        self.sqlite(self.connection.execute(sql, params![imodel, kind.as_str(), now.as_str()])).map(drop)
+    /// Notes of connections that the lists which should name them no longer do.
+    pub fn mark_connections_unlisted(&mut self, missing: &[ConnectionId], now: &UtcText) -> Result<()> {
+        for id in missing {
+            let key = self.upsert_connection(id, now)?;
+            self.mark_connection(key, Some(now))?;
+        }
+        Ok(())
     }
 
     /// Makes every connection's name tell it from the others.
@@ -262,14 +296,64 @@ impl Reader {
     }
 }
 
+/// What stands above connections.
+#[derive(Debug, Clone, Copy)]
+enum Above {
+    Itwin,
+    Imodel,
+}
+
+impl Above {
+    fn find(self) -> &'static str {
+        match self {
+            Self::Itwin => "SELECT id FROM itwins WHERE id IN (?1, ?2, ?3) ORDER BY id = ?1 DESC LIMIT 1",
+            Self::Imodel => "SELECT id FROM imodels WHERE id IN (?1, ?2, ?3) ORDER BY id = ?1 DESC LIMIT 1",
+        }
+    }
+
+    /// Statements that put the second spelling in the place of the first.
+    fn respell(self) -> &'static [&'static str] {
+        match self {
+            Self::Itwin => &[
+                "UPDATE itwins SET id = ?2 WHERE id = ?1",
+                "UPDATE imodels SET itwin_id = ?2 WHERE itwin_id = ?1",
+                "UPDATE connections SET itwin_id = ?2 WHERE itwin_id = ?1",
+            ],
+            Self::Imodel => &[
+                "UPDATE imodels SET id = ?2 WHERE id = ?1",
+                "UPDATE connections SET imodel_id = ?2 WHERE imodel_id = ?1",
+            ],
+        }
+    }
+}
+
+fn find_above(connection: &rusqlite::Connection, above: Above, id: &str) -> rusqlite::Result<Option<String>> {
+    connection.prepare_cached(above.find())?.query_row(spellings(id), |row| row.get(0)).optional()
+}
+
+/// The key of an archived connection: of this id byte for byte, or of the same UUID in other letters.
+pub(super) fn find_connection(
+    connection: &rusqlite::Connection,
+    id: &ConnectionId,
+) -> rusqlite::Result<Option<i64>> {
+    let [own, lower, upper] = spellings(id.as_str());
+    let sql = "SELECT connection_key FROM connections
+               WHERE kind = ?1 AND id IN (?2, ?3, ?4)
+               ORDER BY id = ?2 DESC LIMIT 1";
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.query_row([id.kind().as_str(), &own, &lower, &upper], |row| row.get(0)).optional()
+}
+
 fn listed_connections(
     connection: &rusqlite::Connection,
     imodel: &str,
     kind: Kind,
 ) -> rusqlite::Result<Vec<ConnectionId>> {
-    let sql = "SELECT id FROM connections WHERE imodel_id = ?1 AND kind = ?2 AND unlisted_at IS NULL";
+    let [id, lower, upper] = spellings(imodel);
+    let sql = "SELECT id FROM connections
+               WHERE imodel_id IN (?1, ?2, ?3) AND kind = ?4 AND unlisted_at IS NULL";
     let mut statement = connection.prepare_cached(sql)?;
-    let ids = statement.query_map([imodel, kind.as_str()], |row| row.get::<_, String>(0))?;
+    let ids = statement.query_map([&id, &lower, &upper, kind.as_str()], |row| row.get::<_, String>(0))?;
     let ids = ids.collect::<rusqlite::Result<Vec<_>>>()?;
     // What is archived was an id once.
     Ok(ids.iter().filter_map(|id| ConnectionId::new(kind, id).ok()).collect())
@@ -315,16 +399,22 @@ pub enum Choice<'a> {
     Unknown,
 }
 
-/// The archived connection that a person means: by its id (`storage:ID` tells kinds apart), else by its
-/// name, else by its display name.
+/// The archived connection that a person means: by its id (`storage:ID` tells kinds apart; a UUID in any
+/// letters), else by its name, else by its display name.
 pub fn choose<'a>(known: &'a [KnownConnection], typed: &str) -> Choice<'a> {
     let by = |is_meant: &dyn Fn(&KnownConnection) -> bool| -> Vec<&'a KnownConnection> {
         known.iter().filter(|connection| is_meant(connection)).collect()
     };
     let exact = by(&|connection| connection.id.to_string() == typed);
+    let respelled = |connection: &KnownConnection| is_respelled(connection.id.as_str(), typed);
+    let respelled_in_kind = |connection: &KnownConnection| {
+        typed.parse().is_ok_and(|typed: ConnectionId| connection.id.is_same_as(&typed))
+    };
     let found = [
         exact,
         by(&|connection| connection.id.as_str() == typed),
+        by(&respelled_in_kind),
+        by(&respelled),
         by(&|connection| connection.name == typed),
         by(&|connection| connection.display_name.as_deref() == Some(typed)),
     ];

@@ -25,6 +25,17 @@ pub struct Known {
     pub is_unfinished: bool,
 }
 
+/// What is archived of a run that something names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is archived, or was until it was pruned.
+    Archived,
+    /// It is archived, and a complete walk missed it or its id answered 404.
+    Gone,
+    /// Nothing.
+    Unknown,
+}
+
 /// What is known of a connection before it is synced.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectionState {
@@ -50,7 +61,8 @@ pub struct ConnectionState {
     pub pruned: u64,
     /// JSON: where the listing ended.
     pub listing_end: Option<String>,
-    /// `lastRun` as it was before the last complete walk; empty where it said that no run had begun.
+    /// `lastRun` as it was before the last complete walk, if that run is archived or answered 404; empty where
+    /// it said that no run had begun.
     pub last_run_id: Option<String>,
     /// A full walk that was interrupted: its key and checkpoint.
     pub open_walk: Option<(i64, String)>,
@@ -163,12 +175,7 @@ impl Reader {
 
     /// What is known of a connection; `None` for one never met.
     pub fn read_state(&self, id: &ConnectionId) -> Result<Option<ConnectionState>> {
-        let sql = "SELECT connection_key FROM connections WHERE kind = ?1 AND id = ?2";
-        let read = || {
-            let id = [id.kind().as_str(), id.as_str()];
-            self.connection.prepare_cached(sql)?.query_row(id, |row| row.get(0)).optional()
-        };
-        let key = self.sqlite(read())?;
+        let key = self.sqlite(super::fleet::find_connection(&self.connection, id))?;
         key.map(|key| self.sqlite(state(&self.connection, key))).transpose()
     }
 
@@ -182,6 +189,11 @@ impl Reader {
             statement.query_row(id, |row| time(row, "complete_as_of")).optional()
         };
         self.sqlite(read()).map(Option::flatten)
+    }
+
+    /// What is archived of the run of this id.
+    pub fn read_standing(&self, connection_key: i64, id: &str) -> Result<Standing> {
+        self.sqlite(standing(&self.connection, connection_key, id))
     }
 
     /// Status of every connection, by name and id, as of now.
@@ -292,6 +304,11 @@ impl Reader {
 }
 
 impl Archive {
+    /// What is archived of the run of this id.
+    pub fn read_standing(&self, connection_key: i64, id: &str) -> Result<Standing> {
+        self.sqlite(standing(&self.connection, connection_key, id))
+    }
+
     /// What is known of a connection.
     pub fn read_state(&self, connection_key: i64) -> Result<ConnectionState> {
         self.sqlite(state(&self.connection, connection_key))
@@ -311,6 +328,20 @@ impl Archive {
         };
         self.sqlite(read())
     }
+}
+
+fn standing(connection: &Connection, connection_key: i64, id: &str) -> rusqlite::Result<Standing> {
+    let sql = "SELECT unlisted_at IS NOT NULL OR not_found_at IS NOT NULL FROM runs
+               WHERE connection_key = ?1 AND id = ?2
+               UNION ALL
+               SELECT 0 FROM pruned_runs WHERE connection_key = ?1 AND id = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let is_gone = statement.query_row(params![connection_key, id], |row| row.get::<_, bool>(0)).optional()?;
+    Ok(match is_gone {
+        Some(false) => Standing::Archived,
+        Some(true) => Standing::Gone,
+        None => Standing::Unknown,
+    })
 }
 
 /// How fresh a connection is, whatever the clock showed when it was walked.

@@ -483,6 +483,13 @@ impl Archive {
         self.sqlite(write())
     }
 
+    /// Remembers what a connection said of its last run where the walks themselves cannot tell that it is
+    /// answered for: a run that was pruned, or that its id answered 404 for.
+    pub fn note_last_run(&mut self, connection_key: i64, id: &str) -> Result<()> {
+        let sql = "UPDATE checkpoints SET last_run_id = ?2 WHERE connection_key = ?1";
+        self.sqlite(self.connection.execute(sql, params![connection_key, id])).map(drop)
+    }
+
     /// Notes how a walk ended, and all that follows from it.
     pub fn end_walk(&mut self, walk_key: i64, end: &WalkEnd, now: &UtcText) -> Result<WalkOutcome> {
         let walk = self.take_walk(walk_key)?;

@@ -14,10 +14,12 @@ use super::unfinished::Unfinished;
 use super::{Shared, Sink, Stop, now, store_stop};
 use crate::api::wire::{self, LastRun};
 use crate::api::{self, Client, ConnectionId, Doing, Reason};
-use crate::store::read::ConnectionState;
+use crate::store::Reader;
+use crate::store::read::{ConnectionState, Standing};
 use crate::store::room::Room;
 use crate::store::write::{Part, WalkEnd, WalkOutcome};
 use crate::time::UtcText;
+use crate::walk::plan::{self, Course, Known, Lacking, LastRunKnown};
 use crate::walk::{Ask, Checkpoint, End, Order, Plan, Walk};
 
 /// One connection's part of a sync.
@@ -35,6 +37,8 @@ pub(super) struct ConnectionSync<'a> {
     /// Whether a larger page was refused; what is learned is the first size that then came.
     has_shrunk: bool,
     learned_page_size: Option<u32>,
+    /// Whether a page held the run that the connection names as its last.
+    has_met_last_run: bool,
     /// Where the walk under way stood before a page that was not stored whole when the sync was told to end.
     stored_until: Option<Checkpoint>,
     /// Whether the last page was one of a whole listing and held what is not archived.
@@ -67,6 +71,7 @@ impl<'a> ConnectionSync<'a> {
             page_size,
             has_shrunk: false,
             learned_page_size: None,
+            has_met_last_run: false,
             stored_until: None,
             is_backfilling: false,
             unfinished: Unfinished::default(),
@@ -91,8 +96,13 @@ impl<'a> ConnectionSync<'a> {
             self.summary.is_quiet = true;
             return Ok(());
         }
+        let own = self.ask_for_spelling().await?;
         self.read_state().await?;
-        if self.has_nothing_new(&self.state) && !self.unfinished.is_walked_to() {
+        if let Some(own) = own {
+            self.store_own(&own).await?;
+            self.listed = Some(own);
+        }
+        if self.has_nothing_new().await? && !self.unfinished.is_walked_to() {
             return self.fetch_unfinished().await;
         }
         let is_asked_for = self.shared.options.full && !self.is_next_turn;
@@ -104,39 +114,37 @@ impl<'a> ConnectionSync<'a> {
             self.page_size = self.page_size.min(size.max(SMALLEST_PAGE));
         }
         let had_complete_walk = self.state.full_walk_at.is_some();
-        if is_asked_for {
-            self.walk_full().await?;
-        } else if let Some((walk_key, checkpoint)) = self.state.open_walk.clone() {
-            // What is new first, unless the way to it needs the interrupted walk, or lately led nowhere.
-            let is_unordered = self.state.listing_order.as_deref() == Some(Order::None.as_str());
-            let resume_first = !had_complete_walk || is_unordered || self.state.was_cut_short;
-            if !resume_first {
+        let course = plan::plan_course(&self.known(&self.state), is_asked_for);
+        let open_walk = self.state.open_walk.clone();
+        match (course, open_walk) {
+            (Course::Incremental, _) => self.walk_incremental().await?,
+            (Course::Whole, _) | (Course::Resume { .. } | Course::IncrementalThenResume, None) => {
+                self.walk_full().await?;
+            }
+            (Course::IncrementalThenResume, Some((walk_key, checkpoint))) => {
                 self.walk_incremental().await?;
+                self.resume(walk_key, &checkpoint).await?;
+                self.read_state().await?;
             }
-            let resumed = self.resume(walk_key, &checkpoint).await;
-            self.read_state().await?;
-            match resumed {
-                // What began while the walk was interrupted stands before what it resumed. An unordered
-                // listing has no such place: the next sync walks it whole.
-                Ok(()) if resume_first && !is_unordered => self.walk_incremental().await?,
-                Ok(()) => {}
-                Err(Stop::Api(error)) if !had_complete_walk && is_about_one_page(&error) => {
-                    // The newest runs must not wait for a page that cannot be had.
-                    self.note_error(&error).await;
-                    self.walk_newest_unproved().await?;
+            (Course::Resume { then_incremental }, Some((walk_key, checkpoint))) => {
+                let resumed = self.resume(walk_key, &checkpoint).await;
+                self.read_state().await?;
+                match resumed {
+                    Ok(()) if then_incremental => self.walk_incremental().await?,
+                    Ok(()) => {}
+                    Err(Stop::Api(error)) if !had_complete_walk && is_about_one_page(&error) => {
+                        // The newest runs must not wait for a page that cannot be had.
+                        self.note_error(&error).await;
+                        self.walk_newest_unproved().await?;
+                    }
+                    Err(Stop::NoRoom(no_room)) if !had_complete_walk => {
+                        // A few new ones have room where a whole listing has not.
+                        self.summary.note_failure(&no_room.to_string());
+                        self.walk_newest_unproved().await?;
+                    }
+                    Err(stop) => return Err(stop),
                 }
-                Err(Stop::NoRoom(no_room)) if !had_complete_walk => {
-                    // A few new ones have room where a whole listing has not.
-                    self.summary.note_failure(&no_room.to_string());
-                    self.walk_newest_unproved().await?;
-                }
-                Err(stop) => return Err(stop),
             }
-        } else if self.state.was_cut_short || is_full_walk {
-            // A full walk goes on where it was stopped; an incremental one that was cut short would not.
-            self.walk_full().await?;
-        } else {
-            self.walk_incremental().await?;
         }
         self.fetch_unfinished().await
     }
@@ -148,19 +156,39 @@ impl<'a> ConnectionSync<'a> {
         let Some(state) = reader.read_state(&self.id).map_err(store_stop)? else { return Ok(false) };
         // Runs that hang are no news: most syncs leave them alone.
         let is_due = || reader.read_due(state.connection_key, &now(), 1).map(|due| !due.is_empty());
-        Ok(self.has_nothing_new(&state) && !(state.unfinished > 0 && is_due().map_err(store_stop)?))
+        let is_waited_for = state.unfinished > 0 && is_due().map_err(store_stop)?;
+        Ok(!is_waited_for && self.proves_nothing_new(&reader, &state)?)
     }
 
     /// Whether `lastRun` says that no run began since all of them were proved stored, and no walk is due.
-    fn has_nothing_new(&self, state: &ConnectionState) -> bool {
-        let last_run = self.listed.as_ref().and_then(|listed| listed.last_run.as_stored());
-        last_run.is_some()
-            && last_run == state.last_run_id.as_deref()
-            && state.full_walk_at.is_some()
-            && state.open_walk.is_none()
-            && !state.was_cut_short
-            && !self.shared.options.full
-            && !self.is_full_walk_due(state)
+    async fn has_nothing_new(&self) -> Result<bool, Stop> {
+        let Some(reader) = &self.shared.reader else { return Ok(false) };
+        self.proves_nothing_new(&*reader.lock().await, &self.state)
+    }
+
+    fn proves_nothing_new(&self, reader: &Reader, state: &ConnectionState) -> Result<bool, Stop> {
+        let Some(last_run) = self.listed.as_ref().and_then(|listed| listed.last_run.as_stored()) else {
+            return Ok(false);
+        };
+        let is_repeated = state.last_run_id.as_deref() == Some(last_run);
+        if !is_repeated || self.shared.options.full {
+            return Ok(false);
+        }
+        let standing = reader.read_standing(state.connection_key, last_run).map_err(store_stop)?;
+        Ok(plan::is_quiet(&self.known(state), last_run_known(state, last_run, standing), is_repeated))
+    }
+
+    /// What decides which walks are due; without where the listing ended, which only one of them needs.
+    fn known(&self, state: &ConnectionState) -> Known {
+        Known {
+            order: state.listing_order.as_deref().and_then(Order::from_stored),
+            end: None,
+            listed: state.listed + state.pruned,
+            is_proved: state.full_walk_at.is_some(),
+            is_full_due: self.is_full_walk_due(state),
+            is_open: state.open_walk.is_some(),
+            was_cut_short: state.was_cut_short,
+        }
     }
 
     /// Whether it is time to walk the whole listing regardless.
@@ -170,6 +198,35 @@ impl<'a> ConnectionSync<'a> {
         state
             .full_walk_at
             .is_none_or(|then| then.milliseconds_until(&now()).is_none_or(|passed| passed >= every))
+    }
+
+    /// A UUID that nothing is archived under may have been typed in other letters than the platform's own: what
+    /// the connection says of itself tells, before anything is stored under it.
+    async fn ask_for_spelling(&mut self) -> Result<Option<wire::Connection>, Stop> {
+        if self.listed.is_some() || !self.id.may_be_respelled() {
+            return Ok(None);
+        }
+        if let Some(reader) = &self.shared.reader
+            && reader.lock().await.read_state(&self.id).map_err(store_stop)?.is_some()
+        {
+            return Ok(None);
+        }
+        let own = self.ask_for_connection().await?;
+        if let Some(own) = &own
+            && api::is_respelled(&own.id, self.id.as_str())
+        {
+            self.go_by(&own.id);
+        }
+        Ok(own)
+    }
+
+    /// The id as the platform spells it is the id.
+    fn go_by(&mut self, id: &str) {
+        // A UUID fits a path in any letters.
+        if let Ok(id) = ConnectionId::new(self.id.kind(), id) {
+            self.summary.id = id.clone();
+            self.id = id;
+        }
     }
 
     async fn read_state(&mut self) -> Result<(), Stop> {
@@ -196,26 +253,23 @@ impl<'a> ConnectionSync<'a> {
 
     /// Walks what began since the last complete walk.
     async fn walk_incremental(&mut self) -> Result<(), Stop> {
-        let order = self.state.listing_order.as_deref().and_then(Order::from_stored);
-        let end =
-            self.state.listing_end.as_deref().and_then(|json| serde_json::from_str::<Checkpoint>(json).ok());
-        let plan = match (order, end) {
-            (Some(Order::None), _) => {
-                if self.listed.is_none() {
-                    // In one request: whether anything began since the last walk of the whole listing.
-                    self.listed = self.get_connection().await?;
-                    let last_run = self.last_run_listed();
-                    if last_run.is_some() && last_run == self.state.last_run_id {
-                        return Ok(());
-                    }
-                }
-                return self.walk_full().await;
+        let end = self.state.listing_end.as_deref().and_then(|json| serde_json::from_str(json).ok());
+        let known = Known { end, ..self.known(&self.state) };
+        let plan = plan::plan_incremental(&known, self.page_size);
+        let is_told_before = self.state.last_run_id.is_some();
+        let asks_connection = plan.is_none() || is_told_before && plan::is_told_sooner_by_connection(&known);
+        if asks_connection && self.listed.is_none() {
+            // In one request: whether anything began since the last complete walk.
+            self.listed = self.get_connection().await?;
+            if self.has_nothing_new().await? {
+                return Ok(());
             }
-            (Some(Order::OldestFirst), Some(end)) => Plan::Oldest(end),
-            _ => Plan::Newest { listed: Some(self.state.listed + self.state.pruned) },
-        };
+        }
         let last_run = self.last_run_listed();
-        self.walk(plan, None, last_run).await
+        match plan {
+            Some(plan) => self.walk(plan, None, last_run).await,
+            None => self.walk_full().await,
+        }
     }
 
     pub(super) async fn walk_full(&mut self) -> Result<(), Stop> {
@@ -246,17 +300,20 @@ impl<'a> ConnectionSync<'a> {
         self.walk(Plan::Newest { listed: None }, None, None).await
     }
 
+    /// What the platform says of the connection, stored.
+    async fn get_connection(&mut self) -> Result<Option<wire::Connection>, Stop> {
+        let own = self.ask_for_connection().await?;
+        if let Some(own) = &own {
+            self.store_own(own).await?;
+        }
+        Ok(own)
+    }
+
     /// What the platform says of the connection. Its runs may be readable where this is not, so only
     /// errors that concern every request end the sync here.
-    async fn get_connection(&self) -> Result<Option<wire::Connection>, Stop> {
+    async fn ask_for_connection(&self) -> Result<Option<wire::Connection>, Stop> {
         match self.client.get_connection(&self.id).await {
-            Ok(connection) => {
-                if let Sink::Archive { writer, .. } = &self.shared.sink {
-                    let (key, stored) = (self.state.connection_key, connection.clone());
-                    writer.write(move |archive| archive.store_connection(key, &stored)).await?;
-                }
-                Ok(Some(connection))
-            }
+            Ok(connection) => Ok(Some(connection)),
             Err(error) if !error.is_about_one() => Err(error.into()),
             Err(error) => {
                 tracing::info!("{error}; its runs are listed all the same");
@@ -265,29 +322,79 @@ impl<'a> ConnectionSync<'a> {
         }
     }
 
+    /// Stores what the connection says of itself, its id as it spells it included.
+    async fn store_own(&mut self, own: &wire::Connection) -> Result<(), Stop> {
+        let is_respelled = api::is_respelled(&own.id, self.id.as_str());
+        if !is_respelled && !own.id.is_empty() && own.id != self.id.as_str() {
+            tracing::info!(
+                "connection {} calls itself {:?}; it keeps the id it was asked by",
+                self.id,
+                own.id
+            );
+        }
+        let Sink::Archive { writer, .. } = &self.shared.sink else { return Ok(()) };
+        let (key, own) = (self.state.connection_key, own.clone());
+        let id = own.id.clone();
+        let is_renamed = writer
+            .ask(move |archive| {
+                archive.store_connection(key, &own)?;
+                if is_respelled { archive.respell_connection(key, &own.id) } else { Ok(false) }
+            })
+            .await?;
+        if is_renamed {
+            self.go_by(&id);
+        }
+        Ok(())
+    }
+
     /// An empty listing where there were runs: a service that lost its role is given one, too. The
     /// connection's own `lastRun` tells.
-    async fn may_have_runs(&self) -> Result<bool, Stop> {
+    async fn may_have_runs(&mut self) -> Result<bool, Stop> {
         let connection = self.get_connection().await?;
         Ok(connection.is_none_or(|connection| matches!(connection.last_run, LastRun::Run(_))))
     }
 
-    /// One walk from plan to record.
+    /// One walk from plan to record; where it turns out that it cannot have seen all of the listing, another.
     async fn walk(
         &mut self,
         plan: Plan,
         resumed: Option<i64>,
         last_run_id: Option<String>,
     ) -> Result<(), Stop> {
+        match self.walk_once(plan, resumed, last_run_id.clone()).await? {
+            Some(Lacking::WalkWhole) => self.walk_once(Plan::Full, None, last_run_id).await.map(drop),
+            Some(Lacking::NotComplete) | None => Ok(()),
+        }
+    }
+
+    async fn walk_once(
+        &mut self,
+        plan: Plan,
+        resumed: Option<i64>,
+        last_run_id: Option<String>,
+    ) -> Result<Option<Lacking>, Stop> {
         let is_proved = self.state.settled_run_key != i64::MAX;
         let mut walk = Walk::new(plan, self.page_size, self.shared.options.pages_in_flight);
         let walk_key = self.begin_walk(walk.is_full(), resumed).await?;
-        let stopped = self.drive(&mut walk, walk_key).await;
+        let mut stopped = self.drive(&mut walk, walk_key).await;
         if let Err(Stop::Store(_)) = stopped {
-            return stopped;
+            return stopped.map(|()| None);
         }
         let is_empty = walk.covers_listing() && walk.checkpoint().chained == 0;
         let is_doubtful = is_empty && self.state.listed > 0 && self.may_have_runs().await?;
+        let mut lacking = None;
+        let mut is_noted = false;
+        if let (Ok(()), Some(End::Complete | End::Settled), Some(id), true, false) =
+            (&stopped, walk.end(), last_run_id.as_deref().filter(|id| !id.is_empty()), is_proved, is_doubtful)
+        {
+            match self.look_for_last_run(id).await {
+                Ok(LastRunSeen::Lacking) => lacking = Some(plan::plan_after_lacking(walk.covers_listing())),
+                Ok(LastRunSeen::Noted) => is_noted = true,
+                Ok(LastRunSeen::Met) => {}
+                Err(Stop::Store(error)) => return Err(Stop::Store(error)),
+                Err(error) => stopped = Err(error),
+            }
+        }
         let failure = match (&stopped, walk.end()) {
             (Err(Stop::Api(error)), _) => Some(error.to_string()),
             (Err(Stop::NoRoom(no_room)), _) => Some(no_room.to_string()),
@@ -300,10 +407,16 @@ impl<'a> ConnectionSync<'a> {
             (_, Some(End::Settled)) if !is_proved => {
                 Some("no complete walk has proved the older runs".to_owned())
             }
+            _ if lacking.is_some() => Some(format!(
+                "the connection names run {} as its last, and the listing lacks it; it is archived by its id, and \
+                 the next sync looks for others",
+                last_run_id.as_deref().unwrap_or_default()
+            )),
             _ => None,
         };
         let checkpoint = self.stored_until.take().unwrap_or_else(|| walk.checkpoint());
         let json = serde_json::to_string(&checkpoint).ok();
+        let noted = last_run_id.clone().filter(|_| is_noted && failure.is_none());
         let end = WalkEnd {
             is_complete: failure.is_none(),
             covers_listing: walk.covers_listing() && !is_doubtful,
@@ -319,8 +432,64 @@ impl<'a> ConnectionSync<'a> {
             reason: failure,
         };
         let outcome = self.end_walk(walk_key, end).await?;
-        self.summary.note_walk(walk.is_full(), stopped.is_err(), &outcome);
-        stopped
+        if let (Some(id), true, Sink::Archive { writer, .. }) =
+            (noted, outcome.is_complete, &self.shared.sink)
+        {
+            let key = self.state.connection_key;
+            writer.write(move |archive| archive.note_last_run(key, &id)).await?;
+        }
+        // What another walk is to mend is no problem yet.
+        let is_mended = stopped.is_err() || lacking == Some(Lacking::WalkWhole);
+        self.summary.note_walk(walk.is_full(), is_mended, &outcome);
+        stopped.map(|()| lacking)
+    }
+
+    /// Whether the run that the connection names as its last is archived by now; if not, it is asked for.
+    async fn look_for_last_run(&mut self, id: &str) -> Result<LastRunSeen, Stop> {
+        if self.has_met_last_run && !(self.state.pruned > 0) {
+            return Ok(LastRunSeen::Met);
+        }
+        let standing = self.read_standing(id).await?;
+        let known = last_run_known(&self.state, id, standing);
+        if !plan::must_ask_for(known) {
+            // What is pruned is known by its tombstone alone, which the end of a walk does not look at.
+            let is_noted = known == LastRunKnown::Noted || (self.state.pruned > 0);
+            return Ok(if is_noted { LastRunSeen::Noted } else { LastRunSeen::Met });
+        }
+        match self.shared.client.get_run(&self.id, id).await {
+            // A record that is no run is set aside, which the exit code tells; the listing may have held it so.
+            Ok(answer) => {
+                if let Some(other) = records::other_id(&answer, id)
+                    && self.read_standing(&other).await? != Standing::Unknown
+                {
+                    tracing::info!("the platform answers with run {other} where run {id} is asked for");
+                    return Ok(LastRunSeen::Noted);
+                }
+                Ok(match self.take_run(id.to_owned(), answer).await? {
+                    true => LastRunSeen::Lacking,
+                    false => LastRunSeen::Met,
+                })
+            }
+            Err(error) if error.reason == Reason::NotFound => {
+                tracing::info!("{error}; connection {} names it as its last run all the same", self.id);
+                Ok(LastRunSeen::Noted)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What is archived of a run, or in a dry run would be by now.
+    async fn read_standing(&self, id: &str) -> Result<Standing, Stop> {
+        let key = self.state.connection_key;
+        Ok(match (&self.shared.sink, &self.shared.reader) {
+            (Sink::Archive { writer, .. }, _) => {
+                let id = id.to_owned();
+                writer.ask(move |archive| archive.read_standing(key, &id)).await?
+            }
+            (Sink::DryRun, _) if self.summary.has_met(id) => Standing::Archived,
+            (Sink::DryRun, Some(reader)) => reader.lock().await.read_standing(key, id).map_err(store_stop)?,
+            (Sink::DryRun, None) => Standing::Unknown,
+        })
     }
 
     async fn begin_walk(&self, is_full: bool, resumed: Option<i64>) -> Result<i64, Stop> {
@@ -391,7 +560,9 @@ impl<'a> ConnectionSync<'a> {
             records::Error::Store(error) => store_stop(error),
         })?;
         let cut_short = page.is_cut.then(|| client.cut_short(doing.clone(), page.entries.len()));
+        let last_run = self.listed.as_ref().and_then(|listed| listed.last_run.as_stored());
         for id in batch.ids() {
+            self.has_met_last_run |= Some(id) == last_run;
             self.unfinished.meet(id);
         }
         let before = walk.checkpoint();
@@ -457,6 +628,27 @@ impl<'a> ConnectionSync<'a> {
             let _ = writer.write(move |archive| archive.mark_connection(key, Some(&now()))).await;
         }
         self.summary.note_error(error);
+    }
+}
+
+/// What came of the run that a connection names as its last.
+enum LastRunSeen {
+    /// It is archived, or was met and set aside.
+    Met,
+    /// It is answered for, and remembered so that it is not asked for at every sync: it is not there, or pruned.
+    Noted,
+    /// It is there by its id, and the walk did not meet it.
+    Lacking,
+}
+
+/// What is known of the run that a connection names as its last; empty where it says that none has begun.
+fn last_run_known(state: &ConnectionState, id: &str, standing: Standing) -> LastRunKnown {
+    match standing {
+        _ if id.is_empty() => LastRunKnown::Never { has_runs: state.has_runs },
+        Standing::Archived => LastRunKnown::Archived,
+        Standing::Gone => LastRunKnown::Gone,
+        Standing::Unknown if state.last_run_id.as_deref() == Some(id) => LastRunKnown::Noted,
+        Standing::Unknown => LastRunKnown::Unknown,
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) async fn list_itwins(
         let page = parse(client, &api::Doing::ListItwins, &answer, pages.name)?;
         pages.take(&page, top, |raw| {
             let named = Named::read(raw)?;
-            left.remove(named.id.as_str());
+            left.retain(|wanted| *wanted != named.id && !api::is_respelled(wanted, &named.id));
             Some((named.id.clone(), named))
         });
         if !wanted.is_empty() && left.is_empty() {

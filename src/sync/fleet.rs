@@ -125,6 +125,8 @@ pub(super) struct Fleet {
     /// The turns of those under way, by their places.
     turns: HashMap<usize, Turn>,
     known: HashSet<ConnectionId>,
+    /// Connections that their iModels' lists no longer name. Another may name them yet, if they moved.
+    missing: Vec<ConnectionId>,
     /// iModels that answered for at least one kind of connections.
     asked: HashSet<String>,
     answers: HashMap<String, Answers>,
@@ -150,6 +152,7 @@ impl Fleet {
             again: VecDeque::new(),
             turns: HashMap::new(),
             known: HashSet::new(),
+            missing: Vec::new(),
             asked: HashSet::new(),
             answers: HashMap::new(),
             outages: HashMap::new(),
@@ -160,7 +163,7 @@ impl Fleet {
             stopped: None,
         };
         for id in shared.options.scope.connections.clone() {
-            fleet.add_target(id, None);
+            fleet.add_named(id).await;
         }
         fleet.put_in_order().await;
         // A closed writer tells by itself why it closed.
@@ -188,6 +191,7 @@ impl Fleet {
         // What is still under way shares the archive, which is to be closed.
         tasks.shutdown().await;
         ended?;
+        self.mark_missing().await?;
         self.note_left();
         let scope = &self.shared.options.scope;
         let is_looking = !scope.itwins.is_empty() || !scope.imodels.is_empty();
@@ -311,8 +315,23 @@ impl Fleet {
         progress.connections_left.store((waiting + under_way) as u64, Ordering::Relaxed);
     }
 
+    /// Adds a connection that somebody named, by the id that it is archived under where that is the same UUID
+    /// in other letters.
+    async fn add_named(&mut self, id: ConnectionId) {
+        let known = match &self.shared.reader {
+            Some(reader) if id.may_be_respelled() => reader.lock().await.read_connections(),
+            _ => Ok(Vec::new()),
+        };
+        // An archive that cannot be read tells so when the connection itself is looked up.
+        let known: Vec<ConnectionId> = known.unwrap_or_default().into_iter().map(|known| known.id).collect();
+        let archived = known.iter().find(|known| **known == id);
+        let archived = archived.or_else(|| known.iter().find(|known| known.is_same_as(&id)));
+        self.add_target(archived.cloned().unwrap_or(id), None);
+    }
+
     fn add_target(&mut self, id: ConnectionId, listed: Option<wire::Connection>) {
-        if self.known.insert(id.clone()) {
+        if !self.is_known(&id) {
+            self.known.insert(id.clone());
             let at = self.known.len();
             self.targets.push_back(Target { at, id, listed, earlier: None });
         }
@@ -326,6 +345,22 @@ impl Fleet {
         // An archive that cannot be read is told by what is written next.
         let proved_at = |target: &Target| reader.read_complete_as_of(&target.id).ok().flatten();
         self.targets.make_contiguous().sort_by_cached_key(proved_at);
+    }
+
+    /// Whether the connection has its turn already, whatever letters its UUID was named by.
+    fn is_known(&self, id: &ConnectionId) -> bool {
+        let in_letters = |letters: String| ConnectionId::new(id.kind(), &letters).ok();
+        api::spellings(id.as_str()).into_iter().filter_map(in_letters).any(|id| self.known.contains(&id))
+    }
+
+    /// Marks what no list has named: a connection that only moved to another iModel is named by that one's.
+    async fn mark_missing(&mut self) -> Result<(), Closed> {
+        let missing = std::mem::take(&mut self.missing);
+        let missing: Vec<ConnectionId> = missing.into_iter().filter(|id| !self.is_known(id)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.with_archive(move |archive| archive.mark_connections_unlisted(&missing, &now())).await
     }
 
     /// Has something read from or written into the archive; nothing in a dry run.
@@ -359,7 +394,10 @@ impl Fleet {
             if self.stopped.is_some() {
                 break;
             }
-            let named = names.get(&itwin).cloned();
+            let named = names.values().find(|named| named.id == itwin);
+            let named = named.or_else(|| names.values().find(|named| is_same_id(&named.id, &itwin))).cloned();
+            // The platform's own list says how its UUID is spelled.
+            let itwin = named.as_ref().map_or(itwin, |named| named.id.clone());
             let id = itwin.clone();
             let known = self
                 .with_archive(move |archive| {
@@ -372,8 +410,11 @@ impl Fleet {
         }
         // One that several say counts by the best that is said of it.
         imodels.sort_by_key(|imodel| imodel.sight);
-        let mut seen = HashSet::new();
-        imodels.retain(|imodel| seen.insert(imodel.id.clone()));
+        let mut seen: HashSet<String> = HashSet::new();
+        imodels.retain(|imodel| {
+            let is_new = !api::spellings(&imodel.id).iter().any(|id| seen.contains(id));
+            is_new && seen.insert(imodel.id.clone())
+        });
         imodels.sort_by(|a, b| a.asked_at.cmp(&b.asked_at));
         let answers = || Answers { left: scope.kinds.len(), ..Answers::default() };
         self.answers = imodels.iter().map(|imodel| (imodel.id.clone(), answers())).collect();
@@ -518,6 +559,7 @@ impl Fleet {
             let ids: HashSet<&ConnectionId> = listed.items.iter().map(|(id, _)| id).collect();
             before.iter().any(|id| !ids.contains(id))
         };
+        let mut moved = Vec::new();
         if listed.pages > 1 && is_missed {
             // A list that shifts while it is read may hide an entry between two pages; not twice.
             match discovery::list_connections(&self.shared.client, &self.sizes, kind, &imodel.id).await {
@@ -546,7 +588,7 @@ impl Fleet {
             );
         }
         if listed.items.is_empty() && listed.doubt.is_none() && listed.unusable == 0 {
-            if !before.is_empty() && !self.is_gone(imodel, kind, &before).await {
+            if !before.is_empty() && !self.is_gone(imodel, kind, &before, &mut moved).await? {
                 return Ok(Told::Nothing);
             }
             // Nothing is told apart from having lost sight of everything.
@@ -573,13 +615,14 @@ impl Fleet {
             }
             (Sink::Archive { writer, .. }, _) => {
                 let (id, items) = (imodel.id.clone(), listed.items.clone());
-                // An entry without an id may be any of those that were not met.
-                let is_whole = listed.doubt.is_none() && listed.unusable == 0;
-                writer
-                    .ask(move |archive| archive.store_connections(&id, kind, &items, is_whole, &now()))
-                    .await?
+                writer.ask(move |archive| archive.store_connections(&id, &items, &now())).await?
             }
         };
+        // An entry without an id may be any of those that were not met.
+        if listed.doubt.is_none() && listed.unusable == 0 {
+            let is_listed = |id: &ConnectionId| listed.items.iter().any(|(listed, _)| listed.is_same_as(id));
+            self.missing.extend(before.into_iter().filter(|id| !is_listed(id) && !moved.contains(id)));
+        }
         for (id, connection) in listed.items {
             self.add_target(id, Some(connection));
         }
@@ -588,9 +631,15 @@ impl Fleet {
 
     /// An empty list where there were connections: a service that lost its role is given one, too. One of
     /// the connections, asked by its id, tells.
-    async fn is_gone(&mut self, imodel: &Imodel, kind: Kind, before: &[ConnectionId]) -> bool {
-        let Some(one) = before.first() else { return true };
-        match self.shared.client.get_connection(one).await {
+    async fn is_gone(
+        &mut self,
+        imodel: &Imodel,
+        kind: Kind,
+        before: &[ConnectionId],
+        moved: &mut Vec<ConnectionId>,
+    ) -> Result<bool, Closed> {
+        let Some(one) = before.first() else { return Ok(true) };
+        let is_gone = match self.shared.client.get_connection(one).await {
             Err(error) if error.reason == Reason::NotFound => true,
             Err(error) if error.reason == Reason::Forbidden && imodel.sight == Sight::Missing => true,
             // That much was told of its iTwin.
@@ -598,6 +647,17 @@ impl Fleet {
             Err(error) => {
                 self.note_error(&error);
                 false
+            }
+            Ok(own) if own.imodel_id.as_deref().is_some_and(|now| !is_same_id(now, &imodel.id)) => {
+                // It only moved to another iModel, which may not be one of those that are asked.
+                moved.push(one.clone());
+                let one = one.clone();
+                self.with_archive(move |archive| {
+                    let key = archive.upsert_connection(&one, &now())?;
+                    archive.store_connection(key, &own)
+                })
+                .await?;
+                true
             }
             Ok(_) => {
                 let told = format!(
@@ -608,7 +668,8 @@ impl Fleet {
                 self.note(told, None);
                 false
             }
-        }
+        };
+        Ok(is_gone)
     }
 
     async fn take_unlistable(
@@ -627,9 +688,11 @@ impl Fleet {
                 return Ok(Told::Nothing);
             }
             (NotFound, _) | (Forbidden, Sight::Missing) => {
-                let id = imodel.id.clone();
-                self.with_archive(move |archive| archive.mark_connections_unlisted(&id, kind, &now()))
-                    .await?;
+                if let Some(reader) = &self.shared.reader {
+                    let before = reader.lock().await.read_listed_connections(&imodel.id, kind);
+                    // An archive that cannot be read any more ends the sync where something is written.
+                    self.missing.extend(before.unwrap_or_default());
+                }
                 if imodel.sight == Sight::Named {
                     self.note_error(error);
                 } else {
@@ -725,6 +788,11 @@ fn share_of(left: Duration, concurrency: usize, connections: usize) -> Option<Du
     let connections = u32::try_from(connections.max(1)).unwrap_or(u32::MAX);
     let fair = left.saturating_mul(at_a_time) / connections;
     Some(fair.max(LEAST_TURN.min(left / 4)).min(left))
+}
+
+/// Whether two ids of an iModel name the same.
+fn is_same_id(one: &str, other: &str) -> bool {
+    one == other || api::is_respelled(one, other)
 }
 
 /// The beginning of a sentence about a list of connections.

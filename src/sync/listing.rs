@@ -1,8 +1,9 @@
 //! The pages of one listing, as a walk plans them.
 //!
 //! In: a walk. Out: the pages that it asked for, as they come, several requests in flight. A page that is
-//! refused as too large, or does not come in time, is asked for again with fewer runs. What a page means
-//! is the walk's to judge, and what becomes of it the caller's.
+//! refused as too large, or does not come in time, is asked for again with fewer runs. Where one cannot be
+//! had at all, those before it that are still on their way come first. What a page means is the walk's to
+//! judge, and what becomes of it the caller's.
 
 use tokio::task::JoinSet;
 
@@ -32,30 +33,45 @@ pub(crate) struct Pages {
     client: Client,
     id: ConnectionId,
     requests: JoinSet<(Ask, Result<Answer, api::Error>)>,
+    under_way: Vec<Ask>,
+    /// The first page of the listing that cannot be had, and why.
+    failed: Option<(Ask, api::Error)>,
 }
 
 impl Pages {
     /// The pages of this connection's runs; nothing is requested yet.
     pub(crate) fn new(client: &Client, id: &ConnectionId) -> Self {
-        Self { client: client.clone(), id: id.clone(), requests: JoinSet::new() }
+        Self {
+            client: client.clone(),
+            id: id.clone(),
+            requests: JoinSet::new(),
+            under_way: Vec::new(),
+            failed: None,
+        }
     }
 
     /// The next page that came, and what it was asked as; `None` once the walk has ended.
     ///
     /// # Errors
-    /// Any that a smaller page does not cure.
+    /// Any that a smaller page does not cure. By then no page is on its way that comes before the one that
+    /// failed: each was given, or failed too.
     pub(crate) async fn next(&mut self, walk: &mut Walk) -> Result<Option<(Ask, Answer)>, api::Error> {
         loop {
-            for ask in walk.plan_asks() {
-                let (client, id) = (self.client.clone(), self.id.clone());
-                self.requests.spawn(async move { (ask, client.list_runs(&id, ask.skip, ask.top).await) });
-            }
             if walk.end().is_some() {
                 return Ok(None);
+            }
+            if let Some((failed, error)) = self.failed.take() {
+                if !self.under_way.iter().any(|ask| ask.skip < failed.skip) {
+                    return Err(error);
+                }
+                self.failed = Some((failed, error));
+            } else {
+                self.begin(walk);
             }
             let Some(answered) = self.requests.join_next().await else { return Ok(None) };
             let (ask, answer) =
                 answered.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            self.under_way.retain(|other| *other != ask);
             match answer {
                 Err(error) if error.asks_for_less() && ask.top > SMALLEST_PAGE => {
                     tracing::info!("{error}; asking for less");
@@ -64,8 +80,23 @@ impl Pages {
                     }
                     walk.give_up(ask);
                 }
-                answer => return answer.map(|answer| Some((ask, answer))),
+                Err(error) => {
+                    // The walk needs the pages in their order, so the first one that is not to be had ends it.
+                    if self.failed.as_ref().is_none_or(|(failed, _)| ask.skip < failed.skip) {
+                        self.failed = Some((ask, error));
+                    }
+                }
+                Ok(answer) => return Ok(Some((ask, answer))),
             }
+        }
+    }
+
+    /// Sends what the walk asks for now.
+    fn begin(&mut self, walk: &mut Walk) {
+        for ask in walk.plan_asks() {
+            let (client, id) = (self.client.clone(), self.id.clone());
+            self.under_way.push(ask);
+            self.requests.spawn(async move { (ask, client.list_runs(&id, ask.skip, ask.top).await) });
         }
     }
 }

@@ -232,6 +232,13 @@ impl Batch {
     }
 }
 
+/// The id of the run that was answered where another was asked for.
+pub fn other_id(answer: &Answer, asked: &str) -> Option<String> {
+    let run = wire::parse_run(&answer.text).ok()?;
+    let id = Object::parse(run).ok()?.text("id")?.into_owned();
+    (id != asked).then_some(id)
+}
+
 fn collect(records: Vec<Record<'_>>) -> Records<'_> {
     let (ids, received) =
         records.into_iter().map(|record| ((record.id, record.stands), record.received)).unzip();

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::api::{self, Client, ConnectionId, Reason};
 use crate::error::ExitCode;
@@ -130,6 +131,11 @@ impl ConnectionSummary {
 
     pub(super) fn note_error(&mut self, error: &api::Error) {
         self.note(&error.to_string(), Some(error.reason));
+    }
+
+    /// Whether a dry run has met the run of this id.
+    pub(super) fn has_met(&self, id: &str) -> bool {
+        self.dry_run_met.contains(&Key(xxh3_128(id.as_bytes())))
     }
 
     pub(super) fn note_failure(&mut self, message: &str) {
@@ -300,8 +306,9 @@ fn outcome_of_all(found: &Found, connections: &[ConnectionSummary]) -> Outcome {
     let all = |outcome| connections.iter().all(|connection| connection.outcome() == outcome);
     match () {
         () if found.problems.is_empty() && all(Outcome::Done) => Outcome::Done,
-        // Lists that were answered and held nothing are not a failure to ask.
-        () if found.is_nothing || found.imodels > 0 => Outcome::Partial,
+        // Lists that were answered and held nothing are not a failure to ask; connections of which none gave
+        // anything are, however well they are listed.
+        () if connections.is_empty() && (found.is_nothing || found.imodels > 0) => Outcome::Partial,
         () if all(Outcome::Failed) => Outcome::Failed,
         () => Outcome::Partial,
     }

@@ -218,7 +218,7 @@ impl ConnectionSync<'_> {
             let (run, run_key, answer) =
                 answered.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
             let result = match answer {
-                Ok(answer) => self.take_run(run, answer).await,
+                Ok(answer) => self.take_run(run, answer).await.map(drop),
                 Err(error) if error.reason == Reason::NotFound => {
                     tracing::info!("{error}; it stays archived");
                     if let Sink::Archive { writer, .. } = &self.shared.sink {
@@ -240,7 +240,8 @@ impl ConnectionSync<'_> {
         }
     }
 
-    async fn take_run(&mut self, run: String, answer: api::Answer) -> Result<(), Stop> {
+    /// Stores the answer for one run; whether it was one, and not a record to set aside.
+    pub(super) async fn take_run(&mut self, run: String, answer: api::Answer) -> Result<bool, Stop> {
         let doing = Doing::GetRun { connection: self.id.clone(), run: run.clone() };
         let unreadable =
             |problem: &wire::Unreadable| Stop::Api(self.client.unreadable(doing.clone(), problem));
@@ -248,7 +249,9 @@ impl ConnectionSync<'_> {
         if batch.ids().any(|id| id != run) {
             return Err(unreadable(&wire::Unreadable::Missing("run of that id")));
         }
-        self.store(batch, Source::ById).await
+        let is_run = batch.ids().next().is_some();
+        self.store(batch, Source::ById).await?;
+        Ok(is_run)
     }
 
     async fn store(&self, batch: Batch, source: Source) -> Result<(), Stop> {

@@ -18,6 +18,7 @@ mod interruption;
 mod keep;
 mod layers;
 mod listing;
+mod missed;
 mod neighbours;
 mod network;
 mod opening;

@@ -30,7 +30,7 @@ impl LastRun {
         }
         let href = Object::parse(link.get()).ok().and_then(|link| link.text("href").map(Cow::into_owned));
         match href.as_deref().and_then(|href| href.rsplit_once("/runs/")) {
-            Some((_, id)) if !id.is_empty() => Self::Run(id.to_owned()),
+            Some((_, id)) if !id.is_empty() => Self::Run(percent_decode(id)),
             _ => Self::Unsaid,
         }
     }
@@ -43,6 +43,14 @@ impl LastRun {
             Self::Run(id) => Some(id),
         }
     }
+}
+
+/// A path's segment as the text that it stands for.
+fn percent_decode(segment: &str) -> String {
+    // Read as a query value, which undoes percent-encoding; `+` and `&` stand for themselves in a path.
+    let pair = format!("id={}", segment.replace('+', "%2B").replace('&', "%26"));
+    let mut pairs = form_urlencoded::parse(pair.as_bytes());
+    pairs.next().map_or_else(|| segment.to_owned(), |(_, id)| id.into_owned())
 }
 
 /// What the platform says of a connection, as far as the archive keeps it in columns.
@@ -182,6 +190,8 @@ mod tests {
         assert_eq!(last_run(r#","_links":{"lastRun":null}"#), LastRun::Never);
         let link = r#","_links":{"lastRun":{"href":"https://h/export/connections/c/runs/r-1"}}"#;
         assert_eq!(last_run(link), LastRun::Run("r-1".to_owned()));
+        let link = r#","_links":{"lastRun":{"href":"https://h/export/connections/c/runs/a%2Fb+c%20&d"}}"#;
+        assert_eq!(last_run(link), LastRun::Run("a/b+c &d".to_owned()));
     }
 
     #[test]
