@@ -456,7 +456,7 @@ impl<'a> ConnectionSync<'a> {
             let is_noted = known == LastRunKnown::Noted || (self.state.pruned > 0);
             return Ok(if is_noted { LastRunSeen::Noted } else { LastRunSeen::Met });
         }
-        match self.shared.client.get_run(&self.id, id).await {
+        match self.client.get_run(&self.id, id).await {
             // A record that is no run is set aside, which the exit code tells; the listing may have held it so.
             Ok(answer) => {
                 if let Some(other) = records::other_id(&answer, id)
