@@ -237,7 +237,12 @@ impl Error {
 
     /// SQLite's refusals by meaning, where the file was to be written.
     pub(crate) fn from_sqlite(path: &Path, error: &rusqlite::Error) -> Self {
-        let (path, what) = (path.to_owned(), error.to_string());
+        let path = path.to_owned();
+        let what = match error {
+            // Whoever reads an error of ours has no use for the statement.
+            rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+            error => error.to_string(),
+        };
         // No room for the log's index, and a file that may not grow, are told as failures of the device.
         let is_full = error.sqlite_error().is_some_and(|error| match error.extended_code {
             IOERR_SHMSIZE => true,

@@ -103,8 +103,8 @@ impl Archive {
         result.map_err(|error| {
             // SQLite says which rule was broken, but not that the rule is somebody else's.
             // Nor that a function is unknown because somebody else's index calls for it: our own SQL is known.
-            let code = error.sqlite_error_code();
-            let is_refused = matches!(code, Some(ErrorCode::ConstraintViolation | ErrorCode::Unknown));
+            let is_refused = matches!(error, rusqlite::Error::SqlInputError { .. })
+                || error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation);
             let finding = is_refused.then(|| schema::constraint(&self.connection, &self.path)).flatten();
             match finding {
                 Some(finding) => Error::Foreign { path: self.path.clone(), finding: Box::new(finding) },

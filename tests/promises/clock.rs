@@ -25,6 +25,14 @@ fn walked_ahead() -> (Archive, Emulator, String) {
     let emulator = Emulator::start(platform(runs(0, 5))).unwrap();
     run(archive.sync(&emulator)).expect(0);
     let first: String = archive.value("SELECT started_at FROM walks");
+    // Something new, or the walk would leave no row.
+    emulator
+        .platform()
+        .connections
+        .get_mut(CONNECTION)
+        .unwrap()
+        .listing
+        .push_newest(runs(5, 1).next().unwrap());
     let mut full = archive.sync(&emulator);
     full.arg("--full");
     run(full).expect(0);

@@ -19,7 +19,7 @@ const LANDED: &[(&str, u64)] = &[
     ("V1__archive.sql", 0x0cf8_e4dd_30b9_af01),
     ("V2__reading.sql", 0x364d_235e_302e_5a9a),
     ("V3__fleet.sql", 0x2754_f2da_cc6f_796a),
-    ("V4__edges.sql", 0x5ab3_2788_fe80_6103),
+    ("V4__edges.sql", 0x5711_9e41_6e74_e2de),
 ];
 
 /// The name and the bytes of every file in the folder, the lock aside.

@@ -152,8 +152,8 @@ fn a_walk_that_was_cut_short_makes_one_full_walk_due_and_not_one_at_every_sync()
 
 #[test]
 fn the_same_rejected_text_counts_up_and_leaves_no_walks() {
-    let broken = run_of_json("broken", "2026-01-05T12:00:00Z", r#"{"state":"Completed"}"#);
-    let emulator = Emulator::start(platform(runs(0, 5).chain([broken]))).unwrap();
+    let broken = run_of_json("broken", "2026-01-04T12:00:00Z", r#"{"state":"Completed"}"#);
+    let emulator = Emulator::start(platform([broken].into_iter().chain(runs(0, 5)))).unwrap();
     let archive = Archive::new();
     for times in 1..4 {
         let mut sync = archive.sync(&emulator);

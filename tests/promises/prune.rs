@@ -192,7 +192,9 @@ fn what_walks_and_gaps_stand_on_stays() {
          FROM (SELECT value AS n FROM json_each('[2, 3, 4, 5, 6, 7, 8]'));
          INSERT INTO gaps (connection_key, walk_key, after, until, noticed_at) VALUES (1, 3,
              '2019-01-01T00:00:00.0000000Z', '2019-01-02T00:00:00.0000000Z', '2020-01-03T00:00:00.0000000Z');
-         INSERT INTO revisions SELECT 1, value, iif(value < 3, '2020', '2026') || '-01-01T00:00:00.0000000Z', '{}'
+         INSERT INTO revisions
+         SELECT 1, value, iif(value < 3, '2020', '2026') || '-01-01T00:00:00.0000000Z',
+                json_object('id', (SELECT id FROM runs WHERE run_key = 1))
          FROM json_each('[1, 2, 3]');
          INSERT INTO rejects (connection_key, rejected_at, last_seen_at, version, reason, raw, fingerprint)
          VALUES (1, '2020-01-01T00:00:00.0000000Z', NULL, '0', '', 'gone', zeroblob(16)),

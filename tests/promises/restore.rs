@@ -105,7 +105,7 @@ fn with_log() -> Archive {
     let archive = Archive::new();
     let writer = archive_of(20);
     let database = rusqlite::Connection::open(writer.path()).unwrap();
-    database.execute("UPDATE connections SET display_name = 'late'", []).unwrap();
+    database.execute("UPDATE connections SET display_name = 'late', name = 'late'", []).unwrap();
     for ending in ["", "-wal", "-shm"] {
         fs::copy(beside(&writer.path(), ending), beside(&archive.path(), ending)).unwrap();
     }

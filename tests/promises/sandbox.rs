@@ -405,7 +405,8 @@ fn a_query_that_needs_too_much_memory_is_stopped() {
     let mut command = query(&archive, &["--format", "csv", "--sql", sql]);
     command.stdout(Stdio::null());
     let stopped = run(command).expect(1);
-    assert_eq!(stopped.stderr, "error: the query needs more memory than it may have (1024 MiB)\n");
+    let told = "error: the query needs more memory than it may have (1024 MiB)\nhint: ask for fewer rows or columns at a time\n";
+    assert_eq!(stopped.stderr, told);
     assert_unchanged(&before, &archive, sql);
 }
 

@@ -133,8 +133,8 @@ fn every_setting_of_the_file_holds_when_its_mark_is_taken_away() {
     });
     let whole: String = lines.collect();
     std::fs::write(&path, &whole).unwrap();
-    // Of 19 settings itwins, imodels, api_url and issuer_url are chosen.
-    assert_eq!(taken, 19 - 4, "{text}");
+    // Of 20 settings itwins, imodels, api_url and issuer_url are chosen.
+    assert_eq!(taken, 20 - 4, "{text}");
     let status = ["status", "--config", "etc/new/a.toml", "--db", "none.db"];
     let told = run(bare(&archive, &status)).expect(1);
     assert!(told.stderr.contains("none.db") && !told.stderr.contains("settings"), "{}", told.stderr);

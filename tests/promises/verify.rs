@@ -354,7 +354,7 @@ fn a_person_is_told_what_is_off_in_a_page_of_80_columns() {
     let told = run(command).expect(3);
     insta::assert_snapshot!(told.stdout, @r#"
     altered in the archive: run run-00006 of Bridge
-    the file is not sound: 18 rules checked, 9 runs proved to be what was received
+    the file is not sound: 19 rules checked, 9 runs proved to be what was received
 
     connection             listed  archived  missing  different  gone  since
     -------------------------------------------------------------------------
@@ -419,7 +419,7 @@ fn every_column_is_proved_offline_or_said_in_the_readme_not_to_be() {
              INSERT INTO unfinished_runs VALUES (1, '{TIME}', '{TIME}', '{TIME}');
              INSERT INTO prunes (prune_key, pruned_at, before) VALUES (1, '{TIME}', '{TIME}');
              INSERT INTO pruned_runs (connection_key, id, started_at, outcome, run_key, prune_key) VALUES (1, 'gone', '{TIME}', 'failed', 9, 1);
-             UPDATE checkpoints SET pruned = 1, prune_key = 1, quiet_walk_key = 1;
+             UPDATE checkpoints SET pruned = 1, prune_key = 1, proved_walk_key = 1;
              INSERT INTO walk_runs VALUES (1, 1);"
         ),
     );

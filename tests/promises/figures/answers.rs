@@ -544,6 +544,7 @@ impl<'a> Answers<'a> {
                 "gaps": 0,
                 "last_problem": null,
                 "unlisted_at": null,
+                "clock_ahead_at": null,
                 "pruned": 0,
                 "pruned_before": null,
                 "pruned_at": null,

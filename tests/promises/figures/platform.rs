@@ -64,6 +64,12 @@ impl Time {
         }
     }
 
+    fn is_unread_after(&self, older: &Self) -> bool {
+        let is_never = |text: &str| text.starts_with("0001-01-01");
+        let could = matches!(older, Self::Real(..)) || matches!(older, Self::Unreal(text) if is_never(text));
+        could && matches!(self, Self::Unreal(text) if !is_never(text))
+    }
+
     fn put(&self, object: &mut Map<String, Value>, name: &str) {
         let value = match self {
             Self::Absent => return,
@@ -153,12 +159,23 @@ impl SentRun {
         Value::Object(object)
     }
 
+    /// Whether a time of `newer` cannot be read where one is archived that could: its text is set aside.
+    pub fn has_unread(&self, newer: &Self) -> bool {
+        newer.start.is_unread_after(&self.start) || newer.end.is_unread_after(&self.end)
+    }
+
     /// What is archived once `newer` has come too: an answer without jobs says nothing of them, and leaves
-    /// what it does not mention.
+    /// what it does not mention; a time that cannot be read leaves one that could.
     pub fn then(&self, newer: &Self) -> Self {
+        let mut newer = newer.clone();
+        for (newer, older) in [(&mut newer.start, &self.start), (&mut newer.end, &self.end)] {
+            if newer.is_unread_after(older) {
+                newer.clone_from(older);
+            }
+        }
         let has_jobs = |run: &Self| matches!(&run.jobs, Field::Is(jobs) if !jobs.is_empty());
-        if has_jobs(newer) {
-            return newer.clone();
+        if has_jobs(&newer) {
+            return newer;
         }
         let word =
             |newer: &Word, older: &Word| if *newer == Field::Absent { older.clone() } else { newer.clone() };

@@ -1,5 +1,6 @@
 //! What an archive of a history holds, worked out without it, and the doors by which it gets in.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use run_archive::api::wire;
@@ -207,6 +208,7 @@ pub fn store(path: &Path, history: &History, mut check: impl FnMut(&World)) -> W
         archive.write(|archive| archive.store_records(key, source, &[read(&text)], &now)).unwrap()
     };
     let mut sent: Vec<SentRun> = Vec::new();
+    let mut unread = BTreeSet::new();
     for (key, (connection, run)) in history.runs.iter().enumerate() {
         put(*connection, Source::File, &run.json(&run_id(key), 0));
         world.runs.push(Run::new(key, *connection, run));
@@ -216,7 +218,12 @@ pub fn store(path: &Path, history: &History, mut check: impl FnMut(&World)) -> W
     for (version, (index, newer)) in history.changes.iter().enumerate().filter(|_| !history.runs.is_empty()) {
         let key = index.index(sent.len());
         let connection = world.runs[key].connection;
-        put(connection, Source::ById, &newer.json(&run_id(key), version + 1));
+        let text = newer.json(&run_id(key), version + 1);
+        put(connection, Source::ById, &text);
+        // The same text is kept once.
+        if sent[key].has_unread(newer) && unread.insert((connection, text.to_string())) {
+            world.connections[connection].rejects += 1;
+        }
         sent[key] = sent[key].then(newer);
         world.runs[key] = Run::new(key, connection, &sent[key]);
         check(&world);
