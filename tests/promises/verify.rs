@@ -396,6 +396,8 @@ fn other_word(column: &str) -> Option<&'static str> {
 fn every_column_is_proved_offline_or_said_in_the_readme_not_to_be() {
     let (archive, emulator) = synced(3);
     replace(&emulator, run_in_state(1, "Completed", "Error"));
+    let unfinished = run_in_state(3, "Executing", "Undetermined");
+    emulator.platform().connections.get_mut(CONNECTION).unwrap().listing.push_newest(unfinished);
     let mut full = archive.sync(&emulator);
     full.arg("--full");
     run(full).expect(0);
@@ -411,12 +413,12 @@ fn every_column_is_proved_offline_or_said_in_the_readme_not_to_be() {
              INSERT INTO walks (connection_key, sync_key, kind, started_at, ended_at, reason, base_run_key, newest_before, checkpoint)
              VALUES (1, 1, 'full', '{TIME}', '{TIME}', 'cut', 0, '{TIME}', '{{\"a\":1}}');
              UPDATE runs SET unlisted_at = '{TIME}', not_found_at = '{TIME}' WHERE run_key = 2;
-             UPDATE checkpoints SET listed = 2;
+             UPDATE checkpoints SET listed = 3;
              UPDATE syncs SET problem = 'p';
              INSERT INTO rejects VALUES (1, 1, '{TIME}', '1', 'why', 'raw', x'00', 2, '{TIME}');
              INSERT INTO gaps VALUES (1, 1, 1, '2026-01-01T00:00:00.0000000Z', '2026-01-09T00:00:00.0000000Z', '{TIME}');
              INSERT INTO drift VALUES (1, 'run', 'f', 'field', '', '{TIME}', 1, 1);
-             INSERT INTO unfinished_runs VALUES (1, '{TIME}', '{TIME}', '{TIME}');
+             UPDATE unfinished_runs SET changed_at = '{TIME}', answered_at = '{TIME}', asked_at = '{TIME}';
              INSERT INTO prunes (prune_key, pruned_at, before) VALUES (1, '{TIME}', '{TIME}');
              INSERT INTO pruned_runs (connection_key, id, started_at, outcome, run_key, prune_key) VALUES (1, 'gone', '{TIME}', 'failed', 9, 1);
              UPDATE checkpoints SET pruned = 1, prune_key = 1, proved_walk_key = 1;
