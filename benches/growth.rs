@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use run_archive::api::{ConnectionId, Kind};
 use run_archive::normalize::normalize;
 use run_archive::store::Archive;
-use run_archive::store::write::{Received, SyncTotals, WalkEnd};
+use run_archive::store::write::{Part, Received, SyncTotals, WalkEnd};
 use run_archive::time::UtcText;
 
 const CONNECTIONS: u64 = 1_000;
@@ -109,7 +109,7 @@ impl Simulation {
             let key = self.archive.write(|archive| {
                 let key = archive.upsert_connection(&id, now)?;
                 let walk_key = archive.begin_walk(key, sync_key, true, now)?;
-                archive.store_page(walk_key, true, &records, None, now)?;
+                archive.store_page(walk_key, true, &records, Part::Last { checkpoint: None }, now)?;
                 archive.end_walk(walk_key, &whole(true), now)?;
                 Ok(key)
             })?;
@@ -128,7 +128,7 @@ impl Simulation {
         let mut first_run = 1;
         for (place, key) in (0..).zip(self.connections.clone()) {
             let met: Vec<Received<'_>> = (first_run..first_run + RUNS_PER_CONNECTION.cast_signed())
-                .map(|run_key| Received::Unchanged { run_key, walk_key: Some(1) })
+                .map(|run_key| Received::Unchanged { run_key, walk_key: Some(1), is_unfinished: false })
                 .collect();
             first_run += RUNS_PER_CONNECTION.cast_signed();
             self.archive.write(|archive| {
@@ -137,7 +137,7 @@ impl Simulation {
                     () if place < FORBIDDEN => failed(&format!("403 (correlation id {number}-{place})")),
                     () if is_outage => failed("the platform cannot be reached"),
                     () => {
-                        archive.store_page(walk_key, is_full, &met, None, now)?;
+                        archive.store_page(walk_key, is_full, &met, Part::Last { checkpoint: None }, now)?;
                         whole(is_full)
                     }
                 };

@@ -446,14 +446,14 @@ impl<'a> ConnectionSync<'a> {
 
     /// Whether the run that the connection names as its last is archived by now; if not, it is asked for.
     async fn look_for_last_run(&mut self, id: &str) -> Result<LastRunSeen, Stop> {
-        if self.has_met_last_run && !(self.state.pruned > 0) {
+        if self.has_met_last_run && self.state.pruned == 0 {
             return Ok(LastRunSeen::Met);
         }
         let standing = self.read_standing(id).await?;
         let known = last_run_known(&self.state, id, standing);
         if !plan::must_ask_for(known) {
             // What is pruned is known by its tombstone alone, which the end of a walk does not look at.
-            let is_noted = known == LastRunKnown::Noted || (self.state.pruned > 0);
+            let is_noted = known == LastRunKnown::Noted || self.state.pruned > 0;
             return Ok(if is_noted { LastRunSeen::Noted } else { LastRunSeen::Met });
         }
         match self.client.get_run(&self.id, id).await {
