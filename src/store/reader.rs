@@ -88,7 +88,7 @@ impl Reader {
         let access = plan(check_writable(real).is_ok(), is_own(real), has_log);
         let (connection, way) = match access.map(|access| (access, open_shared(real, access))) {
             Some((access, Ok(connection))) => (connection, Way::Shared(access)),
-            Some((_, Err(error))) if !is_for_lack_of_rights(&error) => {
+            Some((_, Err(error))) if !is_about_files_beside(&error) => {
                 return Err(Error::from_reading(path, &error));
             }
             Some((_, Err(_))) | None => open_alone(real)?,
@@ -204,12 +204,21 @@ fn open_immutable(path: &Path) -> rusqlite::Result<Handle> {
     Ok(connection)
 }
 
-/// Whether SQLite could not read because files beside the database can be neither made nor written.
-fn is_for_lack_of_rights(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied)
-    )
+/// Whether SQLite could not read because files beside the database can be neither made nor written: for want of
+/// rights, or of room on the disk.
+fn is_about_files_beside(error: &rusqlite::Error) -> bool {
+    let is_full = error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE);
+    let code = error.sqlite_error_code();
+    is_full
+        || matches!(
+            code,
+            Some(
+                ErrorCode::CannotOpen
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::PermissionDenied
+                    | ErrorCode::DiskFull
+            )
+        )
 }
 
 fn waits_for_writer(error: &rusqlite::Error) -> bool {

@@ -11,6 +11,7 @@ mod figures;
 mod file;
 mod fleet;
 mod foreign;
+mod full_disk;
 mod growth;
 mod handed_over;
 mod import;
