@@ -218,6 +218,8 @@ struct Transport {
     secrets: Secrets,
     timeout: Duration,
     requests: AtomicU64,
+    /// Whether the platform answered anything, whatever it was.
+    answered: AtomicBool,
 }
 
 impl fmt::Debug for Client {
@@ -259,6 +261,7 @@ impl Client {
                 secrets,
                 timeout: options.timeout,
                 requests: AtomicU64::new(0),
+                answered: AtomicBool::new(false),
             },
             tokens,
             accepted: AtomicBool::new(false),
@@ -439,6 +442,11 @@ impl Client {
         self.0.accepted.load(Ordering::Relaxed)
     }
 
+    /// Whether the platform answered anything at all: a refusal, a failure of its own.
+    pub fn was_answered(&self) -> bool {
+        self.0.transport.answered.load(Ordering::Relaxed)
+    }
+
     /// The same client for one caller among several: its requests end with [`Reason::ShareSpent`] when its
     /// turn does.
     #[must_use]
@@ -578,6 +586,9 @@ impl Transport {
 
     async fn receive(&self, doing: &Doing, request: RequestBuilder) -> Result<Body, Error> {
         let response = request.send().await.map_err(|error| self.broken(doing, error))?;
+        if *doing != Doing::GetToken {
+            self.answered.store(true, Ordering::Relaxed);
+        }
         let status = response.status();
         if !status.is_success() {
             return Err(self.refused(doing, response).await);

@@ -240,6 +240,12 @@ impl From<store::Error> for CommandError {
                 ),
             ),
             E::Exists(_) => (ExitCode::Usage, Some("choose another name, or give --replace")),
+            E::Busy(_) => (
+                ExitCode::Failed,
+                Some(
+                    "close that program, or let it end; what is archived stays, and the next sync goes on from there",
+                ),
+            ),
             E::Sqlite { .. } => {
                 (ExitCode::Failed, Some("archive verify --offline tells whether the file is sound"))
             }

@@ -202,6 +202,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// Another program has it locked, for longer than is waited.
+    #[error("another program writes to {} and does not let go of it", .0.display())]
+    Busy(PathBuf),
     /// Anything else from SQLite.
     #[error("the database {}: {what}", .path.display())]
     Sqlite {
@@ -256,9 +259,7 @@ impl Error {
                 Self::ReadOnly { path, what }
             }
             Some(ErrorCode::DiskFull) => Self::Full(path),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                Self::Sqlite { path, what: format!("{what}: another program is writing to it") }
-            }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(path),
             _ => Self::Sqlite { path, what },
         }
     }

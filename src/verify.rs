@@ -329,8 +329,11 @@ impl Comparison<'_> {
     /// An empty listing where there were runs: a service that lost its role is given one, too. A connection
     /// that does not answer for itself may have any.
     async fn may_have_runs(&self) -> bool {
-        let connection = self.client.get_connection(&self.compared.id).await;
-        connection.map_or(true, |connection| matches!(connection.last_run, LastRun::Run(_)))
+        let Ok(connection) = self.client.get_connection(&self.compared.id).await else { return true };
+        let LastRun::Run(id) = connection.last_run else { return false };
+        // Where all runs were purged the connection may go on naming one of them.
+        let asked = self.client.get_run(&self.compared.id, &id).await;
+        !asked.is_err_and(|error| error.reason == api::Reason::NotFound)
     }
 
     /// Asks for all pages of the listing.
@@ -386,7 +389,10 @@ impl Comparison<'_> {
             self.compared.repaired += counts.new + counts.changed;
         }
         let read = entries.len();
-        walk.take_page(ask, entries, page.more);
+        // A page of which not one record could be read is no end of the listing.
+        if read > 0 || !page.is_cut {
+            walk.take_page(ask, entries, page.more);
+        }
         match page.is_cut && walk.end().is_none() {
             true => Err(Stop::Api(self.client.cut_short(doing, read))),
             false => Ok(()),

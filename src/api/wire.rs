@@ -241,6 +241,7 @@ impl<'a> Page<'a> {
         let mut scanner = Scanner::new(text);
         let mut runs: Option<Vec<&'a str>> = None;
         let mut links = None;
+        let mut has_more_members = false;
         let mut is_cut = false;
         scanner.take(b"{", "expected an object")?;
         let mut is_open = !scanner.take_if(b'}');
@@ -257,6 +258,8 @@ impl<'a> Page<'a> {
                 let (value, _) = scanner.value()?;
                 if name == "_links" {
                     links = Object::parse(value).ok();
+                } else {
+                    has_more_members = true;
                 }
             }
             is_open = scanner.take(b",}", "expected a comma or a brace")? == b',';
@@ -266,7 +269,8 @@ impl<'a> Page<'a> {
         }
         let runs = match runs {
             Some(runs) => runs,
-            None if links.is_some() => Vec::new(),
+            // Runs under another name, or an error in their place, are no empty listing.
+            None if links.is_some() && !has_more_members => Vec::new(),
             None => return Err(Unreadable::Missing("list of runs")),
         };
         // What stands behind the place where it was cut may say otherwise.
@@ -387,9 +391,18 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_no_page_is_never_an_empty_listing() {
-        for text in
-            ["{}", "[]", "null", "", "<html>", r#"{"error":{"code":"x"}}"#, r#"{"runs":{}}"#, r#"{"runs":"#]
-        {
+        for text in [
+            "{}",
+            "[]",
+            "null",
+            "",
+            "<html>",
+            r#"{"error":{"code":"x"}}"#,
+            r#"{"runs":{}}"#,
+            r#"{"runs":"#,
+            r#"{"Runs":[{"id":"a"}],"_links":{}}"#,
+            r#"{"value":[],"_links":{}}"#,
+        ] {
             assert!(Page::parse(text).is_err(), "{text}");
         }
         assert_eq!(Page::parse(r#"{"runs":null}"#).unwrap().runs.len(), 0);

@@ -24,9 +24,15 @@ pub fn backup(settings: settings::Backup) -> Result<ExitCode, CommandError> {
     for complaint in complaints.iter().take(10) {
         tracing::error!("the copy: {}", clean(complaint));
     }
+    let is_sound = complaints.is_empty();
+    if !is_sound && to.symlink_metadata().is_ok() {
+        // What has the name may be the last sound copy.
+        let error = anyhow!("the archive is not sound, so {} was left as it is", to.display());
+        let hint = "archive verify tells what is wrong, and --repair mends it; a copy under a new name is made all the same";
+        return Err(CommandError::new(ExitCode::Partial, error).with_hint(hint));
+    }
     // A copy of a damaged archive is kept all the same: it may be the last one. Whoever asked is told.
     let size = copy.keep(to, settings.replace).map_err(explain)?;
-    let is_sound = complaints.is_empty();
     let code = if is_sound { ExitCode::Done } else { ExitCode::Partial };
     let seconds = began.elapsed();
     tracing::info!(

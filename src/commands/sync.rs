@@ -379,7 +379,10 @@ fn hint(summary: &Summary, credentials: &CredentialsSource) -> Option<Cow<'stati
         |reason| matches!(reason, Reason::Forbidden),
         |reason| matches!(reason, Reason::BudgetSpent { .. } | Reason::ShareSpent),
     ];
-    let reasons = || summary.problems().filter_map(|problem| problem.reason);
+    // More time helps only where something answered.
+    let is_out_of_time = |reason: &Reason| matches!(reason, Reason::BudgetSpent { .. } | Reason::ShareSpent);
+    let helps = |reason: &Reason| summary.exit_code != ExitCode::Failed || !is_out_of_time(reason);
+    let reasons = || summary.problems().filter_map(|problem| problem.reason).filter(helps);
     let found = pressing.iter().find_map(|is_it| reasons().find(is_it));
     if let Some(hint) = found.and_then(|reason| super::hint_for(reason, credentials)) {
         return Some(hint.into());

@@ -221,6 +221,8 @@ pub fn find_own_file(archive: &Path, named: &Path) -> Option<PathBuf> {
     let (archive, named) = (real_path(archive), real_path(named));
     let mut own = vec![archive.clone(), lock_path(&archive), beside(&archive, INDEX)];
     own.extend(LOGS.map(|ending| beside(&archive, ending)));
+    // The next sync that makes an archive removes what has this name.
+    own.push(super::new::part(&archive));
     own.into_iter().find(|own| named == *own || is_same_file(own, &named))
 }
 

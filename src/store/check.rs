@@ -99,6 +99,10 @@ impl Reader {
                     .prepare_cached(page)?
                     .query_row([from, AT_A_TIME], |row| Ok((row.get(0)?, row.get(1)?)))?;
                 let (Some(first), Some(last)) = keys else { break };
+                // A damaged index may give keys that were read before, for ever.
+                if last < from {
+                    break;
+                }
                 next = last.checked_add(1);
                 for (run_key, run) in read::runs_between(&self.connection, first, last)? {
                     match run.digest {

@@ -51,7 +51,15 @@ impl Archive {
             if let Some(key) = find_connection(&self.connection, id)? {
                 return Ok((key, false));
             }
-            let insert = "INSERT INTO connections (kind, id, name, first_seen_at) VALUES (?1, ?2, ?2, ?3)";
+            // Rows of a connection that somebody removed would become those of whoever is given its key.
+            let insert = "INSERT INTO connections (connection_key, kind, id, name, first_seen_at)
+                          SELECT 1 + coalesce(max(connection_key), 0), ?1, ?2, ?2, ?3
+                          FROM (SELECT max(connection_key) AS connection_key FROM connections
+                                UNION ALL SELECT max(connection_key) FROM checkpoints
+                                UNION ALL SELECT max(connection_key) FROM runs
+                                UNION ALL SELECT max(connection_key) FROM walks
+                                UNION ALL SELECT max(connection_key) FROM rejects
+                                UNION ALL SELECT max(connection_key) FROM pruned_runs)";
             self.connection.prepare_cached(insert)?.execute(values)?;
             let key = self.connection.last_insert_rowid();
             let insert = "INSERT INTO checkpoints (connection_key) VALUES (?1) ON CONFLICT DO NOTHING";

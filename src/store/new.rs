@@ -21,7 +21,7 @@ const LOG_HEADER_BYTES: u64 = 32;
 const MOST_ASIDE: u32 = 1_000;
 
 /// The name that a new archive has until it is whole.
-fn part(path: &Path) -> PathBuf {
+pub(super) fn part(path: &Path) -> PathBuf {
     beside(path, ".archive-new")
 }
 
@@ -109,12 +109,15 @@ fn take_rights(part: &Path, empty: &Metadata) -> io::Result<()> {
     Ok(())
 }
 
-/// A log whose database is gone would be taken for the new one's. It may hold what nothing else does, so it
-/// is given another name; a journal says what stood in a file that is no more.
+/// A log, or a journal, whose database is gone would be taken for the new one's. It may hold what nothing else
+/// does, or what makes a database whole that was moved away, so it is given another name.
 fn set_log_aside(path: &Path) -> Result<()> {
-    let log = beside(path, "-wal");
-    if length(&log) > LOG_HEADER_BYTES {
-        let names = (1..=MOST_ASIDE).map(|number| beside(path, &format!("-wal.orphan-{number}")));
+    for (ending, empty) in [("-wal", LOG_HEADER_BYTES), ("-journal", 0)] {
+        let log = beside(path, ending);
+        if length(&log) <= empty {
+            continue;
+        }
+        let names = (1..=MOST_ASIDE).map(|number| beside(path, &format!("{ending}.orphan-{number}")));
         let aside = names.into_iter().find(|aside| rename_new(&log, aside).is_ok());
         let Some(aside) = aside else {
             let what = format!("the log {} of a database that is gone is in the way", log.display());

@@ -30,6 +30,8 @@ pub struct Known {
 pub enum Standing {
     /// It is archived, or was until it was pruned.
     Archived,
+    /// It is archived, and so is one that is listed and began after it.
+    Superseded,
     /// It is archived, and a complete walk missed it or its id answered 404.
     Gone,
     /// Nothing.
@@ -331,15 +333,12 @@ impl Archive {
 }
 
 fn standing(connection: &Connection, connection_key: i64, id: &str) -> rusqlite::Result<Standing> {
-    let sql = "SELECT unlisted_at IS NOT NULL OR not_found_at IS NOT NULL FROM runs
-               WHERE connection_key = ?1 AND id = ?2
-               UNION ALL
-               SELECT 0 FROM pruned_runs WHERE connection_key = ?1 AND id = ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    let is_gone = statement.query_row(params![connection_key, id], |row| row.get::<_, bool>(0)).optional()?;
-    Ok(match is_gone {
-        Some(false) => Standing::Archived,
-        Some(true) => Standing::Gone,
+    let mut statement = connection.prepare_cached(include_str!("read_standing.sql"))?;
+    let found = statement.query_row(params![connection_key, id], |row| row.get::<_, i64>(0)).optional()?;
+    Ok(match found {
+        Some(0) => Standing::Archived,
+        Some(1) => Standing::Gone,
+        Some(_) => Standing::Superseded,
         None => Standing::Unknown,
     })
 }

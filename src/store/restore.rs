@@ -16,7 +16,7 @@ use rusqlite::config::DbConfig;
 
 use super::backup::{self, Copy, INDEX, LOGS, find_foreign_log, find_own_file, name_file, sync_folder};
 use super::handle::Handle;
-use super::names::length;
+use super::names::{count_names, length};
 use super::{Found, beside, inspect, lock, lock_path, prepare_connection, real_path};
 use crate::time::UtcText;
 
@@ -146,6 +146,12 @@ impl Restore {
         look(&path, was_archive)?;
         if !file.exists() {
             return Err(Error::Copy(super::Error::Missing(file.to_owned())));
+        }
+        if let Ok(found) = fs::metadata(&path)
+            && count_names(&found) > 1
+        {
+            // The other names would go on meaning what was here.
+            return Err(super::Error::SeveralNames { count: count_names(&found), path }.into());
         }
         let lock = lock(&path)?;
         let copy = Copy::of_file(file, &path).map_err(|error| Error::of_copy(error, file))?;

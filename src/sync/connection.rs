@@ -56,7 +56,8 @@ impl<'a> ConnectionSync<'a> {
         listed: Option<wire::Connection>,
         earlier: Option<ConnectionSummary>,
     ) -> ConnectionSummary {
-        let page_size = shared.options.page_size;
+        // Pages of a single run cannot overlap.
+        let page_size = shared.options.page_size.max(SMALLEST_PAGE);
         let is_next_turn = earlier.is_some();
         let mut summary = earlier.unwrap_or_else(|| ConnectionSummary::new(&id));
         summary.begin_turn();
@@ -123,11 +124,13 @@ impl<'a> ConnectionSync<'a> {
             }
             (Course::IncrementalThenResume, Some((walk_key, checkpoint))) => {
                 self.walk_incremental().await?;
-                self.resume(walk_key, &checkpoint).await?;
+                self.resume(walk_key, &checkpoint, None).await?;
                 self.read_state().await?;
             }
             (Course::Resume { then_incremental }, Some((walk_key, checkpoint))) => {
-                let resumed = self.resume(walk_key, &checkpoint).await;
+                // Where no second walk follows, the last run is all that tells what began meanwhile.
+                let last_run = self.last_run_listed().filter(|_| !then_incremental);
+                let resumed = self.resume(walk_key, &checkpoint, last_run).await;
                 self.read_state().await?;
                 match resumed {
                     Ok(()) if then_incremental => self.walk_incremental().await?,
@@ -285,9 +288,14 @@ impl<'a> ConnectionSync<'a> {
         self.listed.as_ref().and_then(|listed| listed.last_run.as_stored()).map(str::to_owned)
     }
 
-    async fn resume(&mut self, walk_key: i64, checkpoint: &str) -> Result<(), Stop> {
+    async fn resume(
+        &mut self,
+        walk_key: i64,
+        checkpoint: &str,
+        last_run: Option<String>,
+    ) -> Result<(), Stop> {
         match serde_json::from_str(checkpoint) {
-            Ok(checkpoint) => self.walk(Plan::Resume(checkpoint), Some(walk_key), None).await,
+            Ok(checkpoint) => self.walk(Plan::Resume(checkpoint), Some(walk_key), last_run).await,
             // Written by another version: the walk starts over.
             Err(_) => self.walk_full().await,
         }
@@ -350,8 +358,14 @@ impl<'a> ConnectionSync<'a> {
     /// An empty listing where there were runs: a service that lost its role is given one, too. The
     /// connection's own `lastRun` tells.
     async fn may_have_runs(&mut self) -> Result<bool, Stop> {
-        let connection = self.get_connection().await?;
-        Ok(connection.is_none_or(|connection| matches!(connection.last_run, LastRun::Run(_))))
+        let Some(connection) = self.get_connection().await? else { return Ok(true) };
+        let LastRun::Run(id) = connection.last_run else { return Ok(false) };
+        // Where all runs were purged the connection may go on naming one of them.
+        match self.client.get_run(&self.id, &id).await {
+            Err(error) if error.reason == Reason::NotFound => Ok(false),
+            Err(error) if !error.is_about_one() => Err(error.into()),
+            Ok(_) | Err(_) => Ok(true),
+        }
     }
 
     /// One walk from plan to record; where it turns out that it cannot have seen all of the listing, another.
@@ -388,7 +402,11 @@ impl<'a> ConnectionSync<'a> {
             (&stopped, walk.end(), last_run_id.as_deref().filter(|id| !id.is_empty()), is_proved, is_doubtful)
         {
             match self.look_for_last_run(id).await {
-                Ok(LastRunSeen::Lacking) => lacking = Some(plan::plan_after_lacking(walk.covers_listing())),
+                Ok(LastRunSeen::Lacking) => {
+                    // What stood before the place where a walk was interrupted may have come since.
+                    let was_whole = walk.covers_listing() && resumed.is_none();
+                    lacking = Some(plan::plan_after_lacking(was_whole));
+                }
                 Ok(LastRunSeen::Noted) => is_noted = true,
                 Ok(LastRunSeen::Met) => {}
                 Err(Stop::Store(error)) => return Err(Stop::Store(error)),
@@ -416,6 +434,8 @@ impl<'a> ConnectionSync<'a> {
         };
         let checkpoint = self.stored_until.take().unwrap_or_else(|| walk.checkpoint());
         let json = serde_json::to_string(&checkpoint).ok();
+        // It was named after the walk had begun: runs that began between may stand where it had passed.
+        let last_run_id = last_run_id.filter(|_| resumed.is_none());
         let noted = last_run_id.clone().filter(|_| is_noted && failure.is_none());
         let end = WalkEnd {
             is_complete: failure.is_none(),
@@ -560,6 +580,10 @@ impl<'a> ConnectionSync<'a> {
             records::Error::Store(error) => store_stop(error),
         })?;
         let cut_short = page.is_cut.then(|| client.cut_short(doing.clone(), page.entries.len()));
+        if let (Some(error), true) = (&cut_short, page.entries.is_empty()) {
+            // A record that is longer than what is read of a page: the walk would take it for the listing's end.
+            return Err(error.clone().into());
+        }
         let last_run = self.listed.as_ref().and_then(|listed| listed.last_run.as_stored());
         for id in batch.ids() {
             self.has_met_last_run |= Some(id) == last_run;
@@ -646,6 +670,7 @@ fn last_run_known(state: &ConnectionState, id: &str, standing: Standing) -> Last
     match standing {
         _ if id.is_empty() => LastRunKnown::Never { has_runs: state.has_runs },
         Standing::Archived => LastRunKnown::Archived,
+        Standing::Superseded => LastRunKnown::Superseded,
         Standing::Gone => LastRunKnown::Gone,
         Standing::Unknown if state.last_run_id.as_deref() == Some(id) => LastRunKnown::Noted,
         Standing::Unknown => LastRunKnown::Unknown,

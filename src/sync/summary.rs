@@ -225,7 +225,7 @@ impl Summary {
             pages: connections.iter().map(|connection| connection.pages).sum(),
             counts,
             outcome,
-            exit_code: exit_code(outcome, &found, &connections, client.was_accepted()),
+            exit_code: exit_code(outcome, &found, &connections, client),
             found,
             connections,
         }
@@ -320,19 +320,24 @@ fn exit_code(
     outcome: Outcome,
     found: &Found,
     connections: &[ConnectionSummary],
-    was_accepted: bool,
+    client: &Client,
 ) -> ExitCode {
     let problems = connections.iter().flat_map(|connection| &connection.problems);
     let mut reasons = found.problems.iter().chain(problems).map(|problem| problem.reason);
     match outcome {
         Outcome::Done => ExitCode::Done,
         Outcome::Partial => ExitCode::Partial,
-        Outcome::Failed if !was_accepted && reasons.clone().any(|reason| reason == Some(Reason::Refused)) => {
+        Outcome::Failed
+            if !client.was_accepted() && reasons.clone().any(|reason| reason == Some(Reason::Refused)) =>
+        {
             ExitCode::Refused
         }
         Outcome::Failed
-            if reasons.any(|reason| {
-                matches!(reason, Some(Reason::BudgetSpent { .. } | Reason::ShareSpent | Reason::Stopped))
+            if reasons.any(|reason| match reason {
+                Some(Reason::Stopped) => true,
+                // A host that answers nothing is down, however long was waited for it.
+                Some(Reason::BudgetSpent { .. } | Reason::ShareSpent) => client.was_answered(),
+                _ => false,
             }) =>
         {
             ExitCode::Partial

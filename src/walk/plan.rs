@@ -91,6 +91,9 @@ pub enum LastRunKnown {
     },
     /// A run that is archived, or was until it was pruned, and may be listed still.
     Archived,
+    /// A run that is archived, although one that began after it is archived and listed too: the name is an old
+    /// one, and says nothing of what came after it.
+    Superseded,
     /// A run that is archived and proved gone: it says nothing of what came after it.
     Gone,
     /// A run that answered 404 by its id when it was last named.
@@ -105,7 +108,7 @@ pub fn is_quiet(known: &Known, last_run: LastRunKnown, is_repeated: bool) -> boo
     let proves = match last_run {
         LastRunKnown::Archived => is_repeated,
         LastRunKnown::Never { has_runs } => is_repeated && !has_runs,
-        LastRunKnown::Gone | LastRunKnown::Noted | LastRunKnown::Unknown => false,
+        LastRunKnown::Superseded | LastRunKnown::Gone | LastRunKnown::Noted | LastRunKnown::Unknown => false,
     };
     proves && known.is_proved && !known.is_open && !known.was_cut_short && !known.is_full_due
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::common::{Archive, CONNECTION, Ended, run};
+use run_archive::emulator::{Emulator, Order};
+
+use crate::common::{Archive, CONNECTION, Ended, platform, run, run_of_json, runs};
 use crate::interruption::{Running, wait_until};
 
 /// A platform of one connection whose every page is what `page` says of `$skip` and `$top`.
@@ -424,4 +426,20 @@ fn a_file_that_was_handed_over_with_anything_in_it_is_read_by_every_command() {
     let ended = run(server.verify(&archive, &["--repair"]));
     assert_ne!(ended.code, None, "{}{}", ended.stdout, ended.stderr);
     assert_eq!(archive.value::<i64>("SELECT extra ->> 'more' FROM runs WHERE id = 'a'"), 1);
+}
+
+#[test]
+fn a_run_longer_than_is_read_of_a_page_is_never_the_end_of_the_listing() {
+    let long = format!(r#"{{"id":"long","state":"Completed","x":"{}"}}"#, "a".repeat(66 << 20));
+    let long = run_of_json("long", "2026-01-04T00:00:00Z", &long);
+    let emulator = Emulator::start(platform([long].into_iter().chain(runs(0, 6)))).unwrap();
+    for order in [Order::NewestFirst, Order::OldestFirst] {
+        emulator.platform().connections.get_mut(CONNECTION).unwrap().order = order;
+        let archive = Archive::new();
+        let mut command = archive.sync(&emulator);
+        command.args(["--page-size", "4", "--pages-in-flight", "1"]);
+        let told = run(command).expect(if order == Order::NewestFirst { 3 } else { 1 });
+        assert!(told.stderr.contains("64 MiB"), "{}", told.stderr);
+        assert_eq!(archive.count("walks WHERE complete"), 0);
+    }
 }

@@ -320,3 +320,22 @@ fn a_name_that_a_later_version_gives_away_is_told_before_anything_is_migrated() 
     add(&archive, "ALTER TABLE prunes RENAME TO mine");
     run(archive.sync(&emulator)).expect(0);
 }
+
+#[test]
+fn the_rows_of_a_connection_that_somebody_removed_become_nobody_elses() {
+    let (archive, emulator) = synced();
+    let before = archive.count("runs");
+    // As the sqlite3 shell does it, which enforces no references.
+    add(&archive, "PRAGMA foreign_keys = OFF; DELETE FROM connections");
+    let mut other = emulator.platform().connections[crate::common::CONNECTION].clone();
+    other.listing = runs(900, 1).collect();
+    emulator.platform().connections.insert("another".to_owned(), other);
+    let mut command = archive.command();
+    command.env("ITP_ACCESS_TOKEN", "emulated-token");
+    command.env("ITP_API_URL", emulator.url()).env("ITP_ISSUER_URL", emulator.url());
+    command.args(["sync", "--connection", "another"]);
+    run(command).expect(0);
+    let of_another = "runs JOIN connections USING (connection_key)";
+    assert_eq!((archive.count(of_another), archive.count("runs")), (1, before + 1));
+    assert_eq!(archive.count("runs WHERE unlisted_at IS NOT NULL"), 0);
+}

@@ -440,3 +440,67 @@ fn imodels_and_itwins_in_other_letters_are_no_others() {
     assert_eq!(archive.count("imodels WHERE asked_at IS NULL"), 0);
     assert_eq!(archive.count("connections"), 1);
 }
+
+#[test]
+fn an_old_last_run_makes_no_connection_quiet() {
+    let emulator = Emulator::start(platform_in_order(Order::NewestFirst, runs(0, 9))).unwrap();
+    let archive = Archive::new();
+    sync_imodel(&archive, &emulator, 0);
+    // From now on the connection names a run that was not the last one even then.
+    name_last_run(&emulator, &link("run-00006"));
+    sync_imodel(&archive, &emulator, 0);
+    change(&emulator, |connection| (9..11).for_each(|number| begin(connection, number)));
+    sync_imodel(&archive, &emulator, 0);
+    assert_eq!(archive.count("runs"), 11);
+}
+
+#[test]
+fn what_began_before_the_place_where_an_unordered_walk_was_interrupted_is_looked_for() {
+    let mut platform = platform_in_order(Order::Shuffled, runs(0, 30));
+    platform.faults.page_cap = Some(4);
+    let emulator = Emulator::start(platform).unwrap();
+    let archive = Archive::new();
+    sync_imodel(&archive, &emulator, 0);
+    // The full walk that is asked for stops half way; what begins then stands anywhere in the listing.
+    let stop = Scripted::always(On::ListRunsAt { skip: 21 }, Answer::Documented(403));
+    emulator.platform().faults.script = vec![stop];
+    let full = ["--imodel", IMODEL, "--full", "--pages-in-flight", "1", "--page-size", "4"];
+    run(sync(&archive, &emulator, &full)).expect(3);
+    emulator.platform().faults.script.clear();
+    change(&emulator, |connection| (30..50).for_each(|number| begin(connection, number)));
+    let mut syncs = 0;
+    while archive.count("runs") < 50 {
+        syncs += 1;
+        assert!(syncs <= 2, "{} of 50 runs are archived", archive.count("runs"));
+        run(sync(&archive, &emulator, &["--imodel", IMODEL])).expect(0);
+    }
+}
+
+#[test]
+fn a_listing_that_was_purged_is_empty_although_its_connection_names_a_purged_run() {
+    let emulator = Emulator::start(platform_in_order(Order::NewestFirst, runs(0, 5))).unwrap();
+    let archive = Archive::new();
+    run(archive.sync(&emulator)).expect(0);
+    change(&emulator, |connection| while connection.listing.remove(0).is_some() {});
+    name_last_run(&emulator, &link("run-00004"));
+    run(archive.sync(&emulator)).expect(0);
+    assert_eq!(archive.count("runs WHERE unlisted_at IS NOT NULL"), 5);
+    // One that is there by its id says that the list is not the whole truth.
+    let archive = Archive::new();
+    let emulator = Emulator::start(platform_in_order(Order::NewestFirst, runs(0, 5))).unwrap();
+    run(archive.sync(&emulator)).expect(0);
+    let ids = (0..5).map(|number| format!("run-{number:05}"));
+    change(&emulator, |connection| connection.unlisted.extend(ids));
+    run(archive.sync(&emulator)).expect(3);
+    assert_eq!(archive.count("runs WHERE unlisted_at IS NOT NULL"), 0);
+}
+
+#[test]
+fn a_page_size_of_one_run_asks_for_two_since_pages_of_one_cannot_overlap() {
+    let emulator = Emulator::start(platform_in_order(Order::NewestFirst, runs(0, 7))).unwrap();
+    let archive = Archive::new();
+    let mut command = archive.sync(&emulator);
+    command.args(["--page-size", "1"]);
+    run(command).expect(0);
+    assert_eq!(archive.count("runs"), 7);
+}

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::common::{Archive, Ended, fixture, run, skip};
+use run_archive::emulator::Emulator;
+
+use crate::common::{Archive, Ended, fixture, platform, run, runs, skip};
 use crate::interruption::{Running, wait_until};
 
 /// Processes killed in their first moments, and the longest of these.
@@ -404,4 +406,16 @@ fn a_sync_that_holds_the_archive_is_named_to_the_second() {
     assert!(second.stderr.contains(&format!("(process {})", first.id())), "{}", second.stderr);
     first.kill();
     run(import(&archive, &page)).expect(0);
+}
+
+#[test]
+fn a_journal_whose_database_is_gone_is_kept_for_it() {
+    let archive = Archive::new();
+    let journal = archive.folder().join("archive.db-journal");
+    fs::write(&journal, b"what makes a database whole that was moved away").unwrap();
+    let emulator = Emulator::start(platform(runs(0, 3))).unwrap();
+    let told = run(archive.sync(&emulator)).expect(0);
+    assert!(told.stderr.contains("archive.db-journal.orphan-1"), "{}", told.stderr);
+    let kept = fs::read(archive.folder().join("archive.db-journal.orphan-1")).unwrap();
+    assert_eq!(kept, b"what makes a database whole that was moved away");
 }

@@ -762,3 +762,35 @@ fn who_may_only_read_an_archive_makes_a_copy_of_it_that_is_theirs() {
     restore(&archive, &copy).expect(0);
     assert_eq!(archive.count("runs"), 20);
 }
+
+#[test]
+fn a_backup_of_an_archive_that_is_not_sound_leaves_the_last_sound_copy() {
+    let archive = archive_of(20);
+    let copy = archive.folder().join("copy.db");
+    let backup = |name: &str, arguments: &[&str]| {
+        let mut command = archive.command();
+        command.arg("backup").arg(archive.folder().join(name)).args(arguments);
+        run(command)
+    };
+    backup("copy.db", &[]).expect(0);
+    let before = fs::read(&copy).unwrap();
+    let database = rusqlite::Connection::open(archive.path()).unwrap();
+    database.execute("UPDATE runs SET result = 'Canceled' WHERE run_key = 3", []).unwrap();
+    drop(database);
+    let told = backup("copy.db", &["--replace"]).expect(3);
+    assert!(told.stderr.contains("was left as it is"), "{}", told.stderr);
+    assert!(fs::read(&copy).unwrap() == before, "the sound copy was replaced");
+    // Under a new name it is kept all the same: it may be the last one.
+    backup("other.db", &[]).expect(3);
+    assert!(archive.folder().join("other.db").exists());
+    let told = backup("archive.db.archive-new", &[]).expect(2);
+    assert!(told.stderr.contains("belongs to it"), "{}", told.stderr);
+}
+
+#[test]
+fn an_archive_of_two_names_is_not_restored_under_one_of_them() {
+    let (archive, copy) = (archive_of(20), copy_of(5));
+    fs::hard_link(archive.path(), archive.folder().join("other.db")).unwrap();
+    restore(&archive, copy.path()).expect(1);
+    assert_eq!(archive.count("runs"), 20);
+}
