@@ -240,6 +240,9 @@ impl From<store::Error> for CommandError {
                 ),
             ),
             E::Exists(_) => (ExitCode::Usage, Some("choose another name, or give --replace")),
+            E::NoConnection { .. } => {
+                (ExitCode::Failed, Some("archive restore FILE puts a copy in its place; nothing was changed"))
+            }
             E::Busy(_) => (
                 ExitCode::Failed,
                 Some(

@@ -202,6 +202,14 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// Rows whose connection is not there: who it was is told nowhere else in the file.
+    #[error("{path} holds rows of connections that are not there, {count} of them", path = .path.display())]
+    NoConnection {
+        /// The file.
+        path: PathBuf,
+        /// How many connections.
+        count: u64,
+    },
     /// Another program has it locked, for longer than is waited.
     #[error("another program writes to {} and does not let go of it", .0.display())]
     Busy(PathBuf),

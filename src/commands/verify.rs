@@ -35,6 +35,7 @@ pub fn verify(settings: settings::Verify) -> Result<ExitCode, CommandError> {
     if let Some(archive) = &mut archive {
         // First, so that no view of somebody else is read, and nothing refuses what is stored below.
         report.mended = archive.write(Archive::repair_schema)?;
+        archive.require_connections()?;
     }
     let sync_key = match &mut archive {
         Some(archive) => Some(archive.write(|archive| archive.begin_sync("verify", &now()))?),

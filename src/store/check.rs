@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Map, Value};
 
 use super::read::{self, freshness};
-use super::{Archive, Reader, Result, schema};
+use super::{Archive, Error, Reader, Result, schema};
 use crate::api::ConnectionId;
 use crate::normalize::digest::{Digest, digest_of_rows};
 use crate::time::UtcText;
@@ -340,6 +340,22 @@ fn set_orphans_aside(connection: &Connection, above: i64, now: &UtcText) -> rusq
 }
 
 impl Archive {
+    /// Refuses what no repair can mend: rows of connections that somebody removed.
+    ///
+    /// # Errors
+    /// There are some.
+    pub fn require_connections(&self) -> Result<()> {
+        let sql = "SELECT count(*)
+                   FROM (SELECT connection_key FROM runs UNION SELECT connection_key FROM checkpoints
+                         UNION SELECT connection_key FROM walks UNION SELECT connection_key FROM rejects)
+                   WHERE connection_key NOT IN (SELECT connection_key FROM connections)";
+        let count: i64 = self.sqlite(self.connection.query_row(sql, [], |row| row.get(0)))?;
+        match count {
+            0 => Ok(()),
+            count => Err(Error::NoConnection { path: self.path.clone(), count: count.cast_unsigned() }),
+        }
+    }
+
     /// Marks runs that a complete walk did not meet, and those that it met although they were marked.
     pub fn repair_listed(
         &mut self,

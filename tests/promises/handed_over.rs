@@ -335,6 +335,10 @@ fn the_rows_of_a_connection_that_somebody_removed_become_nobody_elses() {
     command.env("ITP_API_URL", emulator.url()).env("ITP_ISSUER_URL", emulator.url());
     command.args(["sync", "--connection", "another"]);
     run(command).expect(0);
+    // Whose they were is told nowhere else, so that no repair can know it.
+    let told = ask(&archive, &["verify", "--offline", "--repair"]).expect(1);
+    assert!(told.stderr.contains("connections that are not there"), "{}", told.stderr);
+    assert!(told.stderr.contains("archive restore"), "{}", told.stderr);
     let of_another = "runs JOIN connections USING (connection_key)";
     assert_eq!((archive.count(of_another), archive.count("runs")), (1, before + 1));
     assert_eq!(archive.count("runs WHERE unlisted_at IS NOT NULL"), 0);
