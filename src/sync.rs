@@ -16,6 +16,7 @@ mod sight;
 mod summary;
 mod unfinished;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -41,6 +42,9 @@ pub use summary::{ConnectionSummary, Found, Outcome, Problem, Summary};
 /// Why there may be nothing where something is expected.
 pub(crate) const WHY_NOTHING: &str =
     "a service application without a role on an iTwin is given empty lists, not an error";
+
+/// Memory for SQLite's pages, in MiB, where no more than one row is written.
+const FAILURE_CACHE_MIB: u32 = 4;
 
 /// Connections that may all be walked whole in one sync.
 const HANDFUL: usize = 10;
@@ -188,8 +192,11 @@ pub async fn sync(
     let reader = Reader::open(&path)?;
     let readers = Arc::new(Readers::new(Some(path.clone())));
     let room = Room::beside(&path, options.min_free);
-    let writer =
-        Writer::start(archive).map_err(|source| store::Error::Io { doing: "writing", path, source })?;
+    let writer = Writer::start(archive).map_err(|source| store::Error::Io {
+        doing: "writing",
+        path: path.clone(),
+        source,
+    })?;
     let shared = Shared {
         client,
         archived_connections,
@@ -213,13 +220,33 @@ pub async fn sync(
     };
     let (outcome, exit_code) = (summary.outcome.as_str(), summary.exit_code.number());
     let problem = summary.problems().next().map(|problem| problem.message.clone());
+    let told = totals.clone();
     let ended = writer.ask(move |archive| {
-        archive.end_sync(sync_key, &now(), &totals, (outcome, exit_code, problem.as_deref()))
+        archive.end_sync(sync_key, &now(), &told, (outcome, exit_code, problem.as_deref()))
     });
     // A closed writer tells why it closed when it finishes.
     let _ = ended.await;
-    writer.finish()?.close()?;
+    match writer.finish() {
+        Ok(archive) => archive.close()?,
+        Err(error) => {
+            note_failure(&path, sync_key, &totals, &error);
+            return Err(error);
+        }
+    }
     Ok(summary)
+}
+
+/// Notes of a sync that could not write any further that it failed, as far as that can be written.
+fn note_failure(path: &Path, sync_key: i64, totals: &SyncTotals, error: &store::Error) {
+    let problem = error.to_string();
+    let note =
+        |archive: &mut Archive| archive.end_sync(sync_key, &now(), totals, ("failed", 1, Some(&problem)));
+    let noted = Archive::open(path, FAILURE_CACHE_MIB)
+        .and_then(|mut archive| archive.write(note).and_then(|()| archive.close()));
+    if let Err(unnoted) = noted {
+        // Without it the sync is told as interrupted, which it was.
+        tracing::debug!("{unnoted}");
+    }
 }
 
 /// Does all that a sync does but store: the counts say what it would do.

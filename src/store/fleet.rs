@@ -77,6 +77,20 @@ impl Archive {
         self.sqlite(self.connection.execute(sql, params![connection_key, id])).map(|changed| changed == 1)
     }
 
+    /// Gives a connection that was archived by another spelling of its UUID, as an import may have done, the
+    /// one that the platform lists it by.
+    fn respell_as_listed(&mut self, connection_key: i64, id: &str) -> Result<()> {
+        let sql = "SELECT id FROM connections WHERE connection_key = ?1";
+        let read = || -> rusqlite::Result<String> {
+            self.connection.prepare_cached(sql)?.query_row([connection_key], |row| row.get(0))
+        };
+        let archived = self.sqlite(read())?;
+        if is_respelled(&archived, id) {
+            self.respell_connection(connection_key, id)?;
+        }
+        Ok(())
+    }
+
     /// Gives an iModel, or with `ITWIN` an iTwin, the id that it is listed by, wherever it is named.
     fn respell_above(&mut self, above: Above, id: &str) -> Result<()> {
         let write = || {
@@ -238,6 +252,9 @@ impl Archive {
         for (id, connection) in listed {
             let (key, is_new) = self.insert_connection(id, now)?;
             new += u64::from(is_new);
+            if !is_new {
+                self.respell_as_listed(key, id.as_str())?;
+            }
             // A list below an iModel says whose it is, whatever its entries leave out.
             let mut connection = connection.clone();
             connection.imodel_id.get_or_insert_with(|| imodel.clone());

@@ -504,3 +504,23 @@ fn a_page_size_of_one_run_asks_for_two_since_pages_of_one_cannot_overlap() {
     run(command).expect(0);
     assert_eq!(archive.count("runs"), 7);
 }
+
+#[test]
+fn a_connection_imported_in_other_letters_goes_by_those_that_its_imodel_lists() {
+    let mut platform = platform_in_order(Order::NewestFirst, runs(0, 3));
+    let connection = platform.connections.remove(CONNECTION).unwrap();
+    platform.connections.insert(UUID.to_owned(), connection);
+    let emulator = Emulator::start(platform).unwrap();
+    let archive = Archive::new();
+    let saved = archive.folder().join("saved.json");
+    let href = format!("https://api.bentley.com/export/connections/{}/runs", UUID.to_uppercase());
+    let run_of_it = r#"{"id":"run-00000","state":"Completed","startDateTime":"2026-01-05T00:00:00Z"}"#;
+    std::fs::write(&saved, format!(r#"{{"runs":[{run_of_it}],"_links":{{"self":{{"href":"{href}"}}}}}}"#))
+        .unwrap();
+    let mut import = archive.command();
+    import.arg("import").arg(&saved);
+    run(import).expect(0);
+    sync_imodel(&archive, &emulator, 0);
+    assert_eq!(archive.column::<String>("SELECT id FROM connections"), [UUID]);
+    assert_eq!(archive.count("runs"), 3);
+}

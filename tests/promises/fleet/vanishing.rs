@@ -280,6 +280,9 @@ fn a_sync_that_cannot_write_fails_in_good_order() {
     }
     let ended = sync_itwin(&archive, &emulator, &itwin, 1);
     assert_says(&ended, "no_room");
+    let last = "SELECT outcome || ' ' || exit_code FROM syncs ORDER BY sync_key DESC LIMIT 1";
+    assert_eq!(archive.value::<String>(last), "failed 1");
+    assert!(archive.value::<i64>("SELECT requests FROM syncs ORDER BY sync_key DESC LIMIT 1") > 0);
     assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
     archive.assert_sound();
 }
