@@ -172,3 +172,25 @@ pub fn fixture(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     std::fs::read_to_string(path).unwrap()
 }
+
+/// A file that stands beside another, such as `archive.db-wal`.
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
+    PathBuf::from(format!("{}{ending}", path.display()))
+}
+
+/// What a folder holds, by name.
+pub fn names(folder: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// `archive sync` against an emulated platform, with a ready token; the arguments say of what.
+pub fn sync(archive: &Archive, emulator: &Emulator, arguments: &[&str]) -> Command {
+    let mut command = archive.command();
+    command.env("ITP_ACCESS_TOKEN", "emulated-token");
+    command.env("ITP_API_URL", emulator.url()).env("ITP_ISSUER_URL", emulator.url());
+    command.arg("sync").args(arguments);
+    command
+}

@@ -215,13 +215,11 @@ fn a_backfill_leaves_room_on_the_disk_and_goes_on_once_there_is_some() {
 
     // From the configuration as well; and what is new comes in all the same.
     std::fs::write(archive.folder().join("tight.toml"), "min_free = \"99999TiB\"\n").unwrap();
-    emulator
-        .platform()
-        .connections
-        .get_mut("connection-a")
-        .unwrap()
-        .listing
-        .push_newest(runs(1_000, 1).next().unwrap());
+    let begin = |number| {
+        let begun = runs(number, 1).next().unwrap();
+        emulator.platform().connections.get_mut("connection-a").unwrap().listing.push_newest(begun);
+    };
+    begin(1_000);
     sync(&archive, &emulator, &one, &[&small[..], &["--config", "tight.toml"]].concat()).expect(3);
     assert_eq!(archive.count("runs WHERE id = 'run-01000'"), 1);
     assert!(archive.count("runs") < 300, "{}", archive.count("runs"));
@@ -231,13 +229,7 @@ fn a_backfill_leaves_room_on_the_disk_and_goes_on_once_there_is_some() {
     assert_eq!((archive.count("runs"), archive.count("walks WHERE kind = 'full'")), (1_001, 1));
 
     // An archive that is whole needs little: neither what is new nor a walk of what it has is refused.
-    emulator
-        .platform()
-        .connections
-        .get_mut("connection-a")
-        .unwrap()
-        .listing
-        .push_newest(runs(1_001, 1).next().unwrap());
+    begin(1_001);
     sync(&archive, &emulator, &one, &[&small[..], &["--config", "tight.toml"]].concat()).expect(0);
     sync(&archive, &emulator, &one, &[&small[..], &["--config", "tight.toml", "--full"]].concat()).expect(0);
     assert_eq!(archive.count("runs"), 1_002);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use run_archive::emulator::{Emulator, history};
 use rusqlite::OpenFlags;
 
-use crate::common::{Archive, CONNECTION, fixture, platform, run, runs, skip};
+use crate::common::{Archive, CONNECTION, beside, fixture, platform, run, runs, skip};
 use crate::interruption::{Running, wait_until};
 
 /// Landed migrations and FNV-1a (64 bit) of their bytes. One that an archive somewhere was made with is
@@ -180,10 +180,6 @@ fn under_umask(command: &Command, umask: &str) -> Command {
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).permissions().mode()
         & 0o777
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    PathBuf::from(format!("{}{ending}", path.display()))
 }
 
 #[test]

@@ -2,12 +2,11 @@
 //! where something began.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use run_archive::emulator::{Connection, Emulator, Platform, Request, history};
 use serde_json::Value;
 
-use crate::common::{Archive, Ended, run, runs};
+use crate::common::{Archive, Ended, run, runs, sync};
 
 mod budget;
 mod choice;
@@ -26,16 +25,7 @@ fn start(platform: Platform) -> Emulator {
     Emulator::start(platform).unwrap()
 }
 
-/// `archive sync` against an emulated platform, with a ready token; the arguments say of what.
-fn sync(archive: &Archive, emulator: &Emulator, arguments: &[&str]) -> Command {
-    let mut command = archive.command();
-    command.env("ITP_ACCESS_TOKEN", "emulated-token");
-    command.env("ITP_API_URL", emulator.url()).env("ITP_ISSUER_URL", emulator.url());
-    command.arg("sync").args(arguments);
-    command
-}
-
-/// The same of one iTwin, to its end.
+/// `archive sync` of one iTwin, to its end.
 #[track_caller]
 fn sync_itwin(archive: &Archive, emulator: &Emulator, itwin: &str, code: i32) -> Ended {
     let ended = run(sync(archive, emulator, &["--itwin", itwin, "--request-limit", "none"]));

@@ -1,28 +1,19 @@
 //! No run is missed silently: whatever order a listing turns out to have, whatever a connection says of its
 //! last run, in whatever letters its id is typed, and whichever page cannot be had.
 
-use std::process::Command;
 use std::time::Duration;
 
 use run_archive::emulator::{
     Answer, Connection, Emulator, Imodel, Itwin, Links, On, Order, Platform, Scripted,
 };
 
-use crate::common::{Archive, CONNECTION, Ended, platform_in_order, run, runs};
+use crate::common::{Archive, CONNECTION, Ended, platform_in_order, run, runs, sync};
 
 const ITWIN: &str = "5e4b8a92-30cd-4f6e-9d0c-1f2a3b4c5d6e";
 const IMODEL: &str = "a0471655-6b18-419e-ab01-ebf4fbff9dff";
 const OTHER_IMODEL: &str = "b1582766-7c29-42af-bc12-fc05ac00ae00";
 const UUID: &str = "6b1f0c52-7d1e-4f0a-9a51-0d5f3f6c2b11";
 const LINKS: [Links; 3] = [Links::WellFormed, Links::AsPublished, Links::Absent];
-
-fn sync(archive: &Archive, emulator: &Emulator, arguments: &[&str]) -> Command {
-    let mut command = archive.command();
-    command.env("ITP_ACCESS_TOKEN", "emulated-token");
-    command.env("ITP_API_URL", emulator.url()).env("ITP_ISSUER_URL", emulator.url());
-    command.arg("sync").args(arguments);
-    command
-}
 
 #[track_caller]
 fn sync_imodel(archive: &Archive, emulator: &Emulator, code: i32) -> Ended {

@@ -10,22 +10,11 @@ use std::time::Duration;
 
 use run_archive::emulator::{Emulator, history};
 
-use crate::common::{Archive, Ended, ended, fixture, platform, run, runs, skip};
+use crate::common::{Archive, Ended, beside, ended, fixture, names, platform, run, runs, skip};
 use crate::interruption::{Running, wait_until};
 
 /// The ending of each file that SQLite keeps beside a database.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    PathBuf::from(format!("{}{ending}", path.display()))
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
-    names.sort();
-    names
-}
 
 /// SQLite's own shell on the archive, in a process of its own that ends with the statement.
 fn shell(archive: &Archive, sql: &str) -> String {

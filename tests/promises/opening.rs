@@ -9,23 +9,12 @@ use std::time::Duration;
 
 use run_archive::emulator::Emulator;
 
-use crate::common::{Archive, Ended, fixture, platform, run, runs, skip};
+use crate::common::{Archive, Ended, beside, fixture, names, platform, run, runs, skip};
 use crate::interruption::{Running, wait_until};
 
 /// Processes killed in their first moments, and the longest of these.
 const KILLS: u32 = 60;
 const FIRST_MOMENTS_MICROS: u64 = 120_000;
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    PathBuf::from(format!("{}{ending}", path.display()))
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
-    names.sort();
-    names
-}
 
 /// A saved page outside the archive's folder.
 struct Page(tempfile::TempDir);

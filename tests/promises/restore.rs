@@ -15,7 +15,7 @@ use run_archive::store::restore::{Restore, Step};
 use run_archive::sync::now;
 use serde_json::Value;
 
-use crate::common::{Archive, Ended, platform, run, runs, skip};
+use crate::common::{Archive, Ended, beside, platform, run, runs, skip};
 use crate::file::Mounted;
 use crate::interruption::{Running, wait_until};
 
@@ -45,10 +45,6 @@ fn copy_of(count: u64) -> Archive {
     command.arg("backup").arg(copy.path());
     run(command).expect(0);
     copy
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    PathBuf::from(format!("{}{ending}", path.display()))
 }
 
 fn restore(archive: &Archive, file: impl AsRef<Path>) -> Ended {
