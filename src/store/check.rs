@@ -6,8 +6,8 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Map, Value};
 
-use super::read::{self, freshness};
-use super::{Archive, Error, Reader, Result, schema};
+use super::status::freshness;
+use super::{Archive, Error, Reader, Result, runs, schema};
 use crate::api::ConnectionId;
 use crate::normalize::digest::{Digest, digest_of_rows};
 use crate::time::UtcText;
@@ -104,7 +104,7 @@ impl Reader {
                     break;
                 }
                 next = last.checked_add(1);
-                for (run_key, run) in read::runs_between(&self.connection, first, last)? {
+                for (run_key, run) in runs::runs_between(&self.connection, first, last)? {
                     match run.digest {
                         None => digests.without += 1,
                         Some(digest) if digest == digest_of_rows(&run) => digests.proved += 1,
@@ -161,7 +161,7 @@ impl Reader {
                 .prepare_cached(sql)?
                 .query_row(params![connection_key, id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
             let Some((run_key, is_completed, is_unlisted)) = found.optional()? else { return Ok(None) };
-            let Some(run) = read::run(&self.connection, run_key)? else { return Ok(None) };
+            let Some(run) = runs::run(&self.connection, run_key)? else { return Ok(None) };
             Ok(Some(Copy {
                 run_key,
                 is_completed,
@@ -402,7 +402,7 @@ impl Archive {
                 .query_map([], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             for run_key in keys {
-                let Some(run) = read::run(&self.connection, run_key)? else { continue };
+                let Some(run) = runs::run(&self.connection, run_key)? else { continue };
                 let digest = digest_of_rows(&run);
                 let sql = "UPDATE runs SET digest = ?2 WHERE run_key = ?1";
                 self.connection.prepare_cached(sql)?.execute(params![run_key, digest])?;

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, named_params, params};
 
-use super::{Reader, Result, read};
+use super::cells::time;
+use super::{Reader, Result};
 use crate::time::UtcText;
 
 /// A run that moved within this is asked for at each sync: most complete within hours.
@@ -88,7 +89,7 @@ impl Reader {
                 ":most": i64::try_from(most).unwrap_or(i64::MAX),
             };
             let rows = statement.query_map(parameters, |row| {
-                let started_at = read::time(row, "started_at")?;
+                let started_at = time(row, "started_at")?;
                 Ok(DueRun { run_key: row.get("run_key")?, id: row.get("id")?, started_at })
             })?;
             rows.collect()
