@@ -70,13 +70,12 @@ impl Archive {
                    WHERE connection_key = ?1 AND state IS NOT 'Completed' AND not_found_at IS NULL
                      AND unlisted_at IS NOT NULL
                    ORDER BY run_key LIMIT ?2";
-        let read = || {
-            let mut statement = self.connection.prepare_cached(sql)?;
+        self.run(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
             statement
                 .query_map([connection_key, most.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
-        };
-        self.sqlite(read())
+        })
     }
 }
 

@@ -499,15 +499,14 @@ impl Archive {
 
     /// Notes that asking for a run by its id answered 404.
     pub fn mark_not_found(&mut self, connection_key: i64, run_key: i64, now: &UtcText) -> Result<()> {
-        let write = || {
+        self.run(|connection| {
             let listed = "UPDATE checkpoints SET listed = listed - 1
                           WHERE connection_key = ?1
                             AND EXISTS (SELECT 1 FROM runs WHERE run_key = ?2 AND unlisted_at IS NULL)";
-            self.connection.execute(listed, [connection_key, run_key])?;
+            connection.execute(listed, [connection_key, run_key])?;
             let sql = "UPDATE runs SET not_found_at = ?2, unlisted_at = coalesce(unlisted_at, ?2) WHERE run_key = ?1";
-            self.connection.execute(sql, params![run_key, now.as_str()])?;
-            unfinished::note_answer(&self.connection, run_key, Asked::ById, now)
-        };
-        self.sqlite(write())
+            connection.execute(sql, params![run_key, now.as_str()])?;
+            unfinished::note_answer(connection, run_key, Asked::ById, now)
+        })
     }
 }

@@ -108,15 +108,14 @@ impl Archive {
         let sql = "SELECT reject_key, connection_key, raw FROM rejects
                    WHERE reject_key > ?1 AND version IS NOT ?2
                    ORDER BY reject_key LIMIT ?3";
-        let read = || {
-            let mut statement = self.connection.prepare_cached(sql)?;
+        self.run(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
             let rows = statement
                 .query_map(params![after, untried_by, i64::try_from(most).unwrap_or(i64::MAX)], |row| {
                     Ok(Reject { reject_key: row.get(0)?, connection_key: row.get(1)?, raw: row.get(2)? })
                 })?;
             rows.collect()
-        };
-        self.sqlite(read())
+        })
     }
 
     /// Notes that this version could not read a record either; without a reason, for the reason it had.

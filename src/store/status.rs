@@ -80,19 +80,19 @@ impl Reader {
     pub fn read_complete_as_of(&self, id: &ConnectionId) -> Result<Option<UtcText>> {
         let sql = "SELECT complete_as_of FROM connection_coverage JOIN connections USING (connection_key)
                    WHERE kind = ?1 AND id = ?2";
-        let read = || {
+        self.run(|connection| {
             let id = [id.kind().as_str(), id.as_str()];
-            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut statement = connection.prepare_cached(sql)?;
             statement.query_row(id, |row| time(row, "complete_as_of")).optional()
-        };
-        self.sqlite(read()).map(Option::flatten)
+        })
+        .map(Option::flatten)
     }
 
     /// Status of every connection, by name and id, as of now.
     pub fn read_status(&self, now: &UtcText) -> Result<Vec<ConnectionStatus>> {
         self.require_views()?;
-        let read = || {
-            let mut statement = self.connection.prepare(include_str!("read_status.sql"))?;
+        self.run(|connection| {
+            let mut statement = connection.prepare(include_str!("read_status.sql"))?;
             let rows = statement.query_map([], |row| {
                 Ok(ConnectionStatus {
                     kind: row.get("kind")?,
@@ -120,15 +120,13 @@ impl Reader {
                 })
             })?;
             let mut status: Vec<ConnectionStatus> = rows.collect::<rusqlite::Result<_>>()?;
-            for connection in &mut status {
-                let (id, told) = ([&*connection.kind, &*connection.id], connection.complete_as_of.take());
-                let Freshness { complete_as_of, clock_ahead_at } =
-                    freshness(&self.connection, id, told, now)?;
-                (connection.complete_as_of, connection.clock_ahead_at) = (complete_as_of, clock_ahead_at);
+            for row in &mut status {
+                let (id, told) = ([&*row.kind, &*row.id], row.complete_as_of.take());
+                let Freshness { complete_as_of, clock_ahead_at } = freshness(connection, id, told, now)?;
+                (row.complete_as_of, row.clock_ahead_at) = (complete_as_of, clock_ahead_at);
             }
             Ok(status)
-        };
-        self.sqlite(read())
+        })
     }
 
     /// What the platform sent and this program did not know, the newest first.
@@ -136,8 +134,8 @@ impl Reader {
         let sql = "SELECT object, field, what, value, drift.first_seen_at, drift.runs, runs.id AS run_id
                    FROM drift JOIN runs ON run_key = example_run_key
                    ORDER BY drift.first_seen_at DESC, object, field, what, value";
-        let read = || {
-            let mut statement = self.connection.prepare(sql)?;
+        self.run(|connection| {
+            let mut statement = connection.prepare(sql)?;
             let rows = statement.query_map([], |row| {
                 Ok(DriftStatus {
                     object: row.get("object")?,
@@ -150,8 +148,7 @@ impl Reader {
                 })
             })?;
             rows.collect()
-        };
-        self.sqlite(read())
+        })
     }
 }
 

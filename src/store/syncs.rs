@@ -42,15 +42,14 @@ pub struct LastSync {
 impl Archive {
     /// Notes that a sync or import begins; one that never ended is noted as interrupted.
     pub fn begin_sync(&mut self, command: &str, now: &UtcText) -> Result<i64> {
-        let write = || {
+        self.run(|connection| {
             let interrupted = "UPDATE syncs SET outcome = 'interrupted' WHERE outcome = 'running'";
-            self.connection.execute(interrupted, [])?;
+            connection.execute(interrupted, [])?;
             let sql =
                 "INSERT INTO syncs (command, version, started_at, outcome) VALUES (?1, ?2, ?3, 'running')";
-            self.connection.execute(sql, params![command, env!("CARGO_PKG_VERSION"), now.as_str()])?;
-            Ok(self.connection.last_insert_rowid())
-        };
-        self.sqlite(write())
+            connection.execute(sql, params![command, env!("CARGO_PKG_VERSION"), now.as_str()])?;
+            Ok(connection.last_insert_rowid())
+        })
     }
 
     /// Notes how a sync or import ended.
@@ -91,8 +90,7 @@ impl Archive {
     pub fn note_requests(&mut self, sync_key: i64, requests: u64, now: &UtcText) -> Result<()> {
         let sql = "UPDATE syncs SET requests = ?2, requested_at = ?3 WHERE sync_key = ?1 AND requests < ?2";
         let values = params![sync_key, requests.cast_signed(), now.as_str()];
-        let write = || self.connection.prepare_cached(sql)?.execute(values);
-        self.sqlite(write()).map(drop)
+        self.run(|connection| connection.prepare_cached(sql)?.execute(values)).map(drop)
     }
 }
 
@@ -115,13 +113,12 @@ impl Reader {
     /// The requests of syncs that sent some at this time or later, and when the last was, the latest first.
     pub fn read_requests_since(&self, since: &UtcText) -> Result<Vec<(UtcText, u64)>> {
         let sql = "SELECT requested_at, requests FROM syncs WHERE requested_at >= ?1 ORDER BY sync_key DESC";
-        let read = || {
-            let mut statement = self.connection.prepare(sql)?;
+        self.run(|connection| {
+            let mut statement = connection.prepare(sql)?;
             let rows = statement.query_map([since.as_str()], |row| {
                 Ok((time(row, "requested_at")?, row.get::<_, i64>("requests")?.cast_unsigned()))
             })?;
             rows.filter_map(|row| row.map(|(at, requests)| at.map(|at| (at, requests))).transpose()).collect()
-        };
-        self.sqlite(read())
+        })
     }
 }

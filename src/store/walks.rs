@@ -108,13 +108,13 @@ impl Archive {
         is_full: bool,
         now: &UtcText,
     ) -> Result<i64> {
-        let write = || {
+        let walk_key = self.run(|connection| {
             if is_full {
                 // A walk that starts over: what an interrupted one has met is of no use any more.
                 let old = "DELETE FROM walk_runs
                            WHERE walk_key IN (SELECT walk_key FROM walks WHERE connection_key = ?1)";
-                self.connection.execute(old, [connection_key])?;
-                walk_rows::forget_checkpoints(&self.connection, connection_key)?;
+                connection.execute(old, [connection_key])?;
+                walk_rows::forget_checkpoints(connection, connection_key)?;
             }
             // What an interrupted walk stored is no baseline for gaps; what complete walks proved is.
             let sql = "INSERT INTO walks (connection_key, sync_key, kind, started_at, reason,
@@ -124,10 +124,9 @@ impl Archive {
                               coalesce(watermark, newest_started_at)
                        FROM checkpoints
                        WHERE connection_key = ?1";
-            self.connection.execute(sql, params![connection_key, sync_key, kind(is_full), now.as_str()])?;
-            Ok(self.connection.last_insert_rowid())
-        };
-        let walk_key = self.sqlite(write())?;
+            connection.execute(sql, params![connection_key, sync_key, kind(is_full), now.as_str()])?;
+            Ok(connection.last_insert_rowid())
+        })?;
         self.open_walk(walk_key, false)
     }
 
