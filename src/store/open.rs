@@ -178,20 +178,35 @@ fn roll_back(path: &Path) -> Result<Found> {
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
     let found = version(connection).map_err(|error| Error::from_sqlite(path, &error))?;
     check_version(path, found)?;
+    if found != known_version() {
+        schema::require_free_names(connection, path, found)?;
+        // Grouped: the tables and the record of their version in one transaction.
+        let migrated = embedded::migrations::runner().set_grouped(true).run(connection);
+        migrated.map_err(|error| migration_error(path, &error))?;
+    }
+    make_views(connection).map_err(|error| Error::from_sqlite(path, &error))
+}
+
+fn migration_error(path: &Path, error: &refinery::Error) -> Error {
+    if let refinery::error::Kind::Connection(_, cause) = error.kind()
+        && let Some(error) = cause.downcast_ref::<rusqlite::Error>()
+    {
+        return Error::from_sqlite(path, error);
+    }
+    Error::Sqlite { path: path.to_owned(), what: format!("migrating: {error}") }
+}
+
+/// Makes the views of this version where the file has those of an earlier one, which `user_version` tells: the
+/// process that migrated the tables may have been killed before it came to the views.
+pub(super) fn make_views(connection: &mut Connection) -> rusqlite::Result<()> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found == known_version() {
         return Ok(());
     }
-    schema::require_free_names(connection, path, found)?;
-    // Grouped: the tables and the record of their version in one transaction.
-    let migrated = embedded::migrations::runner().set_grouped(true).run(connection);
-    migrated.map(drop).map_err(|error| {
-        if let refinery::error::Kind::Connection(_, cause) = error.kind()
-            && let Some(error) = cause.downcast_ref::<rusqlite::Error>()
-        {
-            return Error::from_sqlite(path, error);
-        }
-        Error::Sqlite { path: path.to_owned(), what: format!("migrating: {error}") }
-    })
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(include_str!("../../migrations/views.sql"))?;
+    transaction.pragma_update(None, "user_version", known_version())?;
+    transaction.commit()
 }
 
 /// Reads the top of every table of ours, so that most damage is found before anything is written. Tables of
