@@ -3,8 +3,8 @@
 //! In: a [`Run`]. Out: JSON text with the names and values that were received, in an order of its own: equal
 //! rows give equal text.
 
-use super::{Columns, Job, Run, Task, Value};
-use crate::api::wire::Object;
+use super::{Columns, Job, MAX_DEPTH, Run, Task, Value};
+use crate::api::wire::{self, Object};
 
 /// Copies JSON without the white space between its tokens; the tokens stay as they were sent.
 pub(super) fn push_compact(out: &mut String, json: &str) {
@@ -119,9 +119,14 @@ fn object<'a>(extra: &Option<String>, columns: &impl Columns<'a>) -> String {
     json.finish()
 }
 
-/// Whether every `extra` of a run's rows is a JSON object, so that [`rebuild`] gives back all of it.
+/// Whether every `extra` of a run's rows is a JSON object that every reader of JSON can read, so that [`rebuild`]
+/// gives back all of it.
 pub fn is_whole(run: &Run<'_>) -> bool {
-    let reads = |extra: &Option<String>| extra.as_deref().is_none_or(|extra| Object::parse(extra).is_ok());
+    // SQLite reads a thousand levels and serde_json as many as a run may have; more were never received.
+    let is_flat = |extra: &str| wire::shape(extra).is_ok_and(|shape| shape.depth <= MAX_DEPTH);
+    let reads = |extra: &Option<String>| {
+        extra.as_deref().is_none_or(|extra| Object::parse(extra).is_ok() && is_flat(extra))
+    };
     let task =
         |task: &Task<'_>| reads(&task.extra) && task.error.as_deref().is_none_or(|error| reads(&error.extra));
     reads(&run.extra) && run.jobs.iter().all(|job| reads(&job.extra) && job.tasks.iter().all(task))

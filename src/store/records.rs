@@ -345,7 +345,16 @@ impl<'c> Batch<'c> {
             None => self.store_again(raw, stored_fingerprint, run, origin)?,
         };
         if let Some(unread) = unread {
-            stored.set_aside = Some(self.set_aside(raw, fingerprint, &unread.to_string(), origin)?);
+            let kept = self.set_aside(raw, fingerprint, &unread.to_string(), origin)?;
+            stored.set_aside = Some(kept);
+            // What is archived of the run stays, and so do its notes: this text's are noted once, with the text.
+            if kept == SetAside::Kept
+                && stored.kind != StoredKind::New
+                && let Some(run_key) = stored.run_key
+            {
+                let notes: Vec<_> = run.drift.iter().cloned().chain(unread.time_drift()).collect();
+                drift::note(self.connection, run_key, &notes, &[], self.now)?;
+            }
         }
         Ok(stored)
     }
@@ -395,14 +404,18 @@ impl<'c> Batch<'c> {
             return Ok(Change { is_changed: false, unread: None });
         };
         let archived = normalize::rebuild(&before);
+        // Computed, not as stored: a run that was altered in the archive is no longer what came.
+        let digest_before = digest_of_rows(&before);
+        let is_altered = before.digest.is_some_and(|digest| digest != digest_before);
         let Merged { json: merged, unread } = normalize::merge(&archived, raw);
         let unread = unread.or_else(|| Unread::of_run(received));
         let fingerprint = if unread.is_some() { &NO_FINGERPRINT } else { fingerprint };
+        // What somebody wrote into the archive is not kept because an answer says nothing of it: an answer with
+        // jobs replaces all of an altered run, and the revision keeps what stood there.
+        let stands_alone = is_altered && !received.jobs.is_empty();
         // A merge of two runs is a run; if it were not, what was received stands by itself.
-        let merged = normalize::normalize_merged(&merged).ok();
+        let merged = if stands_alone { None } else { normalize::normalize_merged(&merged).ok() };
         let run = merged.as_ref().unwrap_or(received);
-        // Computed, not as stored: a run that was altered in the archive is no longer what came.
-        let digest_before = digest_of_rows(&before);
         if run.digest == Some(digest_before) {
             if before.digest != run.digest {
                 let sql = "UPDATE runs SET digest = ?2 WHERE run_key = ?1";
