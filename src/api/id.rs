@@ -46,7 +46,7 @@ impl Kind {
     }
 
     /// The path under which connections of this kind are found.
-    pub(super) fn path(self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn path(self) -> impl Iterator<Item = &'static str> {
         let folder: &[_] = match self {
             Self::Export => &["export"],
             Self::Storage | Self::Manifest => &["synchronization", "imodels"],

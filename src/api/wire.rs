@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
+use percent_encoding::percent_decode_str;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
@@ -345,9 +346,7 @@ impl Link {
                 return None;
             }
             let id = segments.get(at + 1).and_then(|segment| {
-                // Read the id as a query value, which undoes percent-encoding; `+` stands for itself in a path.
-                let pair = format!("id={}", segment.replace('+', "%2B"));
-                let (_, id) = url::form_urlencoded::parse(pair.as_bytes()).next()?;
+                let id = percent_decode_str(segment).decode_utf8_lossy();
                 let is_id = !id.starts_with('{') && ConnectionId::new(Kind::Export, &id).is_ok();
                 is_id.then(|| id.into_owned())
             });

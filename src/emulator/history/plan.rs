@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 
-use super::super::listing::Run;
 use super::failure::{FAILURES, Failure};
-use super::{push_stamp, push_uuid, stamp, uuid};
+use super::text::{push_stamp, push_uuid, stamp, uuid};
+use crate::emulator::listing::Run;
 
 /// How runs of a connection tend to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta};
 
-use super::stamp;
+use super::text::stamp;
 use crate::emulator::answer::json_text;
 use crate::emulator::listing::{Run, hash};
 
