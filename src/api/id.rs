@@ -55,6 +55,16 @@ impl Kind {
     }
 }
 
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        let expected = || Self::ALL.map(Self::as_str).join(", ");
+        Self::from_word(word)
+            .ok_or_else(|| format!("{word:?} is no kind of connection; there are {}", expected()))
+    }
+}
+
 /// A connection's kind and its id: opaque, compared byte by byte, fit for a URL path. As a text it is the
 /// id of an export connection, or `storage:ID` and `manifest:ID`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -189,6 +199,13 @@ mod tests {
         let read = |text: &str| text.parse::<ConnectionId>().unwrap();
         assert!(read(uuid).is_same_as(&read(&uuid.to_ascii_uppercase())));
         assert!(!read(uuid).is_same_as(&read(&format!("storage:{uuid}"))));
+    }
+
+    #[test]
+    fn the_rule_of_the_file_knows_every_kind() {
+        let words = Kind::ALL.map(|kind| format!("'{}'", kind.as_str())).join(", ");
+        let rules = include_str!("../../queries/rules.sql");
+        assert!(rules.contains(&format!("kind IN ({words})")), "queries/rules.sql does not list {words}");
     }
 
     #[test]

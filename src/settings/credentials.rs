@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::{Environment, Error, File, Result, secret_file};
+use super::environment::Environment;
+use super::error::{Error, Result};
+use super::values::SecretFile;
 use crate::api::auth::Credentials;
 
 const TOKEN: &str = "ITP_ACCESS_TOKEN";
@@ -22,10 +24,8 @@ const CLIENT_SECRET: &str = "ITP_SERVICE_CLIENT_SECRET";
 #[serde(deny_unknown_fields, default)]
 pub(super) struct FileCredentials {
     pub(super) client_id: Option<String>,
-    #[serde(deserialize_with = "secret_file")]
-    pub(super) client_secret_file: Option<PathBuf>,
-    #[serde(deserialize_with = "secret_file")]
-    pub(super) access_token_file: Option<PathBuf>,
+    pub(super) client_secret_file: Option<SecretFile>,
+    pub(super) access_token_file: Option<SecretFile>,
 }
 
 /// Where one part of the credentials was found.
@@ -98,26 +98,28 @@ impl fmt::Display for CredentialsSource {
 /// A ready token, else a service application, else a file that holds a token.
 pub(super) fn find_credentials(
     environment: &Environment,
-    file: &File,
+    configuration: &Path,
+    file: &FileCredentials,
 ) -> Result<(Credentials, CredentialsSource)> {
     if let Some(token) = environment.text(TOKEN)? {
         let source = CredentialsSource::Token(Place::Variable(TOKEN));
         return Ok((Credentials::Token(SecretString::from(token)), source));
     }
-    let configuration = &file.path;
-    let file = &file.credentials;
-    let named =
-        |path: &Path, key| Place::File { path: path.to_owned(), key, configuration: configuration.clone() };
+    let named = |path: &Path, key| Place::File {
+        path: path.to_owned(),
+        key,
+        configuration: configuration.to_owned(),
+    };
     let id = match environment.text(CLIENT_ID)? {
         Some(id) => Some((id, Place::Variable(CLIENT_ID))),
         None => file.client_id.clone().filter(|id| !id.is_empty()).map(|id| {
-            let place = Place::Key { key: "client_id", configuration: configuration.clone() };
+            let place = Place::Key { key: "client_id", configuration: configuration.to_owned() };
             (id, place)
         }),
     };
     let secret = match (environment.text(CLIENT_SECRET)?, &file.client_secret_file) {
         (Some(secret), _) => Some((SecretString::from(secret), Place::Variable(CLIENT_SECRET))),
-        (None, Some(path)) => {
+        (None, Some(SecretFile(path))) => {
             Some((read_secret(path, "the client secret")?, named(path, "client_secret_file")))
         }
         (None, None) => None,
@@ -129,7 +131,7 @@ pub(super) fn find_credentials(
         }
         (Some(_), None, _) => Err(Error::NoSecret),
         (None, Some(_), _) => Err(Error::NoClientId),
-        (None, None, Some(path)) => {
+        (None, None, Some(SecretFile(path))) => {
             // The client reads it again whenever the platform refuses the token.
             read_secret(path, "the access token")?;
             let source = CredentialsSource::Token(named(path, "access_token_file"));

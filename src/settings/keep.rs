@@ -2,63 +2,16 @@
 //! that keep the archive what it is.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use url::Url;
-
-use super::{
-    CredentialsSource, DEFAULT_API_URL, DEFAULT_AT_A_TIME, DEFAULT_ISSUER_URL, DEFAULT_PAGE_SIZE,
-    DEFAULT_TIME_BUDGET, Environment, Error, File, Format, QueryFormat, Result, find_credentials, find_db,
-    find_request_limits, find_url, parse_connections,
-};
-use crate::api::auth::Credentials;
-use crate::api::{ConnectionId, RequestLimit};
-use crate::cli::{self, Global};
+use super::connections::parse_connections;
+use super::environment::Environment;
+use super::error::{Error, Result};
+use super::file::File;
+use super::format::Format;
+use super::platform::Platform;
+use crate::api::ConnectionId;
+use crate::cli::{self, Global, QueryFormat};
 use crate::time::UtcText;
-
-/// How the platform is asked. Debug output shows no secret.
-#[derive(Debug, Clone)]
-pub struct Platform {
-    /// Who asks.
-    pub credentials: Credentials,
-    /// Where that was found.
-    pub credentials_source: CredentialsSource,
-    /// The platform; http or https.
-    pub api_url: Url,
-    /// The token issuer; http or https.
-    pub issuer_url: Url,
-    /// How many requests may be sent in a time.
-    pub request_limits: Vec<RequestLimit>,
-    /// Runs to ask for in one page.
-    pub page_size: u32,
-    /// Pages of one connection at a time, at least 1.
-    pub pages_in_flight: usize,
-    /// How long the whole may take, more than nothing.
-    pub time_budget: Duration,
-}
-
-impl Platform {
-    /// Joins the environment and the file with what was typed of limits and time.
-    pub(super) fn find(
-        environment: &Environment,
-        file: &File,
-        request_limits: &[String],
-        time_budget: Option<Duration>,
-    ) -> Result<Self> {
-        let (api_url, issuer_url) = (&file.platform.api_url, &file.platform.issuer_url);
-        let (credentials, credentials_source) = find_credentials(environment, file)?;
-        Ok(Self {
-            credentials,
-            credentials_source,
-            api_url: find_url(environment, "ITP_API_URL", api_url, DEFAULT_API_URL)?,
-            issuer_url: find_url(environment, "ITP_ISSUER_URL", issuer_url, DEFAULT_ISSUER_URL)?,
-            request_limits: find_request_limits(request_limits, file)?,
-            page_size: file.page_size.unwrap_or(DEFAULT_PAGE_SIZE),
-            pages_in_flight: file.pages_in_flight.unwrap_or(DEFAULT_AT_A_TIME) as usize,
-            time_budget: time_budget.or(file.time_budget).unwrap_or(DEFAULT_TIME_BUDGET),
-        })
-    }
-}
 
 /// What `archive verify` is to do.
 #[derive(Debug, Clone)]
@@ -89,7 +42,7 @@ impl Verify {
             false => Some(Platform::find(environment, &file, &typed.request_limits, typed.time_budget)?),
         };
         Ok(Self {
-            db: find_db(global, environment, &file)?,
+            db: file.find_db(global, environment)?,
             cache_mib: file.cache_mib(),
             platform,
             repair: typed.repair,
@@ -120,7 +73,7 @@ impl Backup {
     pub fn new(global: &Global, typed: &cli::Backup, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         Ok(Self {
-            db: find_db(global, environment, &file)?,
+            db: file.find_db(global, environment)?,
             file: environment.expand(typed.file.clone()),
             replace: typed.replace,
             format: typed.format.into(),
@@ -147,7 +100,7 @@ impl Restore {
     pub fn new(global: &Global, typed: &cli::Restore, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         Ok(Self {
-            db: find_db(global, environment, &file)?,
+            db: file.find_db(global, environment)?,
             file: environment.expand(typed.file.clone()),
             format: typed.format.into(),
         })
@@ -177,7 +130,7 @@ impl Rejects {
     pub fn new(global: &Global, typed: &cli::Rejects, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         Ok(Self {
-            db: find_db(global, environment, &file)?,
+            db: file.find_db(global, environment)?,
             cache_mib: file.cache_mib(),
             retry: typed.retry,
             connections: parse_connections(&typed.connections)?,
@@ -227,10 +180,10 @@ impl Prune {
             (true, None, true) => Consent::WithoutBackup,
             (true, None, false) => return Err(Error::NoBackup),
         };
-        let before = environment.now.before(typed.older_than);
+        let before = environment.now.before(typed.older_than.0);
         let too_long = || Error::Time("--older-than: no year is that long ago".to_owned());
         Ok(Self {
-            db: find_db(global, environment, &file)?,
+            db: file.find_db(global, environment)?,
             cache_mib: file.cache_mib(),
             before: before.ok_or_else(too_long)?,
             with_runs: typed.runs,
@@ -259,7 +212,7 @@ impl Compact {
     pub fn new(global: &Global, typed: &cli::Compact, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         Ok(Self {
-            db: find_db(global, environment, &file)?,
+            db: file.find_db(global, environment)?,
             cache_mib: file.cache_mib(),
             format: typed.format.into(),
         })

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::connections::parse_connections;
+use super::environment::Environment;
+use super::error::{Error, Result};
+use super::file::File;
 use super::report::find_zone;
-use super::{Environment, Error, File, Result, find_db, parse_connections};
 use crate::api::ConnectionId;
-pub use crate::cli::QueryFormat;
-use crate::cli::{self, Global};
+use crate::cli::{self, Global, QueryFormat};
 use crate::time::UtcText;
 use crate::time::period::{Period, parse_instant};
 use crate::time::zone::Zone;
@@ -99,15 +101,16 @@ impl Query {
                 (Some(period.since), Some(period.until))
             }
         };
-        let parameters = typed.parameters.clone();
+        let parameters: Vec<(String, String)> =
+            typed.parameters.iter().cloned().map(|given| (given.name, given.value)).collect();
         for (at, (name, _)) in parameters.iter().enumerate() {
             if parameters[..at].iter().any(|(other, _)| other == name) {
                 return Err(Error::ParameterTwice(name.clone()));
             }
         }
         Ok(Self {
-            db: find_db(global, environment, &file)?,
-            folder: file.queries,
+            db: file.find_db(global, environment)?,
+            folder: file.queries.map(|path| path.0),
             statement,
             describe: typed.describe,
             parameters,
@@ -120,7 +123,7 @@ impl Query {
             connections: parse_connections(&typed.connections)?,
             format: typed.format,
             output: typed.output.clone().map(|path| environment.expand(path)),
-            timeout: typed.timeout.unwrap_or(DEFAULT_TIMEOUT),
+            timeout: typed.timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0),
         })
     }
 }

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{Environment, Error, File, Result, find_db, parse_connections};
+use super::connections::parse_connections;
+use super::environment::Environment;
+use super::error::{Error, Result};
+use super::file::File;
 use crate::api::ConnectionId;
-pub use crate::cli::ReportFormat;
-use crate::cli::{self, Global};
+use crate::cli::{self, Global, ReportFormat};
 use crate::time::UtcText;
 use crate::time::period::{Period, parse_instant};
 use crate::time::zone::Zone;
@@ -58,7 +60,7 @@ impl Report {
             .parse_compared(&typed.compare, &zone, &as_of)
             .map_err(|problem| Error::Time(format!("--compare: {problem}")))?;
         Ok(Self {
-            db: find_db(global, environment, &file)?,
+            db: file.find_db(global, environment)?,
             period,
             compared_with,
             zone,
@@ -67,7 +69,7 @@ impl Report {
             connections: parse_connections(&typed.connections)?,
             format: typed.format,
             output: typed.output.clone().map(|path| environment.expand(path)),
-            fail_over: typed.fail_over.map(|percent| percent / 100.0),
+            fail_over: typed.fail_over.map(|percent| percent.0 / 100.0),
             min_runs: typed.min_runs,
         })
     }

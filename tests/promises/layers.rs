@@ -6,7 +6,7 @@ use std::path::Path;
 /// What each module may name by `crate::`; `error`, `time` and a module's own parts it always may.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("api", &[]),
-    ("cli", &[]),
+    ("cli", &["api"]),
     (
         "commands",
         &["api", "emulator", "import", "query", "render", "report", "settings", "store", "sync", "verify"],
