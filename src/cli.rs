@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 mod answer;
 mod collect;
@@ -22,7 +23,7 @@ pub use collect::{Import, Init, Sync};
 pub use formats::{Color, LogFormat, QueryFormat, ReportFormat, StatusFormat, SummaryFormat};
 use help::{AFTER_HELP, COMPLETIONS_AFTER_HELP, DEMO_AFTER_HELP, GLOBAL, MAN_AFTER_HELP};
 pub use keep::{Backup, Compact, Prune, Rejects, Restore, Verify};
-pub use manual::{Shell, completions, man};
+pub use manual::{completions, man};
 pub use values::{AtATime, Length, PageSize, Parameter, Percent, Size, TimeBudget, Whole};
 
 /// What `archive man` has a page of, in the order of the help.

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,29 +19,15 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
-use super::error::{Doing, Error, Reason, Secrets};
-use super::{SetupError, Transport};
+use super::error::{Doing, Error, Reason, length};
+use super::options::{Credentials, SetupError};
+use super::secrets::Secrets;
+use super::transport::{Transport, join};
 
 /// The scope of every iTwin Platform API.
 const SCOPE: &str = "itwin-platform";
 /// How long before its end a token is renewed.
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
-
-/// Who this program is to the platform. Debug output shows no secret.
-#[derive(Debug, Clone)]
-pub enum Credentials {
-    /// A ready bearer token. It cannot be renewed.
-    Token(SecretString),
-    /// A file that holds a bearer token; read again when the platform refuses the token.
-    TokenFile(PathBuf),
-    /// A service application (client credentials grant).
-    Client {
-        /// Its client id.
-        id: String,
-        /// Its secret.
-        secret: SecretString,
-    },
-}
 
 /// One token, as the header that carries it.
 #[derive(Clone)]
@@ -100,7 +86,7 @@ impl Tokens {
         };
         Ok(Self {
             credentials,
-            endpoint: super::join(issuer, ["connect", "token"]),
+            endpoint: join(issuer, ["connect", "token"]),
             state: Mutex::new(State { newest, refusal: None }),
         })
     }
@@ -161,7 +147,7 @@ impl Tokens {
             }
             // A slow issuer is no reason to ask the platform for a smaller page.
             if let Reason::TimedOut { after } = error.reason {
-                let message = format!("no complete answer within {}", super::error::length(after));
+                let message = format!("no complete answer within {}", length(after));
                 error = Error::new(Doing::GetToken, Reason::Unavailable, message);
             }
             error
@@ -246,7 +232,7 @@ impl fmt::Debug for Token {
 }
 
 /// The content of a token file, or what is wrong with it, as `failed: …`.
-fn read_token(path: &std::path::Path) -> Result<SecretString, String> {
+fn read_token(path: &Path) -> Result<SecretString, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("failed: {error}"))?;
     Ok(SecretString::from(text.trim_start_matches('\u{feff}').trim()))
 }

@@ -6,7 +6,7 @@
 use std::io;
 
 use clap::{Command, CommandFactory as _};
-pub use clap_complete::Shell;
+use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 

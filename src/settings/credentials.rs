@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::environment::Environment;
 use super::error::{Error, Result};
 use super::values::SecretFile;
-use crate::api::auth::Credentials;
+use crate::api::Credentials;
 
 const TOKEN: &str = "ITP_ACCESS_TOKEN";
 const CLIENT_ID: &str = "ITP_SERVICE_CLIENT_ID";

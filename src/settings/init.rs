@@ -14,7 +14,7 @@ use super::environment::{Environment, default_db, default_place, find_named};
 use super::error::{Error, Result};
 use super::platform::find_url;
 use super::setup::Setup;
-use crate::api::auth::Credentials;
+use crate::api::Credentials;
 use crate::cli::{self, Global};
 
 /// What `archive init` is to do. Debug output shows no secret.

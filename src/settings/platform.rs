@@ -12,8 +12,7 @@ use super::environment::Environment;
 use super::error::{Error, Result};
 use super::file::File;
 use super::values::PlatformUrl;
-use crate::api::RequestLimit;
-use crate::api::auth::Credentials;
+use crate::api::{Credentials, RequestLimit};
 use crate::cli::{AtATime, PageSize, TimeBudget};
 
 /// How the platform is asked. Debug output shows no secret.
