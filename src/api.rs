@@ -14,15 +14,18 @@ mod options;
 mod pace;
 mod route;
 mod secrets;
-pub mod share;
+pub(crate) mod share;
 #[cfg(test)]
 mod tests;
 mod transport;
 pub mod wire;
 
-pub use client::{Answer, Client};
-pub use error::{Detail, Doing, Error, Problem, Reason};
-pub use id::{ConnectionId, ConnectionIdError, Kind, TypedConnection, is_respelled, spellings};
-pub use limit::RequestLimit;
-pub use options::{Credentials, Options, SetupError};
-pub use route::Obstacle;
+pub(crate) use client::Answer;
+pub use client::Client;
+pub(crate) use error::{Doing, Error, Reason};
+pub use id::{ConnectionId, Kind};
+pub(crate) use id::{TypedConnection, is_respelled, spellings};
+pub(crate) use limit::RequestLimit;
+pub(crate) use options::SetupError;
+pub use options::{Credentials, Options};
+pub(crate) use route::Obstacle;

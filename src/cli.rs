@@ -24,7 +24,7 @@ pub use formats::{Color, LogFormat, QueryFormat, ReportFormat, StatusFormat, Sum
 use help::{AFTER_HELP, COMPLETIONS_AFTER_HELP, DEMO_AFTER_HELP, GLOBAL, MAN_AFTER_HELP};
 pub use keep::{Backup, Compact, Prune, Rejects, Restore, Verify};
 pub use manual::{completions, man};
-pub use values::{AtATime, Length, PageSize, Parameter, Percent, Size, TimeBudget, Whole};
+pub use values::{AtATime, Length, PageSize, Size, TimeBudget, Whole};
 
 /// What `archive man` has a page of, in the order of the help.
 const COMMANDS: [&str; 15] = [

@@ -105,7 +105,6 @@ impl<S: Subscriber> Layer<S> for Lines {
 /// A line of JSON; its keys are a contract.
 #[derive(Serialize)]
 struct JsonLine<'a> {
-    /// UTC.
     time: String,
     level: String,
     target: &'a str,

@@ -25,10 +25,12 @@ mod sync;
 mod tests;
 mod values;
 
-pub use self::credentials::{CredentialsSource, Place};
+pub use self::credentials::CredentialsSource;
 pub use self::defaults::{DEFAULT_AT_A_TIME, DEFAULT_FULL_EVERY, DEFAULT_PAGE_SIZE};
 pub use self::demo::Demo;
-pub use self::environment::{Environment, Folders, Variables};
+pub use self::environment::Environment;
+#[cfg(test)]
+pub use self::environment::Folders;
 pub use self::error::Error;
 pub use self::format::{Format, Talk};
 pub use self::import::{Import, Input};

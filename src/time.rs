@@ -3,8 +3,8 @@
 //! In: what the platform sent, in any of the forms it is known to send. Out: [`UtcText`], or nothing
 //! where the text names no instant. Nothing here reads a clock: `now` is always an argument.
 
-pub mod period;
-pub mod zone;
+pub(crate) mod period;
+pub(crate) mod zone;
 
 use std::fmt;
 
@@ -91,7 +91,7 @@ impl UtcText {
         (text.len() == 28).then(|| Self::parse_usual(text.as_bytes())).flatten()
     }
 
-    /// The fixed-width text.
+    /// As the database holds it: 28 characters, whatever the time, so that texts sort as times do.
     pub fn as_str(&self) -> &str {
         // Every constructor writes ASCII only.
         std::str::from_utf8(&self.0).unwrap_or_default()

@@ -22,7 +22,6 @@ const MAX_DETAILS: usize = 10;
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{doing}: {}", sentence(doing, reason, problem))]
 pub struct Error {
-    /// What was being done.
     pub doing: Doing,
     /// What happened, by its meaning.
     pub reason: Reason,
@@ -109,40 +108,27 @@ pub enum Reason {
 pub enum Doing {
     /// One page of a connection's runs.
     ListRuns {
-        /// Whose runs.
         connection: ConnectionId,
-        /// Runs skipped before the page.
         skip: u64,
     },
-    /// One run by its id.
     GetRun {
-        /// Whose run.
         connection: ConnectionId,
-        /// Its id.
         run: String,
     },
-    /// One connection by its id.
     GetConnection {
-        /// Its id.
         connection: ConnectionId,
     },
     /// One page of the connections of an iModel.
     ListConnections {
-        /// Which connections.
         kind: Kind,
-        /// Whose.
         imodel: String,
-        /// Connections skipped before the page.
         skip: u64,
     },
     /// One page of the iModels of an iTwin.
     ListImodels {
-        /// Whose iModels.
         itwin: String,
     },
-    /// One page of iTwins.
     ListItwins,
-    /// A token from the issuer.
     GetToken,
 }
 
@@ -180,7 +166,6 @@ impl Doing {
         }
     }
 
-    /// Who answers.
     fn answerer(&self) -> &'static str {
         match self {
             Self::GetToken => "the token issuer",
@@ -241,7 +226,6 @@ pub struct Problem {
 pub struct Detail {
     /// Its code, for example `InvalidValue`.
     pub code: Option<String>,
-    /// Its message.
     pub message: Option<String>,
     /// What it is about.
     pub target: Option<String>,

@@ -19,7 +19,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// Every kind, the one that is meant where none is named first.
     pub const ALL: [Self; 3] = [Self::Export, Self::Storage, Self::Manifest];
 
     /// The word that is typed, stored and shown.
@@ -31,8 +31,7 @@ impl Kind {
         }
     }
 
-    /// Reads the word.
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 
@@ -91,7 +90,7 @@ impl ConnectionId {
         &self.id
     }
 
-    /// What the connection does.
+    /// What the connection does, and so under which path it is found.
     pub fn kind(&self) -> Kind {
         self.kind
     }

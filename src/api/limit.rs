@@ -90,7 +90,6 @@ pub(super) struct Permit<'a>(&'a Limiter);
 /// Why no request may be sent now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full {
-    /// The limit that takes longest.
     pub(super) limit: RequestLimit,
     /// How long that is; `None` until a request under way is answered.
     pub(super) wait: Option<Duration>,

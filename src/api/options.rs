@@ -27,9 +27,9 @@ pub enum Credentials {
     TokenFile(PathBuf),
     /// A service application (client credentials grant).
     Client {
-        /// Its client id.
+        /// As the application's registration names it.
         id: String,
-        /// Its secret.
+        /// From the registration too; no error and no log shows it.
         secret: SecretString,
     },
 }
@@ -41,7 +41,7 @@ pub struct Options {
     pub api_url: Url,
     /// The token issuer, for example `https://ims.bentley.com`.
     pub issuer_url: Url,
-    /// Who asks.
+    /// Who asks; a ready token cannot be renewed when the platform refuses it.
     pub credentials: Credentials,
     /// How long one request may take, from connecting to the last byte.
     pub timeout: Duration,
@@ -88,12 +88,7 @@ pub enum SetupError {
     UrlWithPassword(String),
     /// A token file that cannot be read.
     #[error("reading the token from {} {problem}", path.display())]
-    TokenFile {
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        problem: String,
-    },
+    TokenFile { path: PathBuf, problem: String },
     /// The token is empty, or holds characters that no token has.
     #[error("the token is empty or holds characters that no token has (blanks, quotes of another script)")]
     NoToken,

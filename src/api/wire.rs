@@ -20,7 +20,7 @@ mod fleet;
 mod scan;
 
 pub use fleet::{Connection, Cursor, LastRun, List, Named};
-pub use scan::{Malformed, Scanner, Shape, elements, escape_last_backslash, members, shape, text_of, values};
+pub use scan::{Malformed, Scanner, elements, escape_last_backslash, members, shape, text_of, values};
 
 /// A JSON object as the list of its members, each value as the text that was sent.
 #[derive(Debug, Default)]

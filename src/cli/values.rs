@@ -23,7 +23,6 @@ pub type PageSize = Whole<1, 10_000>;
 pub type AtATime = Whole<1, 64>;
 
 impl<const MIN: u32, const MAX: u32> Whole<MIN, MAX> {
-    /// The number.
     pub fn get(self) -> u32 {
         self.0
     }
@@ -129,7 +128,6 @@ impl FromStr for Percent {
 pub struct Parameter {
     /// Without the colon.
     pub name: String,
-    /// As it was typed.
     pub value: String,
 }
 

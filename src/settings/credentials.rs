@@ -31,22 +31,16 @@ pub(super) struct FileCredentials {
 /// Where one part of the credentials was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// An environment variable.
     Variable(&'static str),
     /// A key under `[credentials]` of the configuration file.
     Key {
-        /// The key.
         key: &'static str,
-        /// The configuration.
         configuration: PathBuf,
     },
     /// The file that such a key names.
     File {
-        /// The file.
         path: PathBuf,
-        /// The key.
         key: &'static str,
-        /// The configuration.
         configuration: PathBuf,
     },
 }
@@ -54,15 +48,8 @@ pub enum Place {
 /// Where the credentials were found. Its Display says what to do where they are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialsSource {
-    /// A bearer token.
     Token(Place),
-    /// A service application.
-    Client {
-        /// Where its client id was found.
-        id: Place,
-        /// Where its secret was found.
-        secret: Place,
-    },
+    Client { id: Place, secret: Place },
 }
 
 impl fmt::Display for Place {

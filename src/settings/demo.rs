@@ -13,15 +13,11 @@ pub struct Demo {
     /// The archive to make, which did not exist a moment ago; never one that the environment or the file
     /// names: a demo is not put where real data is kept.
     pub db: Option<PathBuf>,
-    /// SQLite's cache, in MiB.
     pub cache_mib: u32,
 }
 
 impl Demo {
     /// Joins what was typed with the file.
-    ///
-    /// # Errors
-    /// A configuration file that is wrong, or a database that exists.
     pub fn new(global: &Global, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         let db = global.db.clone().map(|path| environment.expand(path));

@@ -22,7 +22,6 @@ pub struct Environment {
     pub now: UtcText,
 }
 
-/// The user's folders.
 #[derive(Debug, Clone)]
 pub struct Folders {
     /// What `~/` stands for.

@@ -12,41 +12,23 @@ use crate::error::{CommandError, ExitCode};
 pub enum Error {
     /// The configuration file, or a file that it names, cannot be read.
     #[error("reading {what} from {}", path.display())]
-    Unreadable {
-        /// What it was read for.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Unreadable { what: &'static str, path: PathBuf, source: io::Error },
     /// The configuration file says something that is not understood.
     #[error("reading settings from {}: {problem}", path.display())]
     Misunderstood {
-        /// The file.
         path: PathBuf,
         /// Line, key and what is wrong with it.
         problem: String,
     },
     /// A file of secrets is empty.
     #[error("reading {what} from {}: the file is empty", path.display())]
-    Empty {
-        /// What it was read for.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-    },
+    Empty { what: &'static str, path: PathBuf },
     /// An environment variable is not UTF-8. Its value is not shown.
     #[error("the environment variable {0} is not UTF-8 text")]
     NotText(&'static str),
     /// An environment variable is no URL of the platform. Its value is not shown: it may hold a password.
     #[error("the environment variable {name}: {problem}")]
-    NotUrl {
-        /// The variable.
-        name: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
+    NotUrl { name: &'static str, problem: String },
     /// A value of `--connection` is no connection's id.
     #[error("--connection: {0}")]
     NotConnection(<ConnectionId as FromStr>::Err),
@@ -98,12 +80,7 @@ pub enum Error {
     /// A file of secrets that a flag names cannot be read. What was typed is not shown: it may be the
     /// secret itself.
     #[error("{flag}: no file of the name that was given can be read")]
-    SecretFile {
-        /// The flag.
-        flag: &'static str,
-        /// Why not.
-        source: io::Error,
-    },
+    SecretFile { flag: &'static str, source: io::Error },
     /// A configuration is UTF-8.
     #[error("a configuration cannot name {0:?}: the name is not UTF-8 text")]
     PathNotText(PathBuf),

@@ -35,7 +35,6 @@ impl Talk {
 pub enum Format {
     /// A line or a table for people.
     Text,
-    /// JSON.
     Json,
 }
 

@@ -15,7 +15,6 @@ use crate::cli::{self, Global};
 pub enum Input {
     /// Standard input; at most once in a list.
     Stdin,
-    /// A file.
     File(PathBuf),
 }
 
@@ -31,23 +30,17 @@ impl fmt::Display for Input {
 /// What `archive import` is to do.
 #[derive(Debug, Clone)]
 pub struct Import {
-    /// The archive.
     pub db: PathBuf,
-    /// SQLite's cache, in MiB.
     pub cache_mib: u32,
     /// At least one, in the order given.
     pub files: Vec<Input>,
     /// The connection of pages that do not name one.
     pub connection: Option<TypedConnection>,
-    /// How the summary is told.
     pub format: Format,
 }
 
 impl Import {
     /// Joins what was typed with the environment and the file.
-    ///
-    /// # Errors
-    /// Any [`Error`], but none about credentials.
     pub fn new(global: &Global, typed: &cli::Import, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         let input =

@@ -24,7 +24,6 @@ pub struct Init {
     pub file: PathBuf,
     /// Whether it is found without `--config`.
     pub is_in_default_place: bool,
-    /// Write over what exists.
     pub force: bool,
     /// Ask the platform first.
     pub check: bool,
@@ -36,9 +35,7 @@ pub struct Init {
     pub setup: Setup,
     /// Where the archive is unless the file says otherwise.
     pub default_db: Option<PathBuf>,
-    /// The platform.
     pub api_url: Url,
-    /// The token issuer.
     pub issuer_url: Url,
     /// What `~/` stands for.
     home: Option<PathBuf>,
@@ -51,7 +48,6 @@ pub struct Given {
     pub token: Option<SecretString>,
     /// A file that holds a token.
     pub token_file: Option<PathBuf>,
-    /// A service application.
     pub client_id: Option<String>,
     /// Its secret, from the environment or as it was typed; it goes over the file's.
     pub secret: Option<SecretString>,
@@ -113,9 +109,6 @@ impl Given {
     }
 
     /// The credentials, with the secret read from its file.
-    ///
-    /// # Errors
-    /// A file that cannot be read, or only one half of a service application.
     pub fn credentials(&self) -> Result<Credentials> {
         let hide = |flag| {
             move |error| match error {
@@ -148,9 +141,6 @@ impl Given {
 
 impl Init {
     /// Joins what was typed with the environment. The configuration file is not read: it need not exist.
-    ///
-    /// # Errors
-    /// Any [`Error`]; [`Error::Written`] where the file exists.
     pub fn new(global: &Global, typed: &cli::Init, environment: &Environment) -> Result<Self> {
         let default_place = default_place(environment).map(absolute).transpose()?;
         let named = find_named(global, environment).map(absolute).transpose()?;
@@ -204,9 +194,6 @@ impl Init {
     }
 
     /// A file's name as somebody typed it: `~/` is the home folder, and what is relative begins here.
-    ///
-    /// # Errors
-    /// There is no folder to be in.
     pub fn path(&self, typed: &str) -> Result<PathBuf> {
         let path = Path::new(typed);
         absolute(match (path.strip_prefix("~"), &self.home) {

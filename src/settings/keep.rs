@@ -16,9 +16,7 @@ use crate::time::UtcText;
 /// What `archive verify` is to do.
 #[derive(Debug, Clone)]
 pub struct Verify {
-    /// The archive.
     pub db: PathBuf,
-    /// SQLite's cache, in MiB.
     pub cache_mib: u32,
     /// How the platform is asked; `None`: it is not.
     pub platform: Option<Platform>,
@@ -26,15 +24,11 @@ pub struct Verify {
     pub repair: bool,
     /// Only these; empty: all that are archived.
     pub connections: Vec<ConnectionId>,
-    /// How it is told.
     pub format: Format,
 }
 
 impl Verify {
     /// Joins what was typed with the environment and the file.
-    ///
-    /// # Errors
-    /// Any [`Error`](super::Error), but none about credentials where the platform is not asked.
     pub fn new(global: &Global, typed: &cli::Verify, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         let platform = match typed.offline {
@@ -55,21 +49,15 @@ impl Verify {
 /// What `archive backup` is to do.
 #[derive(Debug, Clone)]
 pub struct Backup {
-    /// The archive.
     pub db: PathBuf,
-    /// Where the copy goes.
     pub file: PathBuf,
     /// Whether a file of that name is replaced.
     pub replace: bool,
-    /// How the summary is told.
     pub format: Format,
 }
 
 impl Backup {
     /// Joins what was typed with the environment and the file.
-    ///
-    /// # Errors
-    /// Any [`Error`](super::Error), but none about credentials.
     pub fn new(global: &Global, typed: &cli::Backup, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         Ok(Self {
@@ -84,19 +72,14 @@ impl Backup {
 /// What `archive restore` is to do.
 #[derive(Debug, Clone)]
 pub struct Restore {
-    /// The archive.
     pub db: PathBuf,
     /// The copy that takes its place.
     pub file: PathBuf,
-    /// How the summary is told.
     pub format: Format,
 }
 
 impl Restore {
     /// Joins what was typed with the environment and the file.
-    ///
-    /// # Errors
-    /// Any [`Error`](super::Error), but none about credentials.
     pub fn new(global: &Global, typed: &cli::Restore, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         Ok(Self {
@@ -110,23 +93,17 @@ impl Restore {
 /// What `archive rejects` is to do.
 #[derive(Debug, Clone)]
 pub struct Rejects {
-    /// The archive.
     pub db: PathBuf,
-    /// SQLite's cache, in MiB.
     pub cache_mib: u32,
     /// Whether the records are read once more.
     pub retry: bool,
     /// Only those of these; empty: all.
     pub connections: Vec<ConnectionId>,
-    /// How rows are written.
     pub format: QueryFormat,
 }
 
 impl Rejects {
     /// Joins what was typed with the environment and the file.
-    ///
-    /// # Errors
-    /// Any [`Error`](super::Error), but none about credentials.
     pub fn new(global: &Global, typed: &cli::Rejects, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         Ok(Self {
@@ -142,17 +119,13 @@ impl Rejects {
 /// What `archive prune` is to do.
 #[derive(Debug, Clone)]
 pub struct Prune {
-    /// The archive.
     pub db: PathBuf,
-    /// SQLite's cache, in MiB.
     pub cache_mib: u32,
     /// What is older than this goes.
     pub before: UtcText,
-    /// Whether runs go, too.
     pub with_runs: bool,
     /// Whether anything is done about it, and what is done before.
     pub consent: Consent,
-    /// How it is told.
     pub format: Format,
 }
 
@@ -169,9 +142,6 @@ pub enum Consent {
 
 impl Prune {
     /// Joins what was typed with the environment and the file.
-    ///
-    /// # Errors
-    /// Any [`Error`], but none about credentials.
     pub fn new(global: &Global, typed: &cli::Prune, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         let consent = match (typed.yes, &typed.backup, typed.no_backup) {
@@ -196,19 +166,13 @@ impl Prune {
 /// What `archive compact` is to do.
 #[derive(Debug, Clone)]
 pub struct Compact {
-    /// The archive.
     pub db: PathBuf,
-    /// SQLite's cache, in MiB.
     pub cache_mib: u32,
-    /// How it is told.
     pub format: Format,
 }
 
 impl Compact {
     /// Joins what was typed with the environment and the file.
-    ///
-    /// # Errors
-    /// Any [`Error`], but none about credentials.
     pub fn new(global: &Global, typed: &cli::Compact, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         Ok(Self {

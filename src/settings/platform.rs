@@ -18,9 +18,7 @@ use crate::cli::{AtATime, PageSize, TimeBudget};
 /// How the platform is asked. Debug output shows no secret.
 #[derive(Debug, Clone)]
 pub struct Platform {
-    /// Who asks.
     pub credentials: Credentials,
-    /// Where that was found.
     pub credentials_source: CredentialsSource,
     /// The platform; http or https.
     pub api_url: Url,

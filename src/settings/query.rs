@@ -20,11 +20,9 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// What `archive query` is to do.
 #[derive(Debug, Clone)]
 pub struct Query {
-    /// The archive.
     pub db: PathBuf,
     /// The user's own queries.
     pub folder: Option<PathBuf>,
-    /// Which statement.
     pub statement: Statement,
     /// Say what it is instead of carrying it out.
     pub describe: bool,
@@ -40,11 +38,8 @@ pub struct Query {
     pub zone: Zone,
     /// Whether somebody typed the zone.
     pub is_zone_typed: bool,
-    /// The clock's time.
-    pub now: UtcText,
     /// Only these; empty: all.
     pub connections: Vec<ConnectionId>,
-    /// How rows are written.
     pub format: QueryFormat,
     /// Where to, if not to standard output.
     pub output: Option<PathBuf>,
@@ -57,9 +52,7 @@ pub struct Query {
 pub enum Statement {
     /// None: the list of those that have a name.
     List,
-    /// The query of this name.
     Named(String),
-    /// This one.
     Text(String),
     /// The one on standard input.
     Stdin,
@@ -67,9 +60,6 @@ pub enum Statement {
 
 impl Query {
     /// Joins what was typed with the environment and the file; words such as `7d` count back from the clock.
-    ///
-    /// # Errors
-    /// Any [`Error`], but none about credentials.
     pub fn new(global: &Global, typed: &cli::Query, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         let zone = find_zone(typed.tz.as_deref(), &file)?;
@@ -119,7 +109,6 @@ impl Query {
             is_until_typed: typed.until.is_some(),
             zone,
             is_zone_typed: typed.tz.is_some(),
-            now,
             connections: parse_connections(&typed.connections)?,
             format: typed.format,
             output: typed.output.clone().map(|path| environment.expand(path)),

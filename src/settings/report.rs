@@ -15,9 +15,7 @@ use crate::time::zone::Zone;
 /// What `archive report` is to tell.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// The archive.
     pub db: PathBuf,
-    /// What is reported.
     pub period: Period,
     /// What it is compared with.
     pub compared_with: Period,
@@ -29,7 +27,6 @@ pub struct Report {
     pub is_of_now: bool,
     /// Only these; empty: all that are archived, whatever the configuration lists.
     pub connections: Vec<ConnectionId>,
-    /// How it is told.
     pub format: ReportFormat,
     /// Where to, if not to standard output.
     pub output: Option<PathBuf>,
@@ -42,9 +39,6 @@ pub struct Report {
 impl Report {
     /// Joins what was typed with the environment and the file; words such as `7d` count back from the
     /// clock, or from `--as-of`.
-    ///
-    /// # Errors
-    /// Any [`Error`], but none about credentials.
     pub fn new(global: &Global, typed: &cli::Report, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         let zone = find_zone(typed.tz.as_deref(), &file)?;

@@ -19,27 +19,21 @@ use crate::time::zone::Zone;
 /// What the file is to say; what is not there is written as a comment, with its default.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
-    /// The archive.
     pub db: Option<PathBuf>,
     /// iTwins, and what they are called where that is known.
     pub itwins: Vec<(String, Option<String>)>,
-    /// iModels.
     pub imodels: Vec<String>,
-    /// Connections.
     pub connections: Vec<ConnectionId>,
     /// What connections are looked for.
     pub kinds: Vec<Kind>,
     /// Whose days and weeks.
     pub time_zone: Option<Zone>,
-    /// The service application.
     pub client_id: Option<String>,
     /// A file that holds its secret.
     pub client_secret_file: Option<PathBuf>,
     /// A file that holds a token.
     pub access_token_file: Option<PathBuf>,
-    /// Another platform.
     pub api_url: Option<Url>,
-    /// Another token issuer.
     pub issuer_url: Option<Url>,
 }
 
@@ -51,9 +45,6 @@ impl Setup {
 
     /// The file's text. A line that begins with `#` and no blank is a setting that was not chosen: it
     /// holds when the `#` is taken away.
-    ///
-    /// # Errors
-    /// A path that is not UTF-8.
     pub fn to_toml(&self, default_db: Option<&Path>) -> Result<String> {
         let mut file = Text(String::new());
         file.say(

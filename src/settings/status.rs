@@ -13,19 +13,14 @@ use crate::cli::{self, Global};
 /// What `archive status` is to show.
 #[derive(Debug, Clone)]
 pub struct Status {
-    /// The archive.
     pub db: PathBuf,
     /// Only these; empty: all that are archived, whatever the configuration lists.
     pub connections: Vec<ConnectionId>,
-    /// How it is told.
     pub format: Format,
 }
 
 impl Status {
     /// Joins what was typed with the environment and the file.
-    ///
-    /// # Errors
-    /// Any [`Error`], but none about credentials.
     pub fn new(global: &Global, typed: &cli::Status, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         Ok(Self {

@@ -16,22 +16,17 @@ use crate::cli::{self, Global, PageSize};
 /// What `archive sync` is to do. Debug output shows no secret.
 #[derive(Debug, Clone)]
 pub struct Sync {
-    /// The archive.
     pub db: PathBuf,
-    /// SQLite's cache, in MiB.
     pub cache_mib: u32,
     /// Connections that were typed, by their ids or archived names: then nothing else is synced but what
     /// was typed beside them. None twice, in the order given.
     pub chosen: Vec<ConnectionId>,
     /// Connections of the configuration, by their ids. None twice, in the order given.
     pub connections: Vec<ConnectionId>,
-    /// iModels whose connections are synced.
     pub imodels: Vec<String>,
-    /// iTwins whose iModels' connections are synced.
     pub itwins: Vec<String>,
     /// Which connections are looked for below them: at least one kind.
     pub kinds: Vec<Kind>,
-    /// How the platform is asked.
     pub platform: Platform,
     /// Only say what a first sync would cost.
     pub estimate: bool,
@@ -47,15 +42,11 @@ pub struct Sync {
     pub min_free: Option<u64>,
     /// Store nothing.
     pub dry_run: bool,
-    /// How the summary is told.
     pub format: Format,
 }
 
 impl Sync {
     /// Joins what was typed with the environment and the file.
-    ///
-    /// # Errors
-    /// Any [`Error`].
     pub fn new(global: &Global, typed: &cli::Sync, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         let chosen = parse_connections(&typed.connections)?;

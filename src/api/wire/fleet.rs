@@ -94,7 +94,7 @@ impl Connection {
 /// An iTwin or an iModel: an id and what people call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
-    /// Its id.
+    /// To the letter as the list sends it.
     pub id: String,
     /// Its name, where one was sent.
     pub name: Option<String>,

@@ -26,7 +26,6 @@ pub struct Shape {
     /// Members of objects and elements of lists, counted by the commas between them and the brackets
     /// around them: never fewer than there are, but for one in the outermost.
     pub values: usize,
-    /// Objects.
     pub objects: usize,
 }
 
