@@ -87,7 +87,8 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut said = Said::default();
         event.record(&mut said);
-        let (level, target) = (*event.metadata().level(), event.metadata().target());
+        let level = *event.metadata().level();
+        let target = event.metadata().target();
         let line = match self.form {
             Form::Text { is_colored, is_timed } => {
                 said.text(level, target, is_timed.then(Utc::now), is_colored)
@@ -122,9 +123,8 @@ struct Said {
 impl Said {
     fn text(&self, level: Level, target: &str, now: Option<DateTime<Utc>>, is_colored: bool) -> String {
         let is_result = matches!(target, SUMMARY | ERROR);
-        let paint = |color: &str, word: &str| match is_colored {
-            true => format!("\x1b[1;{color}m{word}\x1b[0m"),
-            false => word.to_owned(),
+        let paint = |color: &str, word: &str| {
+            if is_colored { format!("\x1b[1;{color}m{word}\x1b[0m") } else { word.to_owned() }
         };
         let mut line = String::new();
         if let Some(now) = now.filter(|_| !is_result) {

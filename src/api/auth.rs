@@ -202,12 +202,12 @@ impl Token {
     }
 
     /// Notes that a request is sent with it. `true`: no other was before, so the token is fresh.
-    pub(super) fn note_sent(&self) -> bool {
+    pub(super) fn mark_sent(&self) -> bool {
         !self.fate.was_sent.swap(true, Ordering::Relaxed)
     }
 
     /// Notes that the platform answered a request with it in a way that needs valid credentials.
-    pub(super) fn note_accepted(&self) {
+    pub(super) fn mark_accepted(&self) {
         self.fate.was_accepted.store(true, Ordering::Relaxed);
     }
 

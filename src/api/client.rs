@@ -1,7 +1,7 @@
 //! The platform client: one method per question, each answer as the text that was sent.
 //!
 //! In: a connection's id and what to ask of it. Out: the JSON text of the answer, or an [`Error`] that
-//! tells by meaning what happened. Tokens come from `auth`; requests wait, repeat and give up as `pace`
+//! says by its meaning what happened. Tokens come from `auth`; requests wait, repeat and give up as `pace`
 //! decides.
 
 use std::fmt;
@@ -57,10 +57,7 @@ impl Answer {
     /// # Errors
     /// It is none.
     pub fn page(&self) -> Result<wire::Page<'_>, wire::Unreadable> {
-        match self.is_cut {
-            true => wire::Page::parse_beginning(&self.text),
-            false => wire::Page::parse(&self.text),
-        }
+        if self.is_cut { wire::Page::parse_beginning(&self.text) } else { wire::Page::parse(&self.text) }
     }
 }
 
@@ -141,6 +138,7 @@ impl Client {
         let doing = Doing::ListRuns { connection: connection.clone(), skip };
         let question = Question::new(doing.clone(), url, self.0.max_timeouts(top));
         let answer = self.ask(question).await?;
+        // With two runs or fewer asked for there is no smaller page that a walk could go on with.
         if answer.is_cut && top > 2 {
             let count = move || (answer.page().map_or(0, |page| page.runs.len()), answer);
             let (read, answer) = self.0.transport.gate.bound(&doing, parse(count)).await?;
@@ -243,9 +241,9 @@ impl Client {
     pub async fn wait<T>(&self, doing: &Doing, work: impl Future<Output = T>) -> Result<T, Error> {
         let mut stopped_at = self.0.stopped_at.subscribe();
         let stopped = async {
-            // The sender lives as long as this client, so this ends only once it is told to.
-            let told = stopped_at.wait_for(Option::is_some).await.map(|at| *at);
-            match told.ok().flatten() {
+            // The sender lives as long as this client, so the wait ends only when `stop` was called.
+            let at = stopped_at.wait_for(Option::is_some).await.map(|at| *at);
+            match at.ok().flatten() {
                 Some(at) => tokio::time::sleep_until(at + MOMENT).await,
                 None => std::future::pending().await,
             }
@@ -277,7 +275,7 @@ impl Client {
     /// The error of an answer whose text [`wire`] cannot read. What `problem` quotes of that text is
     /// cleaned and freed of secrets like all foreign text.
     pub fn unreadable(&self, doing: Doing, problem: &wire::Unreadable) -> Error {
-        let message = self.0.transport.secrets.tell(&problem.to_string(), MESSAGE_CHARS);
+        let message = self.0.transport.secrets.show(&problem.to_string(), MESSAGE_CHARS);
         Error::new(doing, Reason::Unreadable, message)
     }
 
@@ -372,26 +370,28 @@ impl Shared {
         loop {
             let was_fresh = AtomicBool::new(false);
             let request = || {
-                was_fresh.fetch_or(token.note_sent(), Ordering::Relaxed);
+                was_fresh.fetch_or(token.mark_sent(), Ordering::Relaxed);
                 self.request(question, &token)
             };
             let sent = self.transport.send(doing, &mut slot, request).await;
-            let error = match sent {
-                Ok(Body { text, is_cut }) => {
-                    token.note_accepted();
-                    self.accepted.store(true, Ordering::Relaxed);
-                    return Ok(Answer { text, is_cut, _slot: slot });
-                }
-                Err(error) => error,
+
+            // A gateway answers 408 and 5xx before anybody has looked at the token, so they prove nothing.
+            let is_accepted = match &sent {
+                Ok(_) => true,
+                Err(error) => error.problem.status.is_some_and(|status| !matches!(status, 401 | 408 | 500..)),
             };
-            let status = error.problem.status;
-            if status.is_some_and(|status| !matches!(status, 401 | 408 | 500..)) {
-                token.note_accepted();
+            if is_accepted {
+                token.mark_accepted();
                 self.accepted.store(true, Ordering::Relaxed);
             }
-            if error.reason != Reason::Refused {
-                return Err(error);
-            }
+            let error = match sent {
+                Ok(Body { text, is_cut }) => return Ok(Answer { text, is_cut, _slot: slot }),
+                Err(error) if error.reason != Reason::Refused => return Err(error),
+                Err(error) => error,
+            };
+
+            // A second token that is refused although nothing was ever answered with it means that the
+            // credentials are refused, and not that this request came too late.
             let is_refusal = renewals > 0 && token.is_refusal(was_fresh.into_inner());
             if is_refusal || renewals == MAX_RENEWALS {
                 return Err(error);
@@ -413,6 +413,7 @@ impl Shared {
 
 /// Runs `work` where it keeps nothing else waiting.
 async fn parse<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    // A task that is never aborted ends without a value only by a panic, which is passed on.
     let done = tokio::task::spawn_blocking(work).await;
     Ok(done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())))
 }

@@ -1,4 +1,4 @@
-//! What can go wrong between this program and the platform, told by what it means for the caller.
+//! What can go wrong between this program and the platform, named by what it means for the caller.
 //!
 //! In: status, headers and body of an answer, or the failure to get one. Out: an [`Error`] that says
 //! what was being done, what happened, and what the platform said of it. Nothing that is known to be
@@ -90,7 +90,7 @@ pub enum Reason {
     Unreachable(Obstacle),
     /// A success whose body is not JSON.
     Unreadable,
-    /// Any other refusal of the request, redirects included: they are told and not followed.
+    /// Any other refusal of the request, redirects included, which are never followed.
     Rejected,
     /// The time budget is spent, or would be before the next attempt could begin.
     BudgetSpent {
@@ -237,15 +237,15 @@ impl Problem {
     pub(super) fn read(status: u16, headers: &HeaderMap, body: &str, secrets: &Secrets) -> Self {
         let mut problem = Self {
             status: Some(status),
-            correlation_id: header(headers, "x-correlation-id").map(|id| secrets.tell(id, WORD_CHARS)),
+            correlation_id: header(headers, "x-correlation-id").map(|id| secrets.show(id, WORD_CHARS)),
             ..Self::default()
         };
         match serde_json::from_str::<Value>(body) {
             Ok(value) => problem.read_json(&value, secrets),
-            Err(_) => problem.message = secrets.tell_body(body),
+            Err(_) => problem.message = secrets.show_body(body),
         }
         if (300..400).contains(&status) {
-            let location = header(headers, "location").map(|to| secrets.tell(to, WORD_CHARS));
+            let location = header(headers, "location").map(|to| secrets.show(to, WORD_CHARS));
             let to = location.unwrap_or_else(|| "nowhere".to_owned());
             problem.message = Some(format!("a redirect to {to}, which is not followed"));
         }
@@ -255,12 +255,14 @@ impl Problem {
     fn read_json(&mut self, value: &Value, secrets: &Secrets) {
         let text = |value: Option<&Value>, limit| {
             let text = match value? {
-                Value::String(text) => secrets.tell(text, limit),
+                Value::String(text) => secrets.show(text, limit),
                 Value::Number(number) => number.to_string(),
                 _ => return None,
             };
             (!text.is_empty()).then_some(text)
         };
+        // The platform wraps an object in `error`; a token issuer sends `error` as a word beside its description,
+        // and gateways send the members bare.
         let error = value.get("error").filter(|error| error.is_object()).unwrap_or(value);
         self.code = text(error.get("code"), WORD_CHARS).or_else(|| text(value.get("error"), WORD_CHARS));
         self.message = ["message", "error_description", "detail", "title"]
@@ -281,7 +283,7 @@ impl Problem {
             .filter(|detail| *detail != Detail::default())
             .collect();
         if self.code.is_none() && self.message.is_none() && self.details.is_empty() && !value.is_null() {
-            self.message = secrets.tell_body(&value.to_string());
+            self.message = secrets.show_body(&value.to_string());
         }
     }
 
@@ -308,25 +310,26 @@ impl Problem {
     }
 
     /// `403 InsufficientPermissions: The user has … (correlation id …)`
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         let mut parts = Vec::new();
         let mut head: Vec<String> = self.status.iter().map(u16::to_string).collect();
         head.extend(self.code.clone());
         parts.push(head.join(" "));
         parts.extend(self.message.clone());
         parts.retain(|part| !part.is_empty());
-        let mut told = parts.join(": ");
+        let mut summary = parts.join(": ");
+        // Three are enough to see what is wrong with a request, and the line stays readable.
         for detail in self.details.iter().take(3) {
             let head = [&detail.code, &detail.target].into_iter().flatten();
             let head = head.cloned().collect::<Vec<_>>().join(" ");
             let detail = [head, detail.message.clone().unwrap_or_default()];
             let detail = detail.iter().filter(|part| !part.is_empty());
             let detail = detail.cloned().collect::<Vec<_>>().join(": ");
-            told = format!("{}; {detail}", told.trim_end_matches('.'));
+            summary = format!("{}; {detail}", summary.trim_end_matches('.'));
         }
         match &self.correlation_id {
-            Some(id) => format!("{} (correlation id {id})", told.trim_end_matches('.')),
-            None => told.trim_end_matches('.').to_owned(),
+            Some(id) => format!("{} (correlation id {id})", summary.trim_end_matches('.')),
+            None => summary.trim_end_matches('.').to_owned(),
         }
     }
 }
@@ -338,34 +341,35 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
 
 /// What happened, as the end of a sentence that [`Doing`] begins.
 fn sentence(doing: &Doing, reason: &Reason, problem: &Problem) -> String {
-    let (who, told) = (doing.answerer(), problem.told());
+    let who = doing.answerer();
+    let answer = problem.summary();
+    // Without a status the message is this program's own and says the whole of what happened.
     match reason {
-        Reason::Refused => format!("{who} refused the credentials: {told}"),
+        Reason::Refused => format!("{who} refused the credentials: {answer}"),
         Reason::TimedOut { after } => format!("no complete answer within {}", length(*after)),
         Reason::Throttled { wait } => {
             let wait = length(*wait);
-            format!("{who} answered {told}, however often it was waited; it asks to wait a further {wait}")
+            format!("{who} answered {answer}, however often it was waited; it asks to wait a further {wait}")
         }
-        Reason::Unreadable => format!("{who} answered what cannot be read: {told}"),
+        Reason::Unreadable => format!("{who} answered what cannot be read: {answer}"),
         Reason::BudgetSpent { asked: Some(wait) } => {
             let wait = length(*wait);
-            let answer = problem.status.map(|_| format!(": {who} answered {told}"));
-            let answer = answer.unwrap_or_default();
+            let answer = problem.status.map(|_| format!(": {who} answered {answer}")).unwrap_or_default();
             format!("the time budget ends before the {wait} that {who} asks to wait{answer}")
         }
-        Reason::BudgetSpent { asked: None } if told.is_empty() => "the time budget is spent".to_owned(),
+        Reason::BudgetSpent { asked: None } if answer.is_empty() => "the time budget is spent".to_owned(),
         Reason::BudgetSpent { asked: None } if problem.status.is_some() => {
-            format!("the time budget ends before another attempt: {who} answered {told}")
+            format!("the time budget ends before another attempt: {who} answered {answer}")
         }
         Reason::BudgetSpent { asked: None } => {
-            format!("the time budget ends before another attempt: {told}")
+            format!("the time budget ends before another attempt: {answer}")
         }
         Reason::ShareSpent => {
             "its share of the time budget was used while others waited; the next sync goes on".to_owned()
         }
         Reason::Stopped => "stopped before it was done".to_owned(),
-        _ if problem.status.is_some() => format!("{who} answered {told}"),
-        _ => told,
+        _ if problem.status.is_some() => format!("{who} answered {answer}"),
+        _ => answer,
     }
 }
 

@@ -121,9 +121,10 @@ pub fn is_respelled(one: &str, other: &str) -> bool {
 
 /// The ways in which an id may be spelled, its own first: three for a UUID, else one.
 pub fn spellings(id: &str) -> [String; 3] {
-    match is_uuid(id) {
-        true => [id.to_owned(), id.to_ascii_lowercase(), id.to_ascii_uppercase()],
-        false => [id, id, id].map(str::to_owned),
+    if is_uuid(id) {
+        [id.to_owned(), id.to_ascii_lowercase(), id.to_ascii_uppercase()]
+    } else {
+        [id, id, id].map(str::to_owned)
     }
 }
 

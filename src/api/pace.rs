@@ -22,9 +22,10 @@ use super::lone::{Pause, Throttling};
 const BACKOFF_CAP: Duration = Duration::from_secs(60);
 /// The longest wait taken from a header: the platform counts requests per hour, so more is nonsense.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
-/// The first wait after a 429 that does not say how long.
+/// The first wait after a 429 that does not say how long; each next one is twice as long.
 const UNASKED_PAUSE: Duration = Duration::from_secs(1);
-/// 429 answers to one request before it is given up, where no time budget ends it.
+/// 429 answers to one request before it is given up, where no time budget ends it. With pauses that double up
+/// to a minute a hundred of them take an hour and a half, and the longest quota is counted over an hour.
 const MAX_THROTTLED: u32 = 100;
 
 /// How often and how fast a request is repeated.
@@ -48,7 +49,8 @@ pub(super) struct Gate {
     stopped: watch::Sender<bool>,
 }
 
-/// A success that cannot be read is a gateway's stumble or stays as it is: it is not asked for as often.
+/// Attempts at an answer that comes with status 200 and cannot be read. A gateway's page is gone by the second
+/// or third; an answer that is broken itself will not get better.
 const MAX_UNREADABLE: usize = 3;
 
 impl Gate {
@@ -111,7 +113,7 @@ impl Gate {
         };
         tokio::select! {
             biased;
-            // The sender lives in `self`, so this ends only when it is told to.
+            // The sender lives in `self`, so the wait ends only when `stop` was called.
             _ = stopped.wait_for(|stopped| *stopped) => Err(Error::new(doing.clone(), Reason::Stopped, "")),
             () = end => Err(Error::new(doing.clone(), Reason::BudgetSpent { asked: None }, "")),
             done = work => done,
@@ -142,12 +144,7 @@ impl Gate {
         loop {
             while let Some(wait) = self.throttling.paused_for(&subject) {
                 if !self.has_time_for(wait) {
-                    // The others go on, so this is no spent budget.
-                    let reason = Reason::Throttled { wait };
-                    let mut error = throttled.unwrap_or_else(|| Error::new(doing.clone(), reason, ""));
-                    error.reason = reason;
-                    error.problem.status = Some(429);
-                    return Err(error);
+                    return Err(outlasts_budget(doing, throttled, wait));
                 }
                 slot.take();
                 tokio::time::sleep(wait).await;
@@ -157,24 +154,25 @@ impl Gate {
                 *slot = Some(self.slot(doing).await?);
             }
             let permit = self.turn(doing, throttled.as_ref()).await?;
+
             let sent_at = Instant::now();
             let answer = request().await;
             drop(permit);
             let mut error = match answer {
                 Err(error) if matches!(error.reason, Reason::Throttled { .. }) => error,
-                done => {
-                    if done.is_ok() {
-                        self.throttling.note_success(&subject, sent_at);
-                    }
-                    return done;
+                Err(error) => return Err(error),
+                Ok(done) => {
+                    self.throttling.record_success(&subject, sent_at);
+                    return Ok(done);
                 }
             };
+
             // Whoever waits gives its place up, or those that are throttled would keep the others from theirs.
             slot.take();
             times += 1;
             let wait = pause_length(error.problem.retry_after, times, self.patience.backoff_start);
             error.reason = Reason::Throttled { wait };
-            match self.throttling.note_throttled(&subject, sent_at, wait) {
+            match self.throttling.record_throttled(&subject, sent_at, wait) {
                 Pause::Shared => self.pause(wait),
                 Pause::Own => info!(
                     wait_ms = wait.as_millis(),
@@ -182,6 +180,7 @@ impl Gate {
                     length(wait)
                 ),
             }
+            // Without a time budget nothing else would end this loop.
             if self.deadline.is_none() && times >= MAX_THROTTLED {
                 return Err(error);
             }
@@ -199,13 +198,13 @@ impl Gate {
                 Err(full) => full,
             };
             if let Some(wait) = full.wait.filter(|wait| !self.has_time_for(*wait)) {
-                let told = format!(
+                let message = format!(
                     "no more than {} requests are sent in {}, and the next may go in {}",
                     full.limit.requests,
                     length(full.limit.length),
                     length(wait)
                 );
-                return Err(Error::new(doing.clone(), Reason::BudgetSpent { asked: None }, told));
+                return Err(Error::new(doing.clone(), Reason::BudgetSpent { asked: None }, message));
             }
             self.limiter.changed(full).await;
         }
@@ -299,6 +298,16 @@ impl Gate {
             error
         })
     }
+}
+
+/// The error of a request whose own pause outlasts the time budget. The others go on, so the budget is not
+/// spent for them.
+fn outlasts_budget(doing: &Doing, throttled: Option<Error>, wait: Duration) -> Error {
+    let reason = Reason::Throttled { wait };
+    let mut error = throttled.unwrap_or_else(|| Error::new(doing.clone(), reason, ""));
+    error.reason = reason;
+    error.problem.status = Some(429);
+    error
 }
 
 /// The wait that the headers of an answer ask for: `Retry-After` in seconds or as a date, else the

@@ -56,17 +56,17 @@ impl Secrets {
 
     /// Foreign text made fit to be shown: on one line, without control characters, bidirectional
     /// marks and secrets, and only then cut to `limit` characters.
-    pub(super) fn tell(&self, text: &str, limit: usize) -> String {
+    pub(super) fn show(&self, text: &str, limit: usize) -> String {
         // Again after cleaning, which could put a secret together that was sent in pieces.
         let text = self.redact(clean(&self.redact(text.to_owned())));
         cut(&text, limit)
     }
 
     /// The beginning of a body in an unexpected form; of HTML only its text.
-    pub(super) fn tell_body(&self, body: &str) -> Option<String> {
+    pub(super) fn show_body(&self, body: &str) -> Option<String> {
         let body = self.redact(body.trim_start_matches('\u{feff}').trim().to_owned());
         let text = if body.starts_with('<') { text_of_html(&body) } else { body };
-        Some(self.tell(&text, WORD_CHARS)).filter(|text| !text.is_empty())
+        Some(self.show(&text, WORD_CHARS)).filter(|text| !text.is_empty())
     }
 }
 

@@ -6,7 +6,7 @@
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Whoever gives the turns keeps this; dropping it leaves the share as it was last told.
+/// Whoever gives the turns keeps this; dropping it leaves the share as it was last set.
 #[derive(Debug)]
 pub struct Turn(watch::Sender<Option<Instant>>);
 
@@ -26,12 +26,12 @@ impl Turn {
         self.0.send_if_modified(|until| until.take().is_some());
     }
 
-    /// Others wait: the share ends then, unless its end was told before.
+    /// Others wait: the share ends then, unless its end was set before.
     pub fn limit(&self, end: Instant) {
         self.0.send_if_modified(|until| {
-            let is_told = until.is_none();
+            let is_new = until.is_none();
             until.get_or_insert(end);
-            is_told
+            is_new
         });
     }
 

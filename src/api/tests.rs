@@ -206,9 +206,10 @@ async fn a_token_that_dies_again_and_again_after_it_served_others_is_renewed() {
             return token(number, 3600);
         }
         let bearer = request.lines().find(|line| line.starts_with("authorization: ")).unwrap();
-        match served.lock().unwrap().insert(bearer.to_owned()) {
-            true => http("200 OK", "", PAGE),
-            false => http("401 Unauthorized", "", ""),
+        if served.lock().unwrap().insert(bearer.to_owned()) {
+            http("200 OK", "", PAGE)
+        } else {
+            http("401 Unauthorized", "", "")
         }
     })
     .await;

@@ -20,12 +20,15 @@ use super::route::{self, Obstacle, Resolver, Route};
 use super::secrets::{MESSAGE_CHARS, Secrets};
 use super::wire;
 
-/// How long a connection may take to be made.
+/// How long a connection may take to be made: a host that drops packets would otherwise hold a request for the
+/// whole of its timeout.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest answer that is read, in bytes after decompression.
+/// The longest answer that is read, in bytes after decompression: 10,000 runs are some 20 MB, and a server that
+/// sends without end must not fill the memory.
 const MAX_ANSWER: usize = 64 << 20;
 pub(super) const TOO_LONG: &str = "more than 64 MiB, which is not read";
-/// How much is read of an answer that is an error.
+/// How much is read of an answer that is an error. The documented bodies have a few hundred bytes; a gateway's
+/// page may be of any length.
 pub(super) const MAX_ERROR_BODY: usize = 64 << 10;
 
 /// Sends requests and reads answers; no idea of tokens or of what is asked.
@@ -137,7 +140,7 @@ impl Transport {
         // An issuer's body is not shown in any form: it may hold a token that is not known yet.
         let begins = match doing {
             Doing::GetToken => None,
-            _ => self.secrets.tell_body(&text),
+            _ => self.secrets.show_body(&text),
         };
         let message = match begins {
             Some(begins) => format!("the body is not JSON, or cut short; it begins: {begins}"),
@@ -175,11 +178,12 @@ impl Transport {
             Some(Obstacle::UnknownHost | Obstacle::Proxy) | None => "",
         };
         let route = self.route(doing);
-        let what = match error.is_connect() {
-            true => format!("no connection to {route}{what}"),
-            false => format!("the connection to {route} or the answer broke off"),
+        let what = if error.is_connect() {
+            format!("no connection to {route}{what}")
+        } else {
+            format!("the connection to {route} or the answer broke off")
         };
-        let causes = self.secrets.tell(&causes(&error.without_url()), MESSAGE_CHARS);
+        let causes = self.secrets.show(&causes(&error.without_url()), MESSAGE_CHARS);
         Error::new(doing.clone(), reason, format!("{what}: {causes}"))
     }
 

@@ -74,15 +74,17 @@ pub fn man(command: Option<&str>) -> String {
     };
     // A vector takes everything. Not every roff reads UTF-8.
     page.unwrap_or_default().chars().fold(String::new(), |mut page, c| {
-        match c.is_ascii() {
-            true => page.push(c),
-            false => page.push_str(&format!("\\[u{:04X}]", u32::from(c))),
+        if c.is_ascii() {
+            page.push(c)
+        } else {
+            page.push_str(&format!("\\[u{:04X}]", u32::from(c)))
         }
         page
     })
 }
 
 fn page(command: Command) -> io::Result<String> {
+    // What is looked at is taken first: `Man` keeps the command for itself.
     let is_program = command.has_subcommands();
     let after_help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let version = format!("archive {}", env!("CARGO_PKG_VERSION"));
@@ -156,9 +158,10 @@ fn prose(roff: &mut Roff, text: &str) {
                 roff.control("fi", []);
             }
             _ => {
-                match is_headed {
-                    true => drop(roff.control("PP", [])),
-                    false => roff_section(roff, "NOTES", &mut is_headed),
+                if is_headed {
+                    roff.control("PP", []);
+                } else {
+                    roff_section(roff, "NOTES", &mut is_headed)
                 }
                 roff.text([roman(line)]);
                 while let Some(line) = lines.next_if(|line| !line.is_empty() && !line.starts_with("  ")) {

@@ -17,9 +17,9 @@ use crate::api::Kind;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Whole<const MIN: u32, const MAX: u32>(u32);
 
-/// Runs asked for in one page. The platform's documentation names no most; 10,000 runs are some 20 MB.
+/// Runs asked for in one page. 10,000 runs are some 20 MB, a third of the longest answer that the client reads.
 pub type PageSize = Whole<1, 10_000>;
-/// Pages, or connections, at a time. More than 64 requests on their way gain nothing under any quota.
+/// Pages, or connections, at a time. With 64 the platform's lowest quota, 500 a minute, is used up in seconds.
 pub type AtATime = Whole<1, 64>;
 
 impl<const MIN: u32, const MAX: u32> Whole<MIN, MAX> {
@@ -100,6 +100,7 @@ impl FromStr for Size {
             ("tb", 1_000_000_000_000),
             ("b", 1),
         ];
+        // `kib` comes before `b`, or its last letter would be taken for the unit.
         let small = text.trim().to_ascii_lowercase();
         let unit = UNITS.into_iter().find_map(|(unit, bytes)| Some((small.strip_suffix(unit)?, bytes)));
         let (number, bytes) = unit.unwrap_or((&small, 1));

@@ -59,7 +59,7 @@ pub(super) struct Span<'a> {
 
 impl Span<'_> {
     fn href(&self, skip: u64) -> String {
-        let (base, path, top) = (self.base, self.path, self.top);
+        let Span { base, path, top, .. } = self;
         let filter = self.filter.map(|id| format!("imodelId={}&", percent_encode(id))).unwrap_or_default();
         json_text(&format!("{base}{path}?{filter}$skip={skip}&$top={top}"))
     }

@@ -59,6 +59,7 @@ impl Platform {
         if let Err(refusal) = self.access.check(call.headers.authorization) {
             return refusal;
         }
+        // The platform takes a UUID in upper and lower case alike, and answers with its own spelling.
         let call = &self.in_own_letters(call);
         let endpoint = &call.endpoint;
         if let Some((kind, id)) = endpoint.connection() {
@@ -105,6 +106,7 @@ impl Platform {
             Ok(span) => span,
             Err(refusal) => return refusal,
         };
+        // A run may begin or go between any two pages, so the change comes before the page is cut.
         if let Some(shifts) = self.faults.shifts.pop_front() {
             shifts.into_iter().for_each(|shift| self.apply(shift));
         }
@@ -113,6 +115,7 @@ impl Platform {
             return answer::connection_not_found();
         };
         let listing = &connection.listing;
+        // Counted only where runs are hidden: a listing of a million runs is paged at the cost of a page.
         let listed = if connection.unlisted.is_empty() {
             listing.len() as u64
         } else {
@@ -156,6 +159,7 @@ impl Platform {
             Ok(span) => span,
             Err(refusal) => return refusal,
         };
+        // A connection that nobody may see is left out without a word, as the real lists do.
         let minimal = is_minimal(kind, &call.headers);
         let matching: Vec<_> = self
             .connections
@@ -253,6 +257,7 @@ pub(super) fn skip_and_top(
 
 /// The documented body of a status, as this endpoint answers with it, and the header that goes with it.
 pub(super) fn documented(status: u16, endpoint: &Endpoint) -> Reply {
+    // Where the documentation of an API has no body for a status, the answer has the same shape as the others.
     const FORBIDDEN: &str = "The user has insufficient permissions for the requested operation.";
     let error = answer::error;
     match status {

@@ -134,6 +134,7 @@ pub(super) fn read_secret(path: &Path, what: &'static str) -> Result<SecretStrin
         path: path.to_owned(),
         source,
     })?;
+    // What an editor adds at either end is no part of the secret; a blank inside may be.
     let text = text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
     if text.trim().is_empty() {
         return Err(Error::Empty { what, path: path.to_owned() });

@@ -99,6 +99,7 @@ pub(super) type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub(super) fn hint(&self) -> Option<String> {
+        // A hint is the next step; an error whose own text says it has none.
         let text = match self {
             Self::NoConnection { file } => {
                 let file = file.display();

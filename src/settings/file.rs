@@ -77,6 +77,7 @@ impl File {
     }
 
     pub(super) fn parse(text: &str, path: PathBuf, environment: &Environment) -> Result<Self> {
+        // Editors of Windows put a byte order mark before the first key, which TOML would take for a part of it.
         let text = text.trim_start_matches('\u{feff}');
         let mut file: Self = toml::from_str(text)
             .map_err(|error| Error::Misunderstood { path: path.clone(), problem: describe(text, &error) })?;

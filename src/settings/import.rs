@@ -46,6 +46,7 @@ impl Import {
         let input =
             |path: &PathBuf| if path.as_os_str() == "-" { Input::Stdin } else { Input::File(path.clone()) };
         let files: Vec<Input> = typed.files.iter().map(input).collect();
+        // The second reading would find nothing and store nothing, without an error.
         if files.iter().filter(|&input| *input == Input::Stdin).count() > 1 {
             return Err(Error::StdinTwice);
         }

@@ -155,13 +155,11 @@ impl Init {
         let zone = typed.time_zone.as_deref().map(str::parse).transpose();
         let url = |name, default| {
             let url = find_url(environment, name, None, default)?;
-            match url.username().is_empty() && url.password().is_none() {
-                true => Ok(url),
-                false => {
-                    let problem = "credentials do not belong into a URL".to_owned();
-                    Err(Error::NotUrl { name, problem })
-                }
+            if url.username().is_empty() && url.password().is_none() {
+                return Ok(url);
             }
+            let problem = "credentials do not belong into a URL".to_owned();
+            Err(Error::NotUrl { name, problem })
         };
         let api_url = url("ITP_API_URL", DEFAULT_API_URL)?;
         let issuer_url = url("ITP_ISSUER_URL", DEFAULT_ISSUER_URL)?;
@@ -220,9 +218,10 @@ fn ids(
         return Err(Error::EmptyId(flag));
     }
     let is_typed = !(typed.itwins.is_empty() && typed.imodels.is_empty() && typed.connections.is_empty());
-    match is_typed {
-        true => Ok(unique(list.iter().map(|id| id.trim().to_owned()).collect())),
-        false => Ok(environment.text(variable)?.into_iter().collect()),
+    if is_typed {
+        Ok(unique(list.iter().map(|id| id.trim().to_owned()).collect()))
+    } else {
+        Ok(environment.text(variable)?.into_iter().collect())
     }
 }
 

@@ -31,9 +31,10 @@ impl Verify {
     /// Joins what was typed with the environment and the file.
     pub fn new(global: &Global, typed: &cli::Verify, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
-        let platform = match typed.offline {
-            true => None,
-            false => Some(Platform::find(environment, &file, &typed.request_limits, typed.time_budget)?),
+        let platform = if typed.offline {
+            None
+        } else {
+            Some(Platform::find(environment, &file, &typed.request_limits, typed.time_budget)?)
         };
         Ok(Self {
             db: file.find_db(global, environment)?,

@@ -42,7 +42,8 @@ impl Platform {
         request_limits: &[String],
         time_budget: Option<TimeBudget>,
     ) -> Result<Self> {
-        let (api_url, issuer_url) = (file.platform.api_url.as_ref(), file.platform.issuer_url.as_ref());
+        let api_url = file.platform.api_url.as_ref();
+        let issuer_url = file.platform.issuer_url.as_ref();
         let (credentials, credentials_source) = find_credentials(environment, &file.path, &file.credentials)?;
         Ok(Self {
             credentials,
@@ -80,6 +81,7 @@ pub(super) fn find_url(
 
 /// `--request-limit`, or the file's, or what keeps below the platform's lowest tier.
 fn find_request_limits(typed: &[String], file: &File) -> Result<Vec<RequestLimit>> {
+    // `none` stands alone: beside a limit it would contradict it, and is then read as a limit, which it is not.
     match typed {
         [] => Ok(file.request_limits.clone().unwrap_or_else(|| RequestLimit::DEFAULTS.to_vec())),
         [none] if none == "none" => Ok(Vec::new()),

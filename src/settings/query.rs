@@ -1,5 +1,6 @@
 //! What `archive query` is to do.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use crate::time::UtcText;
 use crate::time::period::{Period, parse_instant};
 use crate::time::zone::Zone;
 
-/// How long SQLite may work on a query that nobody gave a time for.
+/// How long SQLite may work on a query that nobody gave a time for: a join without a condition runs for hours
+/// on a large archive.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What `archive query` is to do.
@@ -80,23 +82,13 @@ impl Query {
         if statement == Statement::List && is_about_one || typed.describe && !is_named {
             return Err(Error::NoQuery);
         }
-        let (since, until) = match (typed.since.as_deref(), typed.until.as_deref()) {
-            (None, None) => (None, None),
-            (None, Some(until)) => {
-                let until = parse_instant(until, &zone, &now);
-                (None, Some(until.map_err(|problem| Error::Time(format!("--until: {problem}")))?))
-            }
-            (since, until) => {
-                let period = Period::parse(since, until, &zone, &now).map_err(Error::Time)?;
-                (Some(period.since), Some(period.until))
-            }
-        };
+        let (since, until) = period(typed, &zone, &now)?;
         let parameters: Vec<(String, String)> =
             typed.parameters.iter().cloned().map(|given| (given.name, given.value)).collect();
-        for (at, (name, _)) in parameters.iter().enumerate() {
-            if parameters[..at].iter().any(|(other, _)| other == name) {
-                return Err(Error::ParameterTwice(name.clone()));
-            }
+        // The second of two values would win without a word.
+        let mut names = HashSet::new();
+        if let Some((twice, _)) = parameters.iter().find(|(name, _)| !names.insert(name)) {
+            return Err(Error::ParameterTwice(twice.clone()));
         }
         Ok(Self {
             db: file.find_db(global, environment)?,
@@ -114,5 +106,20 @@ impl Query {
             output: typed.output.clone().map(|path| environment.expand(path)),
             timeout: typed.timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0),
         })
+    }
+}
+
+/// What was typed of a period. Without a start there is only an end: the start is the query's own business.
+fn period(typed: &cli::Query, zone: &Zone, now: &UtcText) -> Result<(Option<UtcText>, Option<UtcText>)> {
+    match (typed.since.as_deref(), typed.until.as_deref()) {
+        (None, None) => Ok((None, None)),
+        (None, Some(until)) => {
+            let until = parse_instant(until, zone, now);
+            Ok((None, Some(until.map_err(|problem| Error::Time(format!("--until: {problem}")))?)))
+        }
+        (since, until) => {
+            let period = Period::parse(since, until, zone, now).map_err(Error::Time)?;
+            Ok((Some(period.since), Some(period.until)))
+        }
     }
 }

@@ -57,6 +57,7 @@ impl Setup {
         let default = default_db.unwrap_or(Path::new("archive.db"));
         file.set("db", self.db.is_some(), text_of(self.db.as_deref().unwrap_or(default))?);
 
+        // The order is that in which a reader meets the settings: what is archived, how fast, how it is shown.
         self.write_scope(&mut file);
         write_speed(&mut file);
 

@@ -82,6 +82,7 @@ impl Sync {
             connections,
             imodels,
             itwins,
+            // A sync without any kind would look for nothing and succeed.
             kinds: if kinds.is_empty() { vec![Kind::Export] } else { kinds },
             estimate: typed.estimate,
             platform,

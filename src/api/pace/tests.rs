@@ -159,7 +159,7 @@ async fn a_pause_of_one_connection_beyond_the_budget_fails_that_connection() {
     let work = gate.send(&bad, &mut slot, || {
         times.set(times.get() + 1);
         let wait = if times.get() == 1 { SECOND } else { SECOND * 3_600 };
-        gate.throttling.note_success("other", Instant::now());
+        gate.throttling.record_success("other", Instant::now());
         async move { Err::<(), _>(throttled(Some(wait))) }
     });
     let error = work.await.unwrap_err();

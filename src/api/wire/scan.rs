@@ -55,9 +55,10 @@ impl<'a> Scanner<'a> {
     }
 
     fn malformed(&self, what: &'static str) -> Malformed {
-        match self.at < self.text.len() {
-            true => Malformed { at: self.at, what, is_cut_short: false },
-            false => Malformed { at: self.at, what: "it ends early,", is_cut_short: true },
+        if self.at < self.text.len() {
+            Malformed { at: self.at, what, is_cut_short: false }
+        } else {
+            Malformed { at: self.at, what: "it ends early,", is_cut_short: true }
         }
     }
 
@@ -104,9 +105,10 @@ impl<'a> Scanner<'a> {
         let quoted = &self.text[self.at..end];
         self.at = end;
         let inner = &quoted[1..quoted.len() - 1];
-        Ok(match inner.contains('\\') {
-            true => serde_json::from_str(quoted).map_or(Cow::Borrowed(inner), Cow::Owned),
-            false => Cow::Borrowed(inner),
+        Ok(if inner.contains('\\') {
+            serde_json::from_str(quoted).map_or(Cow::Borrowed(inner), Cow::Owned)
+        } else {
+            Cow::Borrowed(inner)
         })
     }
 
