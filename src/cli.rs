@@ -24,7 +24,7 @@ pub use formats::{Color, LogFormat, QueryFormat, ReportFormat, StatusFormat, Sum
 use help::{AFTER_HELP, COMPLETIONS_AFTER_HELP, DEMO_AFTER_HELP, GLOBAL, MAN_AFTER_HELP};
 pub use keep::{Backup, Compact, Prune, Rejects, Restore, Verify};
 pub use manual::{completions, man};
-pub use values::{AtATime, Length, PageSize, Size, TimeBudget, Whole};
+pub use values::{AtATime, PageSize, Size, TimeBudget, TimeLength, Whole};
 
 /// What `archive man` has a page of, in the order of the help.
 const COMMANDS: [&str; 15] = [
@@ -206,7 +206,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
 /// value; without this, `--connection --full` would look for a connection named `--full`.
 fn find_flag_as_connection(arguments: &[OsString]) -> Option<String> {
     let end = arguments.iter().position(|argument| argument == "--");
-    // One more: `--connection --` is wrong too.
+    // The `--` itself is looked at too: `--connection --` has no id either.
     let options = &arguments[..end.map_or(arguments.len(), |end| end + 1)];
     options.windows(2).find_map(|pair| {
         let value = pair[1].to_string_lossy();

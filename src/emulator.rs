@@ -34,8 +34,8 @@ mod listing;
 mod platform;
 
 pub use self::access::Access;
-use self::answer::Reply;
-use self::call::{Call, Endpoint, Headers, Parameters};
+use self::answer::HttpReply;
+use self::call::{Call, Endpoint, Headers, QueryParameters};
 pub use self::faults::{Answer, Faults, Links, On, RetryAfter, Scripted, Shift};
 pub use self::holdings::{Connection, Imodel, Itwin};
 pub use self::listing::{Listing, Order, Run};
@@ -46,7 +46,7 @@ use self::platform::documented;
 #[derive(Debug)]
 pub struct Emulator {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     stop: Option<oneshot::Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -79,7 +79,7 @@ pub struct Request {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct ServerState {
     platform: Mutex<Platform>,
     log: Mutex<Log>,
 }
@@ -101,7 +101,7 @@ impl Emulator {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let shared = Arc::new(Shared { platform: Mutex::new(platform), log: Mutex::default() });
+        let shared = Arc::new(ServerState { platform: Mutex::new(platform), log: Mutex::default() });
         let (stop, stopped) = oneshot::channel();
         let served = Arc::clone(&shared);
         let listener = {
@@ -157,7 +157,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 async fn serve(
     listener: TcpListener,
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     mut stopped: oneshot::Receiver<Infallible>,
 ) {
     let base: Arc<str> = format!("http://{address}").into();
@@ -177,23 +177,23 @@ async fn serve(
 }
 
 /// One connection, kept alive until either side ends it.
-async fn converse(stream: TcpStream, base: Arc<str>, shared: Arc<Shared>) {
+async fn converse(stream: TcpStream, base: Arc<str>, shared: Arc<ServerState>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| respond(request, &base, &shared));
-    // An error here is a client that went away, or a connection dropped as the script told.
+    // It ends with an error where the client went away, or where the script drops the connection.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn respond(
     request: hyper::Request<Incoming>,
     base: &str,
-    shared: &Shared,
+    shared: &ServerState,
 ) -> Result<hyper::Response<Payload>, io::Error> {
     let (head, incoming) = request.into_parts();
     let header = |name: &HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
     let call = Call {
         endpoint: Endpoint::parse(head.method.as_str(), head.uri.path()),
-        parameters: Parameters::parse(head.uri.query().unwrap_or_default()),
+        parameters: QueryParameters::parse(head.uri.query().unwrap_or_default()),
         headers: Headers {
             authorization: header(&AUTHORIZATION),
             accept: header(&ACCEPT),
@@ -254,17 +254,17 @@ impl Request {
 }
 
 /// The scripted answers that ask nothing of the platform's state.
-fn scripted_reply(scripted: Answer, call: &Call<'_>) -> Reply {
+fn scripted_reply(scripted: Answer, call: &Call<'_>) -> HttpReply {
     match scripted {
-        Answer::Status { code, headers, body } => Reply { headers, ..Reply::json(code, body) },
+        Answer::Status { code, headers, body } => HttpReply { headers, ..HttpReply::json(code, body) },
         Answer::Documented(status) => documented(status, &call.endpoint),
-        Answer::NotJson => Reply::html(200, answer::gateway_html()),
-        Answer::Raw { body } => Reply::json(200, body),
+        Answer::NotJson => HttpReply::html(200, answer::gateway_html()),
+        Answer::Raw { body } => HttpReply::json(200, body),
         Answer::EchoAuthorization(status) => {
             let received = call.headers.authorization.unwrap_or_default();
             answer::error(status, "GatewayError", &format!("Rejected request with Authorization: {received}"))
         }
-        Answer::Redirect(there) => Reply::html(302, String::new()).header("Location", there),
+        Answer::Redirect(there) => HttpReply::html(302, String::new()).header("Location", there),
         Answer::TooManyRequests { retry_after } => match retry_after {
             RetryAfter::Seconds(seconds) => answer::documented_429(&seconds.to_string()),
             RetryAfter::Date(seconds) => {
@@ -282,7 +282,7 @@ fn scripted_reply(scripted: Answer, call: &Call<'_>) -> Reply {
     }
 }
 
-fn send(reply: Reply, cut: bool, compress: bool, number: u64) -> io::Result<hyper::Response<Payload>> {
+fn send(reply: HttpReply, cut: bool, compress: bool, number: u64) -> io::Result<hyper::Response<Payload>> {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static(reply.content_type));
     let correlation = format!("00000000-0000-4000-8000-{number:012x}");
@@ -307,14 +307,14 @@ fn send(reply: Reply, cut: bool, compress: bool, number: u64) -> io::Result<hype
 
 /// A request's entry in the log while it is being answered; ends when dropped, however that comes.
 struct InFlight<'a> {
-    shared: &'a Shared,
+    shared: &'a ServerState,
     /// Counted from 1 since the start.
     number: u64,
     at: Instant,
 }
 
 impl InFlight<'_> {
-    fn begin(shared: &Shared, request: Request) -> InFlight<'_> {
+    fn begin(shared: &ServerState, request: Request) -> InFlight<'_> {
         let at = request.at;
         let mut log = lock(&shared.log);
         log.in_flight += 1;

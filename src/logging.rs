@@ -85,7 +85,7 @@ impl Lines {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut said = Said::default();
+        let mut said = EventText::default();
         event.record(&mut said);
         let level = *event.metadata().level();
         let target = event.metadata().target();
@@ -97,7 +97,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         };
         self.progress.suspend(|| {
             let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-            // Nobody is left to hear that nobody listens.
+            // Where standard error is closed there is no other place to report that.
             out.write_all(line.as_bytes()).and_then(|()| out.flush()).ok();
         });
     }
@@ -115,12 +115,12 @@ struct JsonLine<'a> {
 
 /// What an event holds.
 #[derive(Default)]
-struct Said {
+struct EventText {
     message: String,
     fields: Map<String, Value>,
 }
 
-impl Said {
+impl EventText {
     fn text(&self, level: Level, target: &str, now: Option<DateTime<Utc>>, is_colored: bool) -> String {
         let is_result = matches!(target, SUMMARY | ERROR);
         let paint = |color: &str, word: &str| {
@@ -140,7 +140,7 @@ impl Said {
         line += &clean(&self.message);
         for (name, value) in self.fields.iter().filter(|(name, _)| !is_result && *name != "hint") {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            // A String takes any text.
+            // Writing into a String cannot fail.
             write!(line, " {name}={}", clean(&value)).ok();
         }
         line.push('\n');
@@ -155,7 +155,7 @@ impl Said {
     }
 
     fn json(&self, level: Level, target: &str, now: DateTime<Utc>) -> String {
-        // A log goes further than the data does, in whatever form.
+        // Logs are sent to services and pasted into tickets, so signatures of links are taken out here too.
         let fields = self.fields.iter().map(|(name, value)| {
             let value = value.as_str().map_or_else(|| value.clone(), |text| blank_signatures(text).into());
             (name.clone(), value)
@@ -167,7 +167,7 @@ impl Said {
             message: &blank_signatures(&self.message),
             fields: &fields.collect(),
         };
-        // Text and numbers under keys of text are always JSON.
+        // Texts, numbers and maps with text keys always serialize.
         serde_json::to_string(&line).unwrap_or_default() + "\n"
     }
 
@@ -179,7 +179,7 @@ impl Said {
     }
 }
 
-impl Visit for Said {
+impl Visit for EventText {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.add(field, format!("{value:?}").into());
     }

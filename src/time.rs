@@ -29,7 +29,7 @@ impl UtcText {
     /// offset, or no zone at all, which is taken as UTC: the platform's clock is UTC throughout.
     pub fn parse_sent(sent: &str) -> Option<Self> {
         let parsed = Self::parse_usual(sent.as_bytes()).or_else(|| Self::parse_unusual(sent))?;
-        // .NET's default value of a date: the field was never set.
+        // 0001-01-01 is .NET's default value of a date, which says that the field was never set.
         (!parsed.as_str().starts_with("0001-01-01T")).then_some(parsed)
     }
 

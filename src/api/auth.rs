@@ -37,12 +37,12 @@ pub(super) struct Token {
     /// Counts the tokens of this process, so that a refusal of an old one does not renew the newest.
     generation: u64,
     renew_at: Option<Instant>,
-    fate: Arc<Fate>,
+    fate: Arc<TokenFate>,
 }
 
 /// What became of a token, shared by all requests that were sent with it.
 #[derive(Debug, Default)]
-struct Fate {
+struct TokenFate {
     was_sent: AtomicBool,
     was_accepted: AtomicBool,
     was_refused_fresh: AtomicBool,
@@ -93,7 +93,8 @@ impl Tokens {
 
     /// The token to use now, renewed if its end is near.
     pub(super) async fn current(&self, transport: &Transport) -> Result<Token, Error> {
-        // Held during a renewal: whoever else needs a token waits for the same one.
+        // The lock is held during a renewal, so that other requests wait for the same new token instead of asking
+        // the issuer for one each.
         let mut state = self.state.lock().await;
         match &state.newest {
             Some(token) if token.renew_at.is_none_or(|at| Instant::now() < at) => Ok(token.clone()),
@@ -114,6 +115,7 @@ impl Tokens {
         }
         match &self.credentials {
             Credentials::Token(_) => Ok(None),
+            // Whoever keeps the file may have put a new token into it since; the same one again is no other.
             Credentials::TokenFile(path) => {
                 let again = read_token(path).map_err(|problem| {
                     let message = format!("the token was refused, and reading {} {problem}", path.display());
@@ -133,9 +135,11 @@ impl Tokens {
     /// Gets a new token from the issuer.
     async fn renew(&self, state: &mut State, transport: &Transport) -> Result<Token, Error> {
         let Credentials::Client { id, secret } = &self.credentials else {
-            // Only a client's tokens have an end that is known.
+            // A token that was given ready has no known end, so this is not reached: `renew_at` is set by an
+            // issuer's answer alone.
             return Err(Error::new(Doing::GetToken, Reason::Refused, "the token cannot be renewed"));
         };
+        // Credentials that the issuer refused once stay refused: asking again for each request could lock them.
         if let Some(refusal) = &state.refusal {
             return Err(refusal.clone());
         }
@@ -145,7 +149,7 @@ impl Tokens {
             if error.reason == Reason::Refused {
                 state.refusal = Some(error.clone());
             }
-            // A slow issuer is no reason to ask the platform for a smaller page.
+            // A timeout makes the caller ask for a smaller page, which would not help against a slow issuer.
             if let Reason::TimedOut { after } = error.reason {
                 let message = format!("no complete answer within {}", length(after));
                 error = Error::new(Doing::GetToken, Reason::Unavailable, message);
@@ -158,7 +162,7 @@ impl Tokens {
                 let renew_at = lifetime.and_then(|lifetime| asked_at.checked_add(renew_after(lifetime)));
                 Token::new(&token, generation, renew_at, &transport.secrets)
             })
-            // Nothing of the answer is shown: it may hold a token in another form.
+            // Nothing of the answer is shown: it may hold a token under a name that is not known here.
             .ok_or_else(|| Error::new(Doing::GetToken, Reason::Unreadable, "no access_token in it"))?;
         state.newest = Some(token.clone());
         Ok(token)
@@ -184,7 +188,7 @@ impl Token {
         secrets: &Secrets,
     ) -> Option<Self> {
         let text = text.expose_secret().trim();
-        // People copy the whole header.
+        // People copy the whole header, `Bearer` included.
         let text = match text.split_at_checked(6) {
             Some((scheme, "")) if scheme.eq_ignore_ascii_case("bearer") => "",
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && token.starts_with(' ') => {

@@ -20,7 +20,7 @@ use super::error::{Doing, Error, Reason};
 use super::id::{ConnectionId, Kind, vanishes_from_path};
 use super::options::{Options, SetupError, check_url};
 use super::secrets::{MESSAGE_CHARS, Secrets};
-use super::share::{Share, Turn};
+use super::share::{Turn, TurnShare};
 use super::transport::{Body, TOO_LONG, Transport, join};
 use super::wire::{self, Cursor};
 
@@ -64,9 +64,9 @@ impl Answer {
 /// The platform client. Clones share everything: pauses, tokens, limits and counts; one that was made for a
 /// turn gives way when that ends.
 #[derive(Clone)]
-pub struct Client(Arc<Shared>, Option<Share>);
+pub struct Client(Arc<ClientState>, Option<TurnShare>);
 
-struct Shared {
+struct ClientState {
     api_url: Url,
     max_attempts: usize,
     transport: Transport,
@@ -112,7 +112,7 @@ impl Client {
         let secrets = Secrets::default();
         let tokens = Tokens::new(options.credentials.clone(), &options.issuer_url, &secrets)?;
         let transport = Transport::new(&options, secrets)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ClientState {
             api_url: options.api_url,
             max_attempts: options.max_attempts,
             transport,
@@ -342,7 +342,7 @@ impl Client {
     }
 }
 
-impl Shared {
+impl ClientState {
     /// How often a request for so many entries may time out: fewer can be asked for.
     fn max_timeouts(&self, top: u32) -> usize {
         if top > 1 { 2 } else { self.max_attempts }

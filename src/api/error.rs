@@ -56,7 +56,8 @@ impl Error {
         use Reason::{Throttled, TimedOut, Unavailable, Unreadable};
         match self.reason {
             TimedOut { .. } | Throttled { .. } | Unavailable => true,
-            // A gateway's page with status 200; an issuer that answers so is not asked twice.
+            // Most often a gateway's page with status 200. An issuer's answer may hold a token under another name,
+            // and would hold it each time.
             Unreadable => self.doing != Doing::GetToken,
             _ => false,
         }

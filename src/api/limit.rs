@@ -128,7 +128,7 @@ impl Limiter {
     pub(super) async fn changed(&self, full: Full) {
         match full.wait {
             Some(wait) => tokio::time::sleep(wait).await,
-            // Another thread may have given one up before this one listens: look again soon in any case.
+            // A permit that is given up between the check and this line notifies nobody: look again soon in any case.
             None => drop(tokio::time::timeout(LOOK_AGAIN, self.freed.notified()).await),
         }
     }

@@ -55,7 +55,8 @@ impl Throttling {
     /// Notes that a request about this thing, sent at this time, succeeded.
     pub(super) fn record_success(&self, subject: &str, sent_at: Instant) {
         let mut seen = self.seen();
-        // A request that was sent before the pause says nothing of the time after it.
+        // Only a request that was sent after the pause shows that the platform answers again; one that was sent
+        // before it may have passed just before the limit was reached.
         if seen.throttled.get(subject).is_some_and(|streak| sent_at >= streak.first_ends) {
             seen.throttled.remove(subject);
         }
@@ -75,7 +76,7 @@ impl Throttling {
         if let Some(streak) =
             seen.throttled.get(subject).copied().filter(|streak| sent_at >= streak.first_ends)
         {
-            // A pause of all that another thing caused since makes what succeeded before it worthless.
+            // What succeeded before another thing paused all requests does not show that the quota has room now.
             let shared = seen.shared.as_ref().filter(|(by, _)| by != subject).map(|(_, ends)| *ends);
             let since = shared.map_or(streak.first_ends, |ends| ends.max(streak.first_ends));
             let others = [&seen.latest, &seen.latest_other].into_iter().flatten();
@@ -85,7 +86,7 @@ impl Throttling {
                 return Pause::Own;
             }
         } else {
-            // Requests that were sent before the first pause are answered while it lasts.
+            // Several requests about this thing may have been under way; their 429s belong to the first pause.
             let streak = seen.throttled.entry(subject.to_owned());
             let streak = streak.or_insert(Streak { first_ends: ends, paused_until: None });
             streak.first_ends = streak.first_ends.max(ends);
@@ -98,7 +99,7 @@ impl Throttling {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        // Nothing panics while it is held, and what it holds is right after each line.
+        // Nothing panics while the lock is held, and each statement leaves the maps consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

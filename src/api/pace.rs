@@ -220,7 +220,7 @@ impl Gate {
                 }
                 return Err(error);
             }
-            // A pause that grows meanwhile is looked at again at once.
+            // Another request may prolong the pause meanwhile; then the time that is left is computed anew.
             let mut grown = self.paused_until.subscribe();
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -269,10 +269,10 @@ impl Gate {
         let mut late = false;
         let done = attempt
             .retry(backoff)
-            // A 429 was waited for in `send` already, as long as is sane.
+            // `send` has waited for 429s already, up to `MAX_THROTTLED` of them.
             .when(|error| error.is_retriable() && !matches!(error.reason, Reason::Throttled { .. }))
             .adjust(|error, backoff| {
-                // A gateway's 504 is a timeout that somebody else noticed.
+                // With 504 a gateway says that the service behind it timed out, as our own timeout would.
                 let is_timeout = matches!(error.reason, Reason::TimedOut { .. });
                 timeouts += usize::from(is_timeout || error.problem.status == Some(504));
                 unreadable += usize::from(error.reason == Reason::Unreadable);

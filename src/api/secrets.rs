@@ -57,7 +57,7 @@ impl Secrets {
     /// Foreign text made fit to be shown: on one line, without control characters, bidirectional
     /// marks and secrets, and only then cut to `limit` characters.
     pub(super) fn show(&self, text: &str, limit: usize) -> String {
-        // Again after cleaning, which could put a secret together that was sent in pieces.
+        // Twice: without its invisible characters the text may hold a secret that was sent in pieces.
         let text = self.redact(clean(&self.redact(text.to_owned())));
         cut(&text, limit)
     }

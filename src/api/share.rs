@@ -12,7 +12,7 @@ pub struct Turn(watch::Sender<Option<Instant>>);
 
 /// What the caller's client holds.
 #[derive(Debug, Clone)]
-pub(super) struct Share(watch::Receiver<Option<Instant>>);
+pub(super) struct TurnShare(watch::Receiver<Option<Instant>>);
 
 impl Default for Turn {
     fn default() -> Self {
@@ -35,12 +35,12 @@ impl Turn {
         });
     }
 
-    pub(super) fn share(&self) -> Share {
-        Share(self.0.subscribe())
+    pub(super) fn share(&self) -> TurnShare {
+        TurnShare(self.0.subscribe())
     }
 }
 
-impl Share {
+impl TurnShare {
     /// Comes back once the share is spent.
     pub(super) async fn spent(mut self) {
         loop {
@@ -53,7 +53,7 @@ impl Share {
             };
             tokio::select! {
                 biased;
-                // Where nobody gives turns any more nothing changes, and only the end is waited for.
+                // `changed` fails once the `Turn` is dropped; then only the end that was set counts.
                 Ok(()) = self.0.changed() => {}
                 () = end => return,
             }

@@ -60,7 +60,7 @@ impl Transport {
         } else {
             http_client(&options.issuer_url, options.timeout)?
         };
-        // What is no text cannot name a proxy: the HTTP client ignores it, too.
+        // A variable that is not UTF-8 cannot name a proxy; the HTTP client ignores it, too.
         let variable = |name: &str| std::env::var(name).ok();
         let patience = Patience { max_attempts: options.max_attempts, backoff_start: options.backoff_start };
         Ok(Self {
@@ -121,10 +121,10 @@ impl Transport {
         };
         let (body, end) = read_body(response, MAX_ANSWER).await;
         let is_cut = match end {
-            End::Whole => false,
-            End::TooLong if matches!(doing, Doing::ListRuns { .. }) => true,
-            End::TooLong => return Err(error(Reason::PageTooLarge, TOO_LONG)),
-            End::Broken(broken) => return Err(self.broken(doing, broken)),
+            BodyEnd::Whole => false,
+            BodyEnd::TooLong if matches!(doing, Doing::ListRuns { .. }) => true,
+            BodyEnd::TooLong => return Err(error(Reason::PageTooLarge, TOO_LONG)),
+            BodyEnd::Broken(broken) => return Err(self.broken(doing, broken)),
         };
         let mut text = wire::text_of(body);
         if text.starts_with('\u{feff}') {
@@ -152,10 +152,10 @@ impl Transport {
     /// The error of an answer that is no success.
     async fn refused(&self, doing: &Doing, response: Response) -> Error {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        // Whatever came of the body is enough: the status is known.
+        // A body that breaks off is used as far as it came: the status alone says what happened.
         let (mut body, end) = read_body(response, MAX_ERROR_BODY).await;
-        if !matches!(end, End::Whole) {
-            // The end may be the beginning of a secret, which would not be recognised.
+        if !matches!(end, BodyEnd::Whole) {
+            // The last bytes may be the beginning of a secret, which `Secrets` finds only where it is whole.
             body.truncate(body.len().saturating_sub(self.secrets.longest()));
         }
         let body = String::from_utf8_lossy(&body);
@@ -196,24 +196,24 @@ impl Transport {
 }
 
 /// How the reading of a body ended.
-enum End {
+enum BodyEnd {
     Whole,
     TooLong,
     Broken(reqwest::Error),
 }
 
 /// At most `limit` bytes of a body after decompression.
-async fn read_body(mut response: Response, limit: usize) -> (Vec<u8>, End) {
+async fn read_body(mut response: Response, limit: usize) -> (Vec<u8>, BodyEnd) {
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() > limit => {
                 body.extend_from_slice(&chunk[..limit - body.len()]);
-                return (body, End::TooLong);
+                return (body, BodyEnd::TooLong);
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return (body, End::Whole),
-            Err(error) => return (body, End::Broken(error)),
+            Ok(None) => return (body, BodyEnd::Whole),
+            Err(error) => return (body, BodyEnd::Broken(error)),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::formats::{QueryFormat, ReportFormat, StatusFormat};
 use super::help::{
     ALARM, CONNECTION, OUTPUT, PARAMETERS, PERIOD, QUERY_AFTER_HELP, REPORT_AFTER_HELP, STATUS_AFTER_HELP,
 };
-use super::values::{Parameter, Percent, TimeBudget};
+use super::values::{GivenParameter, Percent, TimeBudget};
 
 /// What was typed after `archive status`.
 #[derive(Debug, Default, Args)]
@@ -38,7 +38,7 @@ pub struct Query {
     /// A parameter's value; repeat for more
     #[arg(long = "param", value_name = "KEY=VALUE", allow_hyphen_values = true,
           help_heading = PARAMETERS)]
-    pub parameters: Vec<Parameter>,
+    pub parameters: Vec<GivenParameter>,
     /// Start of the period
     #[arg(long, value_name = "TIME", help_heading = PARAMETERS)]
     pub since: Option<String>,

@@ -10,7 +10,7 @@ use super::help::{
     BACKUP_AFTER_HELP, COMPACT_AFTER_HELP, CONNECTION, OUTPUT, PRUNE_AFTER_HELP, REJECTS_AFTER_HELP,
     RESTORE_AFTER_HELP, SPEED, VERIFY_AFTER_HELP,
 };
-use super::values::{Length, TimeBudget};
+use super::values::{TimeBudget, TimeLength};
 
 /// What was typed after `archive verify`.
 #[derive(Debug, Default, Args)]
@@ -88,7 +88,7 @@ pub struct Rejects {
 pub struct Prune {
     /// What is older than this goes, such as 90d or 2y
     #[arg(long, value_name = "DURATION")]
-    pub older_than: Length,
+    pub older_than: TimeLength,
     /// Runs, too: those that began so long ago and are completed, with all below them
     #[arg(long)]
     pub runs: bool,

@@ -72,7 +72,8 @@ pub fn man(command: Option<&str>) -> String {
         })),
         None => page(program),
     };
-    // A vector takes everything. Not every roff reads UTF-8.
+    // Writing into a vector cannot fail. Older roff programs do not read UTF-8, so characters beyond ASCII are
+    // written as escapes.
     page.unwrap_or_default().chars().fold(String::new(), |mut page, c| {
         if c.is_ascii() {
             page.push(c)

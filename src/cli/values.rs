@@ -60,7 +60,7 @@ impl FromStr for TimeBudget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.parse::<Length>()?.0 {
+        match text.parse::<TimeLength>()?.0 {
             Duration::ZERO => Err("no time is left for anything".to_owned()),
             length if length > MAX_TIME_BUDGET => Err("that is longer than a year".to_owned()),
             length => Ok(Self(length)),
@@ -70,9 +70,9 @@ impl FromStr for TimeBudget {
 
 /// A length of time in words such as `90s` or `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Length(pub Duration);
+pub struct TimeLength(pub Duration);
 
-impl FromStr for Length {
+impl FromStr for TimeLength {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -126,13 +126,13 @@ impl FromStr for Percent {
 
 /// A query's parameter and its value: `KEY=VALUE`, or `:KEY=VALUE` as SQL writes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parameter {
+pub struct GivenParameter {
     /// Without the colon.
     pub name: String,
     pub value: String,
 }
 
-impl FromStr for Parameter {
+impl FromStr for GivenParameter {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {

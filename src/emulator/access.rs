@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use url::form_urlencoded;
 
-use super::answer::{self, Reply};
+use super::answer::{self, HttpReply};
 
 /// What an issued token is said to last, in seconds. The emulator never waits for its end: a token ends by
 /// [`Access::token_uses`].
@@ -29,7 +29,7 @@ pub struct Access {
 
 impl Access {
     /// Whether a request with this header may pass; counts the use of an issued token.
-    pub(super) fn check(&mut self, authorization: Option<&str>) -> Result<(), Reply> {
+    pub(super) fn check(&mut self, authorization: Option<&str>) -> Result<(), HttpReply> {
         let Some(header) = authorization else {
             return Err(answer::header_not_found());
         };
@@ -55,16 +55,16 @@ impl Access {
     }
 
     /// The token endpoint: client credentials in a form.
-    pub(super) fn issue(&mut self, body: &[u8]) -> Reply {
+    pub(super) fn issue(&mut self, body: &[u8]) -> HttpReply {
         let form: BTreeMap<_, _> = form_urlencoded::parse(body).collect();
         let field = |name: &str| form.get(name).map_or("", |value| value.as_ref());
         if field("grant_type") != "client_credentials" {
-            return Reply::json(400, r#"{"error":"unsupported_grant_type"}"#.to_owned());
+            return HttpReply::json(400, r#"{"error":"unsupported_grant_type"}"#.to_owned());
         }
         let known =
             self.clients.get(field("client_id")).is_some_and(|secret| secret == field("client_secret"));
         if !known && !self.clients.is_empty() {
-            return Reply::json(400, r#"{"error":"invalid_client"}"#.to_owned());
+            return HttpReply::json(400, r#"{"error":"invalid_client"}"#.to_owned());
         }
         self.issued += 1;
         let token = format!("emulated-token-{}", self.issued);
@@ -72,6 +72,6 @@ impl Access {
             format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{TOKEN_SECONDS}}}"#);
         self.uses.insert(token, 0);
 
-        Reply::json(200, text)
+        HttpReply::json(200, text)
     }
 }

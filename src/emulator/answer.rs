@@ -1,6 +1,6 @@
 //! The texts the emulated platform sends: pages, links, connections, and the documented error bodies.
 //!
-//! In: what is held, and where a page stands in its list. Out: a [`Reply`]. A page is put together from texts
+//! In: what is held, and where a page stands in its list. Out: a [`HttpReply`]. A page is put together from texts
 //! that are ready; nothing is parsed unless runs are to be sent with fewer fields than they are stored with.
 //! What was asked is no matter here.
 
@@ -17,30 +17,30 @@ use crate::api::Kind;
 
 /// An answer before it is sent.
 #[derive(Clone, Debug)]
-pub(super) struct Reply {
+pub(super) struct HttpReply {
     pub(super) status: u16,
     pub(super) content_type: &'static str,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: String,
 }
 
-impl Reply {
-    pub(super) fn json(status: u16, body: String) -> Reply {
-        Reply { status, content_type: "application/json; charset=utf-8", headers: Vec::new(), body }
+impl HttpReply {
+    pub(super) fn json(status: u16, body: String) -> HttpReply {
+        HttpReply { status, content_type: "application/json; charset=utf-8", headers: Vec::new(), body }
     }
 
-    pub(super) fn html(status: u16, body: String) -> Reply {
-        Reply { content_type: "text/html", ..Reply::json(status, body) }
+    pub(super) fn html(status: u16, body: String) -> HttpReply {
+        HttpReply { content_type: "text/html", ..HttpReply::json(status, body) }
     }
 
-    pub(super) fn header(mut self, name: &str, value: impl Into<String>) -> Reply {
+    pub(super) fn header(mut self, name: &str, value: impl Into<String>) -> HttpReply {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 }
 
 /// Where a page stands in its list.
-pub(super) struct Span<'a> {
+pub(super) struct PageSpan<'a> {
     /// The emulator's own address.
     pub(super) base: &'a str,
     /// The list's path.
@@ -57,9 +57,9 @@ pub(super) struct Span<'a> {
     pub(super) more: bool,
 }
 
-impl Span<'_> {
+impl PageSpan<'_> {
     fn href(&self, skip: u64) -> String {
-        let Span { base, path, top, .. } = self;
+        let PageSpan { base, path, top, .. } = self;
         let filter = self.filter.map(|id| format!("imodelId={}&", percent_encode(id))).unwrap_or_default();
         json_text(&format!("{base}{path}?{filter}$skip={skip}&$top={top}"))
     }
@@ -89,7 +89,7 @@ pub(super) fn page(name: &str, items: &[Cow<'_, str>], links: &str) -> String {
 }
 
 /// `,"_links":...`, or nothing.
-pub(super) fn links(links: &Links, span: &Span<'_>) -> String {
+pub(super) fn links(links: &Links, span: &PageSpan<'_>) -> String {
     let next = match links {
         Links::Absent => return String::new(),
         Links::Null => return ",\"_links\":null".to_owned(),
@@ -182,34 +182,34 @@ pub(super) fn minimal_run(json: &str) -> Cow<'_, str> {
 }
 
 /// 404 for a connection that is not there, or not of the kind it is asked for as.
-pub(super) fn connection_not_found() -> Reply {
+pub(super) fn connection_not_found() -> HttpReply {
     error(404, "ConnectionNotFound", "Requested Connection is not available.")
 }
 
 /// 429 that says when to come back.
-pub(super) fn documented_429(retry_after: &str) -> Reply {
+pub(super) fn documented_429(retry_after: &str) -> HttpReply {
     rate_limited().header("Retry-After", retry_after)
 }
 
 /// 429 that does not say when to come back.
-pub(super) fn rate_limited() -> Reply {
+pub(super) fn rate_limited() -> HttpReply {
     const TOO_MANY: &str =
         "The client sent more requests than allowed by this API for the current tier of the client.";
     error(429, "RateLimitExceeded", TOO_MANY)
 }
 
 /// 401 for a request without an Authorization header.
-pub(super) fn header_not_found() -> Reply {
+pub(super) fn header_not_found() -> HttpReply {
     error(401, "HeaderNotFound", "Header Authorization was not found in the request. Access denied.")
 }
 
 /// 401 for a token that is not accepted.
-pub(super) fn unauthorized() -> Reply {
+pub(super) fn unauthorized() -> HttpReply {
     error(401, "Unauthorized", "The access token is not valid. Access denied.")
 }
 
 /// 422 with details: code, message and target of each.
-pub(super) fn unprocessable(code: &str, details: &[(&str, &str, &str)]) -> Reply {
+pub(super) fn unprocessable(code: &str, details: &[(&str, &str, &str)]) -> HttpReply {
     let details: Vec<String> = details
         .iter()
         .map(|(code, message, target)| {
@@ -226,13 +226,13 @@ pub(super) fn unprocessable(code: &str, details: &[(&str, &str, &str)]) -> Reply
         json_text(code),
         details.join(",")
     );
-    Reply::json(422, body)
+    HttpReply::json(422, body)
 }
 
 /// An error body of the platform's shape.
-pub(super) fn error(status: u16, code: &str, message: &str) -> Reply {
+pub(super) fn error(status: u16, code: &str, message: &str) -> HttpReply {
     let body = format!("{{\"error\":{{\"code\":{},\"message\":{}}}}}", json_text(code), json_text(message));
-    Reply::json(status, body)
+    HttpReply::json(status, body)
 }
 
 /// What a gateway says when the service behind it is gone.
@@ -259,8 +259,8 @@ pub(super) fn percent_encode(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn span(skip: u64, returned: u64, more: bool) -> Span<'static> {
-        Span { base: "http://h", path: "/runs", filter: None, skip, top: 50, returned, more }
+    fn span(skip: u64, returned: u64, more: bool) -> PageSpan<'static> {
+        PageSpan { base: "http://h", path: "/runs", filter: None, skip, top: 50, returned, more }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::api::Kind;
 #[derive(Clone, Debug)]
 pub(super) struct Call<'a> {
     pub(super) endpoint: Endpoint,
-    pub(super) parameters: Parameters,
+    pub(super) parameters: QueryParameters,
     pub(super) headers: Headers<'a>,
     /// The emulator's own address, with which links begin.
     pub(super) base: &'a str,
@@ -35,27 +35,27 @@ pub(super) enum Endpoint {
 
 /// A number in a query.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Number {
+pub(super) enum QueryNumber {
     #[default]
     Absent,
     Given(u64),
     Unreadable,
 }
 
-impl Number {
+impl QueryNumber {
     pub(super) fn value(self) -> Option<u64> {
         match self {
-            Number::Given(value) => Some(value),
-            Number::Absent | Number::Unreadable => None,
+            QueryNumber::Given(value) => Some(value),
+            QueryNumber::Absent | QueryNumber::Unreadable => None,
         }
     }
 }
 
 /// The parts of a query that are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Parameters {
-    pub(super) skip: Number,
-    pub(super) top: Number,
+pub(super) struct QueryParameters {
+    pub(super) skip: QueryNumber,
+    pub(super) top: QueryNumber,
     pub(super) itwin: Option<String>,
     pub(super) imodel: Option<String>,
     /// `$continuationToken`; empty is absent, as on the first request.
@@ -185,12 +185,12 @@ impl Call<'_> {
     }
 }
 
-impl Parameters {
+impl QueryParameters {
     /// Reads `%24top` and `$top` alike; of a key sent twice the last counts.
-    pub(super) fn parse(query: &str) -> Parameters {
-        let mut known = Parameters::default();
+    pub(super) fn parse(query: &str) -> QueryParameters {
+        let mut known = QueryParameters::default();
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
-            let number = || value.parse().map_or(Number::Unreadable, Number::Given);
+            let number = || value.parse().map_or(QueryNumber::Unreadable, QueryNumber::Given);
             match key.as_ref() {
                 "$skip" => known.skip = number(),
                 "$top" => known.top = number(),

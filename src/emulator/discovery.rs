@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 
-use super::answer::{self, Reply, Span, json_text, percent_encode};
+use super::answer::{self, HttpReply, PageSpan, json_text, percent_encode};
 use super::call::{Call, Endpoint};
 use super::faults::Links;
 use super::holdings::{Imodel, Itwin};
@@ -34,7 +34,7 @@ struct ImodelsAsked<'a> {
 }
 
 impl Platform {
-    pub(super) fn list_itwins(&self, call: &Call<'_>) -> Reply {
+    pub(super) fn list_itwins(&self, call: &Call<'_>) -> HttpReply {
         let code = "InvalidiTwinsRequest";
         let (skip, top) = match skip_and_top(&call.parameters, DEFAULT_TOP, Some(MOST_TOP), code) {
             Ok(span) => span,
@@ -47,11 +47,11 @@ impl Platform {
 
         let returned = texts.len() as u64;
         let more = listed.next().is_some();
-        let span = Span { base: call.base, path: "/itwins", filter: None, skip, top, returned, more };
-        Reply::json(200, answer::page("iTwins", &texts, &answer::links(&self.faults.links, &span)))
+        let span = PageSpan { base: call.base, path: "/itwins", filter: None, skip, top, returned, more };
+        HttpReply::json(200, answer::page("iTwins", &texts, &answer::links(&self.faults.links, &span)))
     }
 
-    pub(super) fn list_imodels(&self, call: &Call<'_>) -> Reply {
+    pub(super) fn list_imodels(&self, call: &Call<'_>) -> HttpReply {
         let asked = match self.imodels_asked(call) {
             Ok(asked) => asked,
             Err(refusal) => return refusal,
@@ -71,11 +71,11 @@ impl Platform {
         let full = call.headers.prefer_representation();
         let texts: Vec<Cow<'_, str>> =
             page.into_iter().map(|(id, imodel)| Cow::Owned(imodel_text(id, imodel, full))).collect();
-        Reply::json(200, answer::page("iModels", &texts, &links))
+        HttpReply::json(200, answer::page("iModels", &texts, &links))
     }
 
     /// What is asked for, or why it is refused.
-    fn imodels_asked<'a>(&self, call: &'a Call<'_>) -> Result<ImodelsAsked<'a>, Reply> {
+    fn imodels_asked<'a>(&self, call: &'a Call<'_>) -> Result<ImodelsAsked<'a>, HttpReply> {
         let missing = |name: &str| {
             let message = format!("{name} was not provided.");
             answer::unprocessable(IMODELS_REFUSED, &[("MissingRequiredParameter", &message, name)])

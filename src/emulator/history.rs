@@ -17,7 +17,7 @@ mod simple;
 mod text;
 
 pub use self::fleet::fleet;
-use self::plan::{Habit, Plan};
+use self::plan::{Habit, RunPlan};
 pub use self::simple::{manifest_run, simple_run, synchronization_run};
 pub use self::text::stamp;
 use self::text::{connection_id, uuid};
@@ -97,7 +97,7 @@ pub fn advance(platform: &mut Platform, from: DateTime<Utc>, to: DateTime<Utc>, 
         let Some(connection) = platform.connections.get_mut(&id) else {
             continue;
         };
-        // No run takes a day.
+        // No run takes longer than a day, so all that were unfinished at `from` began within one.
         let mut begun = plan_between(index, from - TimeDelta::days(1), from, broken_since, seed);
         begun.extend(plan_live(index, from, broken_since, seed));
         for plan in begun.iter().filter(|plan| plan.end > from) {
@@ -120,7 +120,7 @@ pub fn advance(platform: &mut Platform, from: DateTime<Utc>, to: DateTime<Utc>, 
 /// of its id are `number`.
 #[must_use]
 pub fn run(number: u64, started: DateTime<Utc>, rng: &mut Rng) -> Run {
-    let mut plan = Plan::new(Habit::Average, started, rng);
+    let mut plan = RunPlan::new(Habit::Average, started, rng);
     plan.id = plan.id & !0xffff_ffff_ffff | u128::from(number & 0xffff_ffff_ffff);
     plan.as_seen_at(DateTime::<Utc>::MAX_UTC)
 }
@@ -165,7 +165,7 @@ fn plan_between(
     until: DateTime<Utc>,
     broken_since: DateTime<Utc>,
     seed: u64,
-) -> Vec<Plan> {
+) -> Vec<RunPlan> {
     let site = &SITES[index];
     let days = after.date_naive().iter_days().take_while(|day| *day <= until.date_naive());
     let mut plans = Vec::new();
@@ -184,7 +184,7 @@ fn plan_between(
             let offset = begin * 600_000_000 + rng.i64(0..spread * 600_000_000);
             let start = midnight + TimeDelta::nanoseconds(offset * 100);
             let habit = habit_at(index, start, broken_since);
-            let plan = Plan::new(habit, start, &mut Rng::with_seed(rng.u64(..)));
+            let plan = RunPlan::new(habit, start, &mut Rng::with_seed(rng.u64(..)));
             if plan.start > after && plan.start <= until {
                 plans.push(plan);
             }
@@ -194,7 +194,7 @@ fn plan_between(
 }
 
 /// A run that is under way at `now`, on some of the sites: executing, executing without jobs yet, or queued.
-fn plan_live(index: usize, now: DateTime<Utc>, broken_since: DateTime<Utc>, seed: u64) -> Option<Plan> {
+fn plan_live(index: usize, now: DateTime<Utc>, broken_since: DateTime<Utc>, seed: u64) -> Option<RunPlan> {
     let (ago, job_in) = match index {
         0 => (TimeDelta::seconds(340), TimeDelta::seconds(-320)),
         2 => (TimeDelta::seconds(45), TimeDelta::seconds(150)),
@@ -203,7 +203,7 @@ fn plan_live(index: usize, now: DateTime<Utc>, broken_since: DateTime<Utc>, seed
     };
     let mut rng = rng_of(&SITES[index], "live", now.timestamp(), seed);
     let start = now - ago - TimeDelta::nanoseconds(rng.i64(0..90_000_000) * 100);
-    let mut plan = Plan::new(habit_at(index, start, broken_since), start, &mut rng);
+    let mut plan = RunPlan::new(habit_at(index, start, broken_since), start, &mut rng);
     plan.keep_busy_at(now, now + job_in);
     Some(plan)
 }

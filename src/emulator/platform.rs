@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::access::Access;
-use super::answer::{self, Reply, Span};
-use super::call::{Call, Endpoint, Headers, Number, Parameters};
+use super::answer::{self, HttpReply, PageSpan};
+use super::call::{Call, Endpoint, Headers, QueryNumber, QueryParameters};
 use super::faults::{Answer, DEFAULT_TOP, Faults, Shift};
 use super::holdings::{Connection, Imodel, Itwin};
 use super::listing::hash;
@@ -52,7 +52,7 @@ impl Platform {
     }
 
     /// The right answer; `body` is the request's.
-    pub(super) fn answer(&mut self, call: &Call<'_>, body: &[u8]) -> Reply {
+    pub(super) fn answer(&mut self, call: &Call<'_>, body: &[u8]) -> HttpReply {
         if call.endpoint == Endpoint::Token {
             return self.access.issue(body);
         }
@@ -76,7 +76,7 @@ impl Platform {
             Endpoint::ListImodels => self.list_imodels(call),
             Endpoint::ListConnections { kind } => self.list_connections(*kind, call),
             Endpoint::GetConnection { connection, .. } => match self.connections.get(connection) {
-                Some(held) => Reply::json(200, answer::one_connection(call.base, connection, held)),
+                Some(held) => HttpReply::json(200, answer::one_connection(call.base, connection, held)),
                 None => answer::connection_not_found(),
             },
             Endpoint::ListRuns { kind, connection } => self.list_runs(*kind, connection, call),
@@ -101,7 +101,7 @@ impl Platform {
         call
     }
 
-    fn list_runs(&mut self, kind: Kind, id: &str, call: &Call<'_>) -> Reply {
+    fn list_runs(&mut self, kind: Kind, id: &str, call: &Call<'_>) -> HttpReply {
         let (skip, top) = match self.faults.span(&call.parameters, "InvalidConnectionRunsRequest") {
             Ok(span) => span,
             Err(refusal) => return refusal,
@@ -132,21 +132,21 @@ impl Platform {
         let returned = page.len() as u64;
         let more = faults.wrap_skip || from.saturating_add(returned) < listed;
         let path = format!("{}/{}/runs", answer::connections_path(kind), answer::percent_encode(id));
-        let span = Span { base: call.base, path: &path, filter: None, skip, top, returned, more };
+        let span = PageSpan { base: call.base, path: &path, filter: None, skip, top, returned, more };
         let minimal = faults.minimal || is_minimal(kind, &call.headers);
         let text = |json| if minimal { answer::minimal_run(json) } else { Cow::Borrowed(json) };
         let texts: Vec<Cow<'_, str>> = page.iter().map(|run| text(&run.json)).collect();
-        Reply::json(200, answer::page("runs", &texts, &answer::links(&faults.links, &span)))
+        HttpReply::json(200, answer::page("runs", &texts, &answer::links(&faults.links, &span)))
     }
 
-    fn get_run(&self, endpoint: &Endpoint, id: &str, run: &str) -> Reply {
+    fn get_run(&self, endpoint: &Endpoint, id: &str, run: &str) -> HttpReply {
         match self.connections.get(id).and_then(|connection| connection.listing.get(run)) {
-            Some(run) => Reply::json(200, format!("{{\"run\":{}}}", run.json)),
+            Some(run) => HttpReply::json(200, format!("{{\"run\":{}}}", run.json)),
             None => documented(404, endpoint),
         }
     }
 
-    fn list_connections(&self, kind: Kind, call: &Call<'_>) -> Reply {
+    fn list_connections(&self, kind: Kind, call: &Call<'_>) -> HttpReply {
         let base = call.base;
         let code = answer::connections_refused(kind);
         let Some(imodel) = &call.parameters.imodel else {
@@ -175,7 +175,7 @@ impl Platform {
             .map(|(id, connection)| Cow::Owned(answer::listed_connection(base, id, connection, minimal)))
             .collect();
         let returned = texts.len() as u64;
-        let span = Span {
+        let span = PageSpan {
             base,
             path: &answer::connections_path(kind),
             filter: Some(imodel),
@@ -184,7 +184,7 @@ impl Platform {
             returned,
             more: skip.saturating_add(returned) < matching.len() as u64,
         };
-        Reply::json(200, answer::page("connections", &texts, &answer::links(&self.faults.links, &span)))
+        HttpReply::json(200, answer::page("connections", &texts, &answer::links(&self.faults.links, &span)))
     }
 }
 
@@ -202,7 +202,7 @@ fn is_minimal(kind: Kind, headers: &Headers<'_>) -> bool {
 }
 
 impl Faults {
-    fn span(&self, parameters: &Parameters, code: &str) -> Result<(u64, u64), Reply> {
+    fn span(&self, parameters: &QueryParameters, code: &str) -> Result<(u64, u64), HttpReply> {
         skip_and_top(parameters, DEFAULT_TOP, self.top_limit, code)
     }
 
@@ -232,20 +232,20 @@ const IMODEL_MISSING: Refusal = ("MissingRequiredParameter", "imodelId was not p
 
 /// `$skip` and `$top` of a list, or why they are refused, with this error code.
 pub(super) fn skip_and_top(
-    parameters: &Parameters,
+    parameters: &QueryParameters,
     default_top: u64,
     top_limit: Option<u64>,
     code: &str,
-) -> Result<(u64, u64), Reply> {
+) -> Result<(u64, u64), HttpReply> {
     let top = match parameters.top {
-        Number::Absent => Some(default_top),
-        Number::Given(0) | Number::Unreadable => None,
-        Number::Given(top) => Some(top).filter(|top| top_limit.is_none_or(|limit| *top <= limit)),
+        QueryNumber::Absent => Some(default_top),
+        QueryNumber::Given(0) | QueryNumber::Unreadable => None,
+        QueryNumber::Given(top) => Some(top).filter(|top| top_limit.is_none_or(|limit| *top <= limit)),
     };
     let skip = match parameters.skip {
-        Number::Absent => Some(0),
-        Number::Unreadable => None,
-        Number::Given(skip) => Some(skip),
+        QueryNumber::Absent => Some(0),
+        QueryNumber::Unreadable => None,
+        QueryNumber::Given(skip) => Some(skip),
     };
     match (skip, top) {
         (Some(skip), Some(top)) => Ok((skip, top)),
@@ -256,7 +256,7 @@ pub(super) fn skip_and_top(
 }
 
 /// The documented body of a status, as this endpoint answers with it, and the header that goes with it.
-pub(super) fn documented(status: u16, endpoint: &Endpoint) -> Reply {
+pub(super) fn documented(status: u16, endpoint: &Endpoint) -> HttpReply {
     // Where the documentation of an API has no body for a status, the answer has the same shape as the others.
     const FORBIDDEN: &str = "The user has insufficient permissions for the requested operation.";
     let error = answer::error;

@@ -30,7 +30,7 @@ pub(super) struct FileCredentials {
 
 /// Where one part of the credentials was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum CredentialsPlace {
     Variable(&'static str),
     /// A key under `[credentials]` of the configuration file.
     Key {
@@ -48,11 +48,11 @@ pub enum Place {
 /// Where the credentials were found. Its Display says what to do where they are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialsSource {
-    Token(Place),
-    Client { id: Place, secret: Place },
+    Token(CredentialsPlace),
+    Client { id: CredentialsPlace, secret: CredentialsPlace },
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for CredentialsPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Variable(name) => write!(f, "the environment variable {name}"),
@@ -89,23 +89,23 @@ pub(super) fn find_credentials(
     file: &FileCredentials,
 ) -> Result<(Credentials, CredentialsSource)> {
     if let Some(token) = environment.text(TOKEN)? {
-        let source = CredentialsSource::Token(Place::Variable(TOKEN));
+        let source = CredentialsSource::Token(CredentialsPlace::Variable(TOKEN));
         return Ok((Credentials::Token(SecretString::from(token)), source));
     }
-    let named = |path: &Path, key| Place::File {
+    let named = |path: &Path, key| CredentialsPlace::File {
         path: path.to_owned(),
         key,
         configuration: configuration.to_owned(),
     };
     let id = match environment.text(CLIENT_ID)? {
-        Some(id) => Some((id, Place::Variable(CLIENT_ID))),
+        Some(id) => Some((id, CredentialsPlace::Variable(CLIENT_ID))),
         None => file.client_id.clone().filter(|id| !id.is_empty()).map(|id| {
-            let place = Place::Key { key: "client_id", configuration: configuration.to_owned() };
+            let place = CredentialsPlace::Key { key: "client_id", configuration: configuration.to_owned() };
             (id, place)
         }),
     };
     let secret = match (environment.text(CLIENT_SECRET)?, &file.client_secret_file) {
-        (Some(secret), _) => Some((SecretString::from(secret), Place::Variable(CLIENT_SECRET))),
+        (Some(secret), _) => Some((SecretString::from(secret), CredentialsPlace::Variable(CLIENT_SECRET))),
         (None, Some(SecretFile(path))) => {
             Some((read_secret(path, "the client secret")?, named(path, "client_secret_file")))
         }

@@ -22,7 +22,7 @@ impl Demo {
         let file = File::read(global, environment)?;
         let db = global.db.clone().map(|path| environment.expand(path));
         match db {
-            // A link that leads nowhere exists too.
+            // `exists` would follow a link and miss one whose target is not there.
             Some(path) if path.symlink_metadata().is_ok() => Err(Error::Exists(path)),
             db => Ok(Self { db, cache_mib: file.cache_mib() }),
         }

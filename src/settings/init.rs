@@ -145,7 +145,7 @@ impl Init {
         let default_place = default_place(environment).map(absolute).transpose()?;
         let named = find_named(global, environment).map(absolute).transpose()?;
         let file = named.or_else(|| default_place.clone()).ok_or(Error::NoPlace)?;
-        // A link that leads nowhere exists too.
+        // `exists` would follow a link and miss one whose target is not there.
         if !typed.force && file.symlink_metadata().is_ok() {
             return Err(Error::Written(file));
         }

@@ -46,7 +46,7 @@ impl Setup {
     /// The file's text. A line that begins with `#` and no blank is a setting that was not chosen: it
     /// holds when the `#` is taken away.
     pub fn to_toml(&self, default_db: Option<&Path>) -> Result<String> {
-        let mut file = Text(String::new());
+        let mut file = TomlText(String::new());
         file.say(
             "The configuration of archive, written by archive init. A flag goes over the environment, the",
         );
@@ -81,7 +81,7 @@ impl Setup {
         Ok(file.0)
     }
 
-    fn write_scope(&self, file: &mut Text) {
+    fn write_scope(&self, file: &mut TomlText) {
         file.part(
             "iTwins: all connections of their iModels, those made later too; also --itwin, ITP_ITWIN_ID.",
         );
@@ -101,7 +101,7 @@ impl Setup {
         file.set("kinds", !self.kinds.is_empty(), kinds);
     }
 
-    fn write_credentials(&self, file: &mut Text) -> Result<()> {
+    fn write_credentials(&self, file: &mut TomlText) -> Result<()> {
         let named = |path: &Option<PathBuf>, example: &str| match path {
             Some(path) => text_of(path),
             None => Ok(Value::from(example)),
@@ -120,7 +120,7 @@ impl Setup {
 }
 
 /// What no setup chooses: each setting at its default.
-fn write_speed(file: &mut Text) {
+fn write_speed(file: &mut TomlText) {
     let length = |length| humantime::format_duration(length).to_string();
     file.part("Send no more requests than these, each a number in a time; [] sends as many as go.");
     let limits: Vec<String> = RequestLimit::DEFAULTS.iter().map(ToString::to_string).collect();
@@ -146,9 +146,9 @@ fn text_of(path: &Path) -> Result<Value> {
 }
 
 /// TOML with comments, line by line.
-struct Text(String);
+struct TomlText(String);
 
-impl Text {
+impl TomlText {
     fn line(&mut self, line: &str) {
         self.0.push_str(line);
         self.0.push('\n');
@@ -184,7 +184,7 @@ impl Text {
         for (item, name) in items {
             let mut line = format!("    {},", Value::from(item.as_str()));
             if let Some(name) = name {
-                // A string takes any text.
+                // Writing into a String cannot fail.
                 write!(line, "  # {}", on_one_line(name)).ok();
             }
             self.line(&line);

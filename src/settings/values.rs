@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::cli::{Length, Whole};
+use crate::cli::{TimeLength, Whole};
 
 /// Memory for SQLite's pages, in MiB; no more than a terabyte.
 pub(super) type CacheMib = Whole<1, { 1 << 20 }>;
@@ -23,7 +23,7 @@ impl FromStr for FullEvery {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.parse::<Length>()?.0 {
+        match text.parse::<TimeLength>()?.0 {
             length if length > MAX_FULL_EVERY => Err("that is longer than a hundred years".to_owned()),
             length => Ok(Self(length)),
         }

@@ -152,7 +152,7 @@ impl<'a> List<'a> {
         if items.len() > MAX_RECORDS {
             return Err(Unreadable::TooMany);
         }
-        // An entry that is not JSON is none, and takes its place so that the next page is asked for rightly.
+        // An entry that is not JSON is counted as null: left out, it would shift the `$skip` of the next page.
         let read = |item: &'a str| serde_json::from_str(item).unwrap_or(RawValue::NULL);
         let items = items.into_iter().map(read).collect();
         let next = links.as_ref().and_then(|links| links.object("next"));

@@ -140,7 +140,8 @@ impl<'a> Scanner<'a> {
                     self.at += 1;
                 }
                 b'}' | b']' => {
-                    // Of what was ever deeper the outer brackets are forgotten: it is set aside as it is.
+                    // `braces` has 128 bits, so the kinds of brackets are compared down to that depth only; a run
+                    // that is deeper is set aside as a reject whatever its brackets are.
                     let is_other = shape.depth <= 128 && (braces & 1 == 1) != (byte == b'}');
                     if depth == 0 || is_other {
                         return Err(self.malformed("unexpected bracket"));
