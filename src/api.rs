@@ -2,7 +2,7 @@
 //!
 //! [`Client`] has one method per question; it sends them in their turn (`pace`, `limit`, `share`) with a token
 //! (`auth`) over a route (`transport`, `route`), and each answer is text that [`wire`] reads. What fails is an
-//! [`Error`] by meaning, freed of secrets.
+//! `Error` by meaning, freed of secrets.
 
 mod auth;
 mod client;

@@ -131,7 +131,12 @@ impl Client {
     /// Any [`Reason`]; [`Reason::PageTooLarge`] and [`Reason::TimedOut`] ask for a smaller `top`. Where that
     /// cannot help, because the server gave more runs than were asked for or few are asked for as it is, a
     /// page that is longer than what is read is given as far as it was.
-    pub async fn list_runs(&self, connection: &ConnectionId, skip: u64, top: u32) -> Result<Answer, Error> {
+    pub(crate) async fn list_runs(
+        &self,
+        connection: &ConnectionId,
+        skip: u64,
+        top: u32,
+    ) -> Result<Answer, Error> {
         let mut url = self.0.url(connection, ["runs"]);
         // Written as the platform's own links write it; `query_pairs_mut` would encode the `$`.
         url.set_query(Some(&format!("$skip={skip}&$top={top}")));
@@ -154,7 +159,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::list_runs`].
-    pub async fn list_connections(
+    pub(crate) async fn list_connections(
         &self,
         kind: Kind,
         imodel: &str,
@@ -171,7 +176,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::list_runs`].
-    pub async fn list_imodels(&self, itwin: &str, from: &Cursor, top: u32) -> Result<Answer, Error> {
+    pub(crate) async fn list_imodels(&self, itwin: &str, from: &Cursor, top: u32) -> Result<Answer, Error> {
         let mut url = join(&self.0.api_url, ["imodels"]);
         let from = match from {
             Cursor::Token(token) => format!("$continuationToken={}", encode(token)),
@@ -189,7 +194,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::list_runs`].
-    pub async fn list_itwins(&self, skip: u64, top: u32) -> Result<Answer, Error> {
+    pub(crate) async fn list_itwins(&self, skip: u64, top: u32) -> Result<Answer, Error> {
         let mut url = join(&self.0.api_url, ["itwins"]);
         url.set_query(Some(&format!("$skip={skip}&$top={top}")));
         self.ask(Question::new(Doing::ListItwins, url, self.0.max_timeouts(top))).await
@@ -199,7 +204,7 @@ impl Client {
     ///
     /// # Errors
     /// Any [`Reason`]; [`Reason::Rejected`] without a request where the id cannot be part of a path.
-    pub async fn get_run(&self, connection: &ConnectionId, run: &str) -> Result<Answer, Error> {
+    pub(crate) async fn get_run(&self, connection: &ConnectionId, run: &str) -> Result<Answer, Error> {
         let url = self.0.url(connection, ["runs", run]);
         let doing = Doing::GetRun { connection: connection.clone(), run: run.to_owned() };
         if vanishes_from_path(run) {
@@ -213,7 +218,7 @@ impl Client {
     ///
     /// # Errors
     /// Any [`Reason`].
-    pub async fn get_connection(&self, connection: &ConnectionId) -> Result<wire::Connection, Error> {
+    pub(crate) async fn get_connection(&self, connection: &ConnectionId) -> Result<wire::Connection, Error> {
         let url = self.0.url(connection, []);
         let doing = Doing::GetConnection { connection: connection.clone() };
         let answer = self.ask(Question::new(doing.clone(), url, self.0.max_attempts)).await?;
@@ -225,7 +230,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Reason::Stopped`] or [`Reason::BudgetSpent`].
-    pub async fn parse<T: Send + 'static>(
+    pub(crate) async fn parse<T: Send + 'static>(
         &self,
         doing: &Doing,
         work: impl FnOnce() -> T + Send + 'static,
@@ -238,7 +243,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Reason::Stopped`] or [`Reason::BudgetSpent`].
-    pub async fn wait<T>(&self, doing: &Doing, work: impl Future<Output = T>) -> Result<T, Error> {
+    pub(crate) async fn wait<T>(&self, doing: &Doing, work: impl Future<Output = T>) -> Result<T, Error> {
         let mut stopped_at = self.0.stopped_at.subscribe();
         let stopped = async {
             // The sender lives as long as this client, so the wait ends only when `stop` was called.
@@ -263,7 +268,7 @@ impl Client {
     }
 
     /// The error of a page of which only the first so many records were read.
-    pub fn cut_short(&self, doing: Doing, read: usize) -> Error {
+    pub(crate) fn cut_short(&self, doing: Doing, read: usize) -> Error {
         let message = format!(
             "the page is longer than what is read of one ({} records or 64 MiB), whatever $top asks for; \
              its first {read} are taken",
@@ -274,46 +279,46 @@ impl Client {
 
     /// The error of an answer whose text [`wire`] cannot read. What `problem` quotes of that text is
     /// cleaned and freed of secrets like all foreign text.
-    pub fn unreadable(&self, doing: Doing, problem: &wire::Unreadable) -> Error {
+    pub(crate) fn unreadable(&self, doing: Doing, problem: &wire::Unreadable) -> Error {
         let message = self.0.transport.secrets.show(&problem.to_string(), MESSAGE_CHARS);
         Error::new(doing, Reason::Unreadable, message)
     }
 
     /// Requests sent so far, retries and token requests included.
-    pub fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.0.transport.requests.load(Ordering::Relaxed)
     }
 
     /// How long no request may be sent: for a rate limit that the platform imposed (429) or for our own.
-    pub fn paused_for(&self) -> Option<Duration> {
+    pub(crate) fn paused_for(&self) -> Option<Duration> {
         self.0.transport.gate.held_for()
     }
 
     /// Counts requests that another process sent, so long ago, against the limits.
-    pub fn remember_requests(&self, requests: u64, ago: Duration) {
+    pub(crate) fn remember_requests(&self, requests: u64, ago: Duration) {
         self.0.transport.gate.remember(requests, ago);
     }
 
     /// Whether the platform accepted the credentials at least once: any answer of it but 401, and but
     /// 408 and 5xx, which say nothing of the credentials.
-    pub fn was_accepted(&self) -> bool {
+    pub(crate) fn was_accepted(&self) -> bool {
         self.0.accepted.load(Ordering::Relaxed)
     }
 
     /// Whether the platform answered anything at all: a refusal, a failure of its own.
-    pub fn was_answered(&self) -> bool {
+    pub(crate) fn was_answered(&self) -> bool {
         self.0.transport.answered.load(Ordering::Relaxed)
     }
 
     /// The same client for one caller among several: its requests end with [`Reason::ShareSpent`] when its
     /// turn does.
     #[must_use]
-    pub fn in_turn(&self, turn: &Turn) -> Self {
+    pub(crate) fn in_turn(&self, turn: &Turn) -> Self {
         Self(Arc::clone(&self.0), Some(turn.share()))
     }
 
     /// When the time budget ends, if there is one.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.0.transport.gate.deadline()
     }
 
@@ -336,7 +341,7 @@ impl Client {
     }
 
     /// Ends every running and later request at once with [`Reason::Stopped`].
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.0.stopped_at.send_if_modified(|at| at.replace(Instant::now()).is_none());
         self.0.transport.gate.stop();
     }
