@@ -23,26 +23,30 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
+mod access;
 mod answer;
-mod asked;
+mod call;
 mod discovery;
 mod faults;
 pub mod history;
+mod holdings;
 mod listing;
 mod platform;
 
-use self::answer::Reply;
-use self::asked::{Asked, Headers, Query};
-pub use self::discovery::{Imodel, Itwin};
+pub use self::access::Access;
+use self::answer::HttpReply;
+use self::call::{Call, Endpoint, Headers, QueryParameters};
 pub use self::faults::{Answer, Faults, Links, On, RetryAfter, Scripted, Shift};
+pub use self::holdings::{Connection, Imodel, Itwin};
 pub use self::listing::{Listing, Order, Run};
-pub use self::platform::{Access, Connection, Given, Platform};
+pub use self::platform::Platform;
+use self::platform::documented;
 
 /// A running server on a thread and runtime of its own; stops when dropped.
 #[derive(Debug)]
 pub struct Emulator {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     stop: Option<oneshot::Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -75,7 +79,7 @@ pub struct Request {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct ServerState {
     platform: Mutex<Platform>,
     log: Mutex<Log>,
 }
@@ -90,13 +94,6 @@ struct Log {
     counted: VecDeque<Instant>,
 }
 
-/// What is to be done with a request.
-enum Outcome {
-    Send { reply: Reply, cut: bool },
-    Drop,
-    Hang,
-}
-
 impl Emulator {
     /// Serves `platform` on a free loopback port.
     pub fn start(platform: Platform) -> io::Result<Emulator> {
@@ -104,7 +101,7 @@ impl Emulator {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let shared = Arc::new(Shared { platform: Mutex::new(platform), log: Mutex::default() });
+        let shared = Arc::new(ServerState { platform: Mutex::new(platform), log: Mutex::default() });
         let (stop, stopped) = oneshot::channel();
         let served = Arc::clone(&shared);
         let listener = {
@@ -160,7 +157,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 async fn serve(
     listener: TcpListener,
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     mut stopped: oneshot::Receiver<Infallible>,
 ) {
     let base: Arc<str> = format!("http://{address}").into();
@@ -180,50 +177,38 @@ async fn serve(
 }
 
 /// One connection, kept alive until either side ends it.
-async fn converse(stream: TcpStream, base: Arc<str>, shared: Arc<Shared>) {
+async fn converse(stream: TcpStream, base: Arc<str>, shared: Arc<ServerState>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| respond(request, &base, &shared));
-    // An error here is a client that went away, or a connection dropped as the script told.
+    // It ends with an error where the client went away, or where the script drops the connection.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn respond(
     request: hyper::Request<Incoming>,
     base: &str,
-    shared: &Shared,
+    shared: &ServerState,
 ) -> Result<hyper::Response<Payload>, io::Error> {
     let (head, incoming) = request.into_parts();
-    let raw_query = head.uri.query();
-    let asked = Asked::of(head.method.as_str(), head.uri.path());
-    let query = Query::of(raw_query.unwrap_or_default());
     let header = |name: &HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let headers = Headers {
-        authorization: header(&AUTHORIZATION),
-        accept: header(&ACCEPT),
-        prefer: header(&HeaderName::from_static("prefer")),
-    };
-    let in_flight = InFlight::begin(
-        shared,
-        Request {
-            method: head.method.to_string(),
-            path: head.uri.path().to_owned(),
-            query: raw_query.map(str::to_owned),
-            skip: query.skip.value(),
-            top: query.top.value(),
-            status: 0,
-            authorization: head.headers.contains_key(AUTHORIZATION),
-            accept: headers.accept.map(str::to_owned),
-            prefer: headers.prefer.map(str::to_owned),
-            at: Instant::now(),
-            in_flight: 0,
+    let call = Call {
+        endpoint: Endpoint::parse(head.method.as_str(), head.uri.path()),
+        parameters: QueryParameters::parse(head.uri.query().unwrap_or_default()),
+        headers: Headers {
+            authorization: header(&AUTHORIZATION),
+            accept: header(&ACCEPT),
+            prefer: header(&HeaderName::from_static("prefer")),
         },
-    );
+        base,
+    };
+    let in_flight = InFlight::begin(shared, Request::received(&head, &call));
     let body = incoming.collect().await.map_err(io::Error::other)?.to_bytes();
 
     let (scripted, delay, gzip, throttled) = {
         let mut platform = lock(&shared.platform);
-        let scripted = platform.scripted(&asked, &query);
-        let throttled = if asked == Asked::Token { None } else { in_flight.count(&platform.faults) };
+        let scripted = platform.scripted(&call);
+        let is_counted = call.endpoint != Endpoint::Token;
+        let throttled = if is_counted { in_flight.count(&platform.faults) } else { None };
         (scripted, platform.faults.delay, platform.faults.gzip, throttled)
     };
     let slow = if let Some(Answer::Slow(slow)) = scripted { slow } else { Duration::ZERO };
@@ -231,42 +216,55 @@ async fn respond(
         tokio::time::sleep(delay + slow).await;
     }
 
+    // Made only now, so that a change of the platform during the wait is answered with.
     let right_answer = || match &throttled {
         Some(seconds) => answer::documented_429(&seconds.to_string()),
-        None => lock(&shared.platform).answer(&asked, &query, &headers, base, &body),
+        None => lock(&shared.platform).answer(&call, &body),
     };
-    let outcome = match scripted {
-        None | Some(Answer::Slow(_)) => Outcome::Send { reply: right_answer(), cut: false },
-        Some(Answer::CutBody) => Outcome::Send { reply: right_answer(), cut: true },
-        Some(Answer::Reset) => Outcome::Drop,
-        Some(Answer::Hang) => Outcome::Hang,
-        Some(other) => {
-            Outcome::Send { reply: scripted_reply(other, &asked, headers.authorization), cut: false }
-        }
-    };
-    let (reply, cut) = match outcome {
-        Outcome::Send { reply, cut } => (reply, cut),
-        Outcome::Drop => return Err(io::Error::from(io::ErrorKind::ConnectionReset)),
-        Outcome::Hang => std::future::pending().await,
+    let is_cut = scripted == Some(Answer::CutBody);
+    let reply = match scripted {
+        None | Some(Answer::Slow(_) | Answer::CutBody) => right_answer(),
+        Some(Answer::Reset) => return Err(io::Error::from(io::ErrorKind::ConnectionReset)),
+        Some(Answer::Hang) => std::future::pending().await,
+        Some(other) => scripted_reply(other, &call),
     };
     in_flight.answered(reply.status);
-    let compress = gzip
-        && header(&ACCEPT_ENCODING).is_some_and(|accepted| accepted.to_ascii_lowercase().contains("gzip"));
-    send(reply, cut, compress, in_flight.number)
+    let accepts_gzip =
+        header(&ACCEPT_ENCODING).is_some_and(|accepted| accepted.to_ascii_lowercase().contains("gzip"));
+    send(reply, is_cut, gzip && accepts_gzip, in_flight.number)
+}
+
+impl Request {
+    /// A request that has just arrived.
+    fn received(head: &hyper::http::request::Parts, call: &Call<'_>) -> Request {
+        Request {
+            method: head.method.to_string(),
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().map(str::to_owned),
+            skip: call.parameters.skip.value(),
+            top: call.parameters.top.value(),
+            status: 0,
+            authorization: head.headers.contains_key(AUTHORIZATION),
+            accept: call.headers.accept.map(str::to_owned),
+            prefer: call.headers.prefer.map(str::to_owned),
+            at: Instant::now(),
+            in_flight: 0,
+        }
+    }
 }
 
 /// The scripted answers that ask nothing of the platform's state.
-fn scripted_reply(scripted: Answer, asked: &Asked, authorization: Option<&str>) -> Reply {
+fn scripted_reply(scripted: Answer, call: &Call<'_>) -> HttpReply {
     match scripted {
-        Answer::Status { code, headers, body } => Reply { headers, ..Reply::json(code, body) },
-        Answer::Documented(status) => answer::documented(status, asked),
-        Answer::NotJson => Reply::html(200, answer::gateway_html()),
-        Answer::Raw { body } => Reply::json(200, body),
+        Answer::Status { code, headers, body } => HttpReply { headers, ..HttpReply::json(code, body) },
+        Answer::Documented(status) => documented(status, &call.endpoint),
+        Answer::NotJson => HttpReply::html(200, answer::gateway_html()),
+        Answer::Raw { body } => HttpReply::json(200, body),
         Answer::EchoAuthorization(status) => {
-            let received = authorization.unwrap_or_default();
+            let received = call.headers.authorization.unwrap_or_default();
             answer::error(status, "GatewayError", &format!("Rejected request with Authorization: {received}"))
         }
-        Answer::Redirect(there) => Reply::html(302, String::new()).header("Location", there),
+        Answer::Redirect(there) => HttpReply::html(302, String::new()).header("Location", there),
         Answer::TooManyRequests { retry_after } => match retry_after {
             RetryAfter::Seconds(seconds) => answer::documented_429(&seconds.to_string()),
             RetryAfter::Date(seconds) => {
@@ -280,11 +278,11 @@ fn scripted_reply(scripted: Answer, asked: &Asked, authorization: Option<&str>) 
             RetryAfter::None => answer::rate_limited(),
         },
         // They are answered by `respond` itself.
-        Answer::Reset | Answer::CutBody | Answer::Hang | Answer::Slow(_) => answer::documented(500, asked),
+        Answer::Reset | Answer::CutBody | Answer::Hang | Answer::Slow(_) => documented(500, &call.endpoint),
     }
 }
 
-fn send(reply: Reply, cut: bool, compress: bool, number: u64) -> io::Result<hyper::Response<Payload>> {
+fn send(reply: HttpReply, cut: bool, compress: bool, number: u64) -> io::Result<hyper::Response<Payload>> {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static(reply.content_type));
     let correlation = format!("00000000-0000-4000-8000-{number:012x}");
@@ -309,14 +307,14 @@ fn send(reply: Reply, cut: bool, compress: bool, number: u64) -> io::Result<hype
 
 /// A request's entry in the log while it is being answered; ends when dropped, however that comes.
 struct InFlight<'a> {
-    shared: &'a Shared,
+    shared: &'a ServerState,
     /// Counted from 1 since the start.
     number: u64,
     at: Instant,
 }
 
 impl InFlight<'_> {
-    fn begin(shared: &Shared, request: Request) -> InFlight<'_> {
+    fn begin(shared: &ServerState, request: Request) -> InFlight<'_> {
         let at = request.at;
         let mut log = lock(&shared.log);
         log.in_flight += 1;

@@ -49,7 +49,6 @@ pub struct CommandError {
 }
 
 impl CommandError {
-    /// An error without a hint.
     pub fn new(exit: ExitCode, error: impl Into<anyhow::Error>) -> Self {
         Self { exit, error: error.into(), excerpt: None, hint: None }
     }
@@ -68,12 +67,10 @@ impl CommandError {
         self
     }
 
-    /// The exit code.
     pub fn exit(&self) -> ExitCode {
         self.exit
     }
 
-    /// What to do about it.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }

@@ -9,20 +9,25 @@
 //! `walk` decides what to ask next, `sync` drives `api`, `walk`, `normalize` and `store`; `commands`
 //! turns settings into an exit code; `emulator` is the platform for demo, tests and benchmarks.
 
+mod cli;
+mod commands;
+mod error;
+mod import;
+mod logging;
+mod program;
+mod render;
+mod report;
+mod settings;
+mod verify;
+mod walk;
+
+// What the tests and the benchmarks look at from outside.
 pub mod api;
-pub mod cli;
-pub mod commands;
 pub mod emulator;
-pub mod error;
-pub mod import;
-pub mod logging;
 pub mod normalize;
 pub mod query;
-pub mod render;
-pub mod report;
-pub mod settings;
 pub mod store;
 pub mod sync;
 pub mod time;
-pub mod verify;
-pub mod walk;
+
+pub use program::run;

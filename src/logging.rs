@@ -85,9 +85,10 @@ impl Lines {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut said = Said::default();
+        let mut said = EventText::default();
         event.record(&mut said);
-        let (level, target) = (*event.metadata().level(), event.metadata().target());
+        let level = *event.metadata().level();
+        let target = event.metadata().target();
         let line = match self.form {
             Form::Text { is_colored, is_timed } => {
                 said.text(level, target, is_timed.then(Utc::now), is_colored)
@@ -96,7 +97,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         };
         self.progress.suspend(|| {
             let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-            // Nobody is left to hear that nobody listens.
+            // Where standard error is closed there is no other place to report that.
             out.write_all(line.as_bytes()).and_then(|()| out.flush()).ok();
         });
     }
@@ -105,7 +106,6 @@ impl<S: Subscriber> Layer<S> for Lines {
 /// A line of JSON; its keys are a contract.
 #[derive(Serialize)]
 struct JsonLine<'a> {
-    /// UTC.
     time: String,
     level: String,
     target: &'a str,
@@ -115,17 +115,16 @@ struct JsonLine<'a> {
 
 /// What an event holds.
 #[derive(Default)]
-struct Said {
+struct EventText {
     message: String,
     fields: Map<String, Value>,
 }
 
-impl Said {
+impl EventText {
     fn text(&self, level: Level, target: &str, now: Option<DateTime<Utc>>, is_colored: bool) -> String {
         let is_result = matches!(target, SUMMARY | ERROR);
-        let paint = |color: &str, word: &str| match is_colored {
-            true => format!("\x1b[1;{color}m{word}\x1b[0m"),
-            false => word.to_owned(),
+        let paint = |color: &str, word: &str| {
+            if is_colored { format!("\x1b[1;{color}m{word}\x1b[0m") } else { word.to_owned() }
         };
         let mut line = String::new();
         if let Some(now) = now.filter(|_| !is_result) {
@@ -141,7 +140,7 @@ impl Said {
         line += &clean(&self.message);
         for (name, value) in self.fields.iter().filter(|(name, _)| !is_result && *name != "hint") {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            // A String takes any text.
+            // Writing into a String cannot fail.
             write!(line, " {name}={}", clean(&value)).ok();
         }
         line.push('\n');
@@ -156,7 +155,7 @@ impl Said {
     }
 
     fn json(&self, level: Level, target: &str, now: DateTime<Utc>) -> String {
-        // A log goes further than the data does, in whatever form.
+        // Logs are sent to services and pasted into tickets, so signatures of links are taken out here too.
         let fields = self.fields.iter().map(|(name, value)| {
             let value = value.as_str().map_or_else(|| value.clone(), |text| blank_signatures(text).into());
             (name.clone(), value)
@@ -168,7 +167,7 @@ impl Said {
             message: &blank_signatures(&self.message),
             fields: &fields.collect(),
         };
-        // Text and numbers under keys of text are always JSON.
+        // Texts, numbers and maps with text keys always serialize.
         serde_json::to_string(&line).unwrap_or_default() + "\n"
     }
 
@@ -180,7 +179,7 @@ impl Said {
     }
 }
 
-impl Visit for Said {
+impl Visit for EventText {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.add(field, format!("{value:?}").into());
     }

@@ -3,8 +3,8 @@
 //! In: what the platform sent, in any of the forms it is known to send. Out: [`UtcText`], or nothing
 //! where the text names no instant. Nothing here reads a clock: `now` is always an argument.
 
-pub mod period;
-pub mod zone;
+pub(crate) mod period;
+pub(crate) mod zone;
 
 use std::fmt;
 
@@ -29,7 +29,7 @@ impl UtcText {
     /// offset, or no zone at all, which is taken as UTC: the platform's clock is UTC throughout.
     pub fn parse_sent(sent: &str) -> Option<Self> {
         let parsed = Self::parse_usual(sent.as_bytes()).or_else(|| Self::parse_unusual(sent))?;
-        // .NET's default value of a date: the field was never set.
+        // 0001-01-01 is .NET's default value of a date, which says that the field was never set.
         (!parsed.as_str().starts_with("0001-01-01T")).then_some(parsed)
     }
 
@@ -91,7 +91,7 @@ impl UtcText {
         (text.len() == 28).then(|| Self::parse_usual(text.as_bytes())).flatten()
     }
 
-    /// The fixed-width text.
+    /// As the database holds it: 28 characters, whatever the time, so that texts sort as times do.
     pub fn as_str(&self) -> &str {
         // Every constructor writes ASCII only.
         std::str::from_utf8(&self.0).unwrap_or_default()

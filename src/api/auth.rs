@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,29 +19,15 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
-use super::error::{Doing, Error, Reason, Secrets};
-use super::{SetupError, Transport};
+use super::error::{Doing, Error, Reason, length};
+use super::options::{Credentials, SetupError};
+use super::secrets::Secrets;
+use super::transport::{Transport, join};
 
 /// The scope of every iTwin Platform API.
 const SCOPE: &str = "itwin-platform";
 /// How long before its end a token is renewed.
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
-
-/// Who this program is to the platform. Debug output shows no secret.
-#[derive(Debug, Clone)]
-pub enum Credentials {
-    /// A ready bearer token. It cannot be renewed.
-    Token(SecretString),
-    /// A file that holds a bearer token; read again when the platform refuses the token.
-    TokenFile(PathBuf),
-    /// A service application (client credentials grant).
-    Client {
-        /// Its client id.
-        id: String,
-        /// Its secret.
-        secret: SecretString,
-    },
-}
 
 /// One token, as the header that carries it.
 #[derive(Clone)]
@@ -51,12 +37,12 @@ pub(super) struct Token {
     /// Counts the tokens of this process, so that a refusal of an old one does not renew the newest.
     generation: u64,
     renew_at: Option<Instant>,
-    fate: Arc<Fate>,
+    fate: Arc<TokenFate>,
 }
 
 /// What became of a token, shared by all requests that were sent with it.
 #[derive(Debug, Default)]
-struct Fate {
+struct TokenFate {
     was_sent: AtomicBool,
     was_accepted: AtomicBool,
     was_refused_fresh: AtomicBool,
@@ -100,14 +86,15 @@ impl Tokens {
         };
         Ok(Self {
             credentials,
-            endpoint: super::join(issuer, ["connect", "token"]),
+            endpoint: join(issuer, ["connect", "token"]),
             state: Mutex::new(State { newest, refusal: None }),
         })
     }
 
     /// The token to use now, renewed if its end is near.
     pub(super) async fn current(&self, transport: &Transport) -> Result<Token, Error> {
-        // Held during a renewal: whoever else needs a token waits for the same one.
+        // The lock is held during a renewal, so that other requests wait for the same new token instead of asking
+        // the issuer for one each.
         let mut state = self.state.lock().await;
         match &state.newest {
             Some(token) if token.renew_at.is_none_or(|at| Instant::now() < at) => Ok(token.clone()),
@@ -128,6 +115,7 @@ impl Tokens {
         }
         match &self.credentials {
             Credentials::Token(_) => Ok(None),
+            // Whoever keeps the file may have put a new token into it since; the same one again is no other.
             Credentials::TokenFile(path) => {
                 let again = read_token(path).map_err(|problem| {
                     let message = format!("the token was refused, and reading {} {problem}", path.display());
@@ -147,9 +135,11 @@ impl Tokens {
     /// Gets a new token from the issuer.
     async fn renew(&self, state: &mut State, transport: &Transport) -> Result<Token, Error> {
         let Credentials::Client { id, secret } = &self.credentials else {
-            // Only a client's tokens have an end that is known.
+            // A token that was given ready has no known end, so this is not reached: `renew_at` is set by an
+            // issuer's answer alone.
             return Err(Error::new(Doing::GetToken, Reason::Refused, "the token cannot be renewed"));
         };
+        // Credentials that the issuer refused once stay refused: asking again for each request could lock them.
         if let Some(refusal) = &state.refusal {
             return Err(refusal.clone());
         }
@@ -159,9 +149,9 @@ impl Tokens {
             if error.reason == Reason::Refused {
                 state.refusal = Some(error.clone());
             }
-            // A slow issuer is no reason to ask the platform for a smaller page.
+            // A timeout makes the caller ask for a smaller page, which would not help against a slow issuer.
             if let Reason::TimedOut { after } = error.reason {
-                let message = format!("no complete answer within {}", super::error::length(after));
+                let message = format!("no complete answer within {}", length(after));
                 error = Error::new(Doing::GetToken, Reason::Unavailable, message);
             }
             error
@@ -172,7 +162,7 @@ impl Tokens {
                 let renew_at = lifetime.and_then(|lifetime| asked_at.checked_add(renew_after(lifetime)));
                 Token::new(&token, generation, renew_at, &transport.secrets)
             })
-            // Nothing of the answer is shown: it may hold a token in another form.
+            // Nothing of the answer is shown: it may hold a token under a name that is not known here.
             .ok_or_else(|| Error::new(Doing::GetToken, Reason::Unreadable, "no access_token in it"))?;
         state.newest = Some(token.clone());
         Ok(token)
@@ -198,7 +188,7 @@ impl Token {
         secrets: &Secrets,
     ) -> Option<Self> {
         let text = text.expose_secret().trim();
-        // People copy the whole header.
+        // People copy the whole header, `Bearer` included.
         let text = match text.split_at_checked(6) {
             Some((scheme, "")) if scheme.eq_ignore_ascii_case("bearer") => "",
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && token.starts_with(' ') => {
@@ -216,12 +206,12 @@ impl Token {
     }
 
     /// Notes that a request is sent with it. `true`: no other was before, so the token is fresh.
-    pub(super) fn note_sent(&self) -> bool {
+    pub(super) fn mark_sent(&self) -> bool {
         !self.fate.was_sent.swap(true, Ordering::Relaxed)
     }
 
     /// Notes that the platform answered a request with it in a way that needs valid credentials.
-    pub(super) fn note_accepted(&self) {
+    pub(super) fn mark_accepted(&self) {
         self.fate.was_accepted.store(true, Ordering::Relaxed);
     }
 
@@ -246,7 +236,7 @@ impl fmt::Debug for Token {
 }
 
 /// The content of a token file, or what is wrong with it, as `failed: …`.
-fn read_token(path: &std::path::Path) -> Result<SecretString, String> {
+fn read_token(path: &Path) -> Result<SecretString, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("failed: {error}"))?;
     Ok(SecretString::from(text.trim_start_matches('\u{feff}').trim()))
 }

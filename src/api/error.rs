@@ -1,33 +1,27 @@
-//! What can go wrong between this program and the platform, told by what it means for the caller.
+//! What can go wrong between this program and the platform, named by what it means for the caller.
 //!
 //! In: status, headers and body of an answer, or the failure to get one. Out: an [`Error`] that says
 //! what was being done, what happened, and what the platform said of it. Nothing that is known to be
-//! secret leaves this module, whatever a gateway echoes: every foreign text goes through `Secrets`.
+//! secret leaves this module, whatever a gateway echoes: every foreign text goes through
+//! [`Secrets`](super::secrets::Secrets).
 
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{ConnectionId, Kind, Obstacle};
+use super::id::{ConnectionId, Kind};
+use super::route::Obstacle;
+use super::secrets::{MESSAGE_CHARS, Secrets, WORD_CHARS, clean, cut};
 
-/// Characters shown of a message that came from outside.
-pub(super) const MESSAGE_CHARS: usize = 300;
-/// Characters shown of a code, a target, a correlation id, or of a body that is no JSON.
-const WORD_CHARS: usize = 100;
-/// Details kept of one answer.
+/// Details kept of one answer: the platform names one for each parameter that is wrong.
 const MAX_DETAILS: usize = 10;
-/// What stands in the place of a secret.
-const REDACTED: &str = "[secret]";
 
 /// A request that did not succeed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{doing}: {}", sentence(doing, reason, problem))]
 pub struct Error {
-    /// What was being done.
     pub doing: Doing,
     /// What happened, by its meaning.
     pub reason: Reason,
@@ -62,7 +56,8 @@ impl Error {
         use Reason::{Throttled, TimedOut, Unavailable, Unreadable};
         match self.reason {
             TimedOut { .. } | Throttled { .. } | Unavailable => true,
-            // A gateway's page with status 200; an issuer that answers so is not asked twice.
+            // Most often a gateway's page with status 200. An issuer's answer may hold a token under another name,
+            // and would hold it each time.
             Unreadable => self.doing != Doing::GetToken,
             _ => false,
         }
@@ -96,7 +91,7 @@ pub enum Reason {
     Unreachable(Obstacle),
     /// A success whose body is not JSON.
     Unreadable,
-    /// Any other refusal of the request, redirects included: they are told and not followed.
+    /// Any other refusal of the request, redirects included, which are never followed.
     Rejected,
     /// The time budget is spent, or would be before the next attempt could begin.
     BudgetSpent {
@@ -114,40 +109,27 @@ pub enum Reason {
 pub enum Doing {
     /// One page of a connection's runs.
     ListRuns {
-        /// Whose runs.
         connection: ConnectionId,
-        /// Runs skipped before the page.
         skip: u64,
     },
-    /// One run by its id.
     GetRun {
-        /// Whose run.
         connection: ConnectionId,
-        /// Its id.
         run: String,
     },
-    /// One connection by its id.
     GetConnection {
-        /// Its id.
         connection: ConnectionId,
     },
     /// One page of the connections of an iModel.
     ListConnections {
-        /// Which connections.
         kind: Kind,
-        /// Whose.
         imodel: String,
-        /// Connections skipped before the page.
         skip: u64,
     },
     /// One page of the iModels of an iTwin.
     ListImodels {
-        /// Whose iModels.
         itwin: String,
     },
-    /// One page of iTwins.
     ListItwins,
-    /// A token from the issuer.
     GetToken,
 }
 
@@ -185,7 +167,6 @@ impl Doing {
         }
     }
 
-    /// Who answers.
     fn answerer(&self) -> &'static str {
         match self {
             Self::GetToken => "the token issuer",
@@ -246,7 +227,6 @@ pub struct Problem {
 pub struct Detail {
     /// Its code, for example `InvalidValue`.
     pub code: Option<String>,
-    /// Its message.
     pub message: Option<String>,
     /// What it is about.
     pub target: Option<String>,
@@ -258,15 +238,15 @@ impl Problem {
     pub(super) fn read(status: u16, headers: &HeaderMap, body: &str, secrets: &Secrets) -> Self {
         let mut problem = Self {
             status: Some(status),
-            correlation_id: header(headers, "x-correlation-id").map(|id| secrets.tell(id, WORD_CHARS)),
+            correlation_id: header(headers, "x-correlation-id").map(|id| secrets.show(id, WORD_CHARS)),
             ..Self::default()
         };
         match serde_json::from_str::<Value>(body) {
             Ok(value) => problem.read_json(&value, secrets),
-            Err(_) => problem.message = secrets.tell_body(body),
+            Err(_) => problem.message = secrets.show_body(body),
         }
         if (300..400).contains(&status) {
-            let location = header(headers, "location").map(|to| secrets.tell(to, WORD_CHARS));
+            let location = header(headers, "location").map(|to| secrets.show(to, WORD_CHARS));
             let to = location.unwrap_or_else(|| "nowhere".to_owned());
             problem.message = Some(format!("a redirect to {to}, which is not followed"));
         }
@@ -276,12 +256,14 @@ impl Problem {
     fn read_json(&mut self, value: &Value, secrets: &Secrets) {
         let text = |value: Option<&Value>, limit| {
             let text = match value? {
-                Value::String(text) => secrets.tell(text, limit),
+                Value::String(text) => secrets.show(text, limit),
                 Value::Number(number) => number.to_string(),
                 _ => return None,
             };
             (!text.is_empty()).then_some(text)
         };
+        // The platform wraps an object in `error`; a token issuer sends `error` as a word beside its description,
+        // and gateways send the members bare.
         let error = value.get("error").filter(|error| error.is_object()).unwrap_or(value);
         self.code = text(error.get("code"), WORD_CHARS).or_else(|| text(value.get("error"), WORD_CHARS));
         self.message = ["message", "error_description", "detail", "title"]
@@ -302,7 +284,7 @@ impl Problem {
             .filter(|detail| *detail != Detail::default())
             .collect();
         if self.code.is_none() && self.message.is_none() && self.details.is_empty() && !value.is_null() {
-            self.message = secrets.tell_body(&value.to_string());
+            self.message = secrets.show_body(&value.to_string());
         }
     }
 
@@ -329,25 +311,26 @@ impl Problem {
     }
 
     /// `403 InsufficientPermissions: The user has … (correlation id …)`
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         let mut parts = Vec::new();
         let mut head: Vec<String> = self.status.iter().map(u16::to_string).collect();
         head.extend(self.code.clone());
         parts.push(head.join(" "));
         parts.extend(self.message.clone());
         parts.retain(|part| !part.is_empty());
-        let mut told = parts.join(": ");
+        let mut summary = parts.join(": ");
+        // Three are enough to see what is wrong with a request, and the line stays readable.
         for detail in self.details.iter().take(3) {
             let head = [&detail.code, &detail.target].into_iter().flatten();
             let head = head.cloned().collect::<Vec<_>>().join(" ");
             let detail = [head, detail.message.clone().unwrap_or_default()];
             let detail = detail.iter().filter(|part| !part.is_empty());
             let detail = detail.cloned().collect::<Vec<_>>().join(": ");
-            told = format!("{}; {detail}", told.trim_end_matches('.'));
+            summary = format!("{}; {detail}", summary.trim_end_matches('.'));
         }
         match &self.correlation_id {
-            Some(id) => format!("{} (correlation id {id})", told.trim_end_matches('.')),
-            None => told.trim_end_matches('.').to_owned(),
+            Some(id) => format!("{} (correlation id {id})", summary.trim_end_matches('.')),
+            None => summary.trim_end_matches('.').to_owned(),
         }
     }
 }
@@ -359,34 +342,35 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
 
 /// What happened, as the end of a sentence that [`Doing`] begins.
 fn sentence(doing: &Doing, reason: &Reason, problem: &Problem) -> String {
-    let (who, told) = (doing.answerer(), problem.told());
+    let who = doing.answerer();
+    let answer = problem.summary();
+    // Without a status the message is this program's own and says the whole of what happened.
     match reason {
-        Reason::Refused => format!("{who} refused the credentials: {told}"),
+        Reason::Refused => format!("{who} refused the credentials: {answer}"),
         Reason::TimedOut { after } => format!("no complete answer within {}", length(*after)),
         Reason::Throttled { wait } => {
             let wait = length(*wait);
-            format!("{who} answered {told}, however often it was waited; it asks to wait a further {wait}")
+            format!("{who} answered {answer}, however often it was waited; it asks to wait a further {wait}")
         }
-        Reason::Unreadable => format!("{who} answered what cannot be read: {told}"),
+        Reason::Unreadable => format!("{who} answered what cannot be read: {answer}"),
         Reason::BudgetSpent { asked: Some(wait) } => {
             let wait = length(*wait);
-            let answer = problem.status.map(|_| format!(": {who} answered {told}"));
-            let answer = answer.unwrap_or_default();
+            let answer = problem.status.map(|_| format!(": {who} answered {answer}")).unwrap_or_default();
             format!("the time budget ends before the {wait} that {who} asks to wait{answer}")
         }
-        Reason::BudgetSpent { asked: None } if told.is_empty() => "the time budget is spent".to_owned(),
+        Reason::BudgetSpent { asked: None } if answer.is_empty() => "the time budget is spent".to_owned(),
         Reason::BudgetSpent { asked: None } if problem.status.is_some() => {
-            format!("the time budget ends before another attempt: {who} answered {told}")
+            format!("the time budget ends before another attempt: {who} answered {answer}")
         }
         Reason::BudgetSpent { asked: None } => {
-            format!("the time budget ends before another attempt: {told}")
+            format!("the time budget ends before another attempt: {answer}")
         }
         Reason::ShareSpent => {
             "its share of the time budget was used while others waited; the next sync goes on".to_owned()
         }
         Reason::Stopped => "stopped before it was done".to_owned(),
-        _ if problem.status.is_some() => format!("{who} answered {told}"),
-        _ => told,
+        _ if problem.status.is_some() => format!("{who} answered {answer}"),
+        _ => answer,
     }
 }
 
@@ -398,121 +382,6 @@ pub(super) fn length(time: Duration) -> String {
         Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
     };
     humantime::format_duration(rounded).to_string()
-}
-
-/// The secrets known to this process, so that none is ever shown.
-#[derive(Debug, Default)]
-pub(super) struct Secrets(RwLock<Vec<SecretString>>);
-
-impl Secrets {
-    /// Remembers a secret, in the forms in which it could be echoed.
-    pub(super) fn add(&self, secret: &str) {
-        let json = Value::from(secret).to_string();
-        let forms = [
-            secret.to_owned(),
-            clean(secret),
-            url::form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
-            json[1..json.len() - 1].to_owned(),
-        ];
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        for form in forms {
-            if !form.is_empty() && !known.iter().any(|secret| secret.expose_secret() == form) {
-                known.push(form.into());
-            }
-        }
-        // The longest first: a secret that begins with another is replaced whole.
-        known.sort_by_key(|secret| std::cmp::Reverse(secret.expose_secret().len()));
-    }
-
-    /// The longest form's length in bytes: what may be missing where a body was cut inside a secret.
-    pub(super) fn longest(&self) -> usize {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        known.first().map_or(0, |secret| secret.expose_secret().len())
-    }
-
-    /// The text with each known secret replaced.
-    fn redact(&self, text: String) -> String {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        known.iter().fold(text, |text, secret| {
-            if text.contains(secret.expose_secret()) {
-                text.replace(secret.expose_secret(), REDACTED)
-            } else {
-                text
-            }
-        })
-    }
-
-    /// Foreign text made fit to be shown: on one line, without control characters, bidirectional
-    /// marks and secrets, and only then cut to `limit` characters.
-    pub(super) fn tell(&self, text: &str, limit: usize) -> String {
-        // Again after cleaning, which could put a secret together that was sent in pieces.
-        let text = self.redact(clean(&self.redact(text.to_owned())));
-        cut(&text, limit)
-    }
-
-    /// The beginning of a body in an unexpected form; of HTML only its text.
-    pub(super) fn tell_body(&self, body: &str) -> Option<String> {
-        let body = self.redact(body.trim_start_matches('\u{feff}').trim().to_owned());
-        let text = if body.starts_with('<') { text_of_html(&body) } else { body };
-        Some(self.tell(&text, WORD_CHARS)).filter(|text| !text.is_empty())
-    }
-}
-
-/// The text between the tags of a page, without its scripts and styles.
-fn text_of_html(html: &str) -> String {
-    let mut text = String::new();
-    let mut rest = html;
-    while let Some((before, tag)) = rest.split_once('<') {
-        text.push_str(before);
-        text.push(' ');
-        let name = tag.get(..6).unwrap_or_default().to_ascii_lowercase();
-        let end = match name.as_str() {
-            "script" => "</script",
-            _ if name.starts_with("style") => "</style",
-            _ if name.starts_with("!--") => "-->",
-            _ => ">",
-        };
-        // Byte positions hold: lower-casing ASCII changes no length.
-        rest = match tag.to_ascii_lowercase().find(end) {
-            Some(at) if end.starts_with("</") => &tag[at..],
-            Some(at) => &tag[at + end.len()..],
-            None => "",
-        };
-        if end.starts_with("</") {
-            rest = rest.split_once('>').map_or("", |(_, after)| after);
-        }
-    }
-    text.push_str(rest);
-    text
-}
-
-/// Text on one line: runs of blanks become one space; control and bidirectional characters and those
-/// without width are dropped.
-fn clean(text: &str) -> String {
-    let mut cleaned = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            _ if character.is_whitespace() => {
-                if !cleaned.is_empty() && !cleaned.ends_with(' ') {
-                    cleaned.push(' ');
-                }
-            }
-            _ if character.is_control() => {}
-            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => {}
-            '\u{feff}' => {}
-            _ => cleaned.push(character),
-        }
-    }
-    cleaned.truncate(cleaned.trim_end().len());
-    cleaned
-}
-
-/// The first `limit` characters, with a mark where more followed.
-fn cut(text: &str, limit: usize) -> String {
-    match text.char_indices().nth(limit) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// Every kind, the one that is meant where none is named first.
     pub const ALL: [Self; 3] = [Self::Export, Self::Storage, Self::Manifest];
 
     /// The word that is typed, stored and shown.
@@ -31,8 +31,7 @@ impl Kind {
         }
     }
 
-    /// Reads the word.
-    pub fn from_word(word: &str) -> Option<Self> {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 
@@ -46,12 +45,22 @@ impl Kind {
     }
 
     /// The path under which connections of this kind are found.
-    pub(super) fn path(self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn path(self) -> impl Iterator<Item = &'static str> {
         let folder: &[_] = match self {
             Self::Export => &["export"],
             Self::Storage | Self::Manifest => &["synchronization", "imodels"],
         };
         folder.iter().copied().chain([self.segment()])
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        let expected = || Self::ALL.map(Self::as_str).join(", ");
+        Self::from_word(word)
+            .ok_or_else(|| format!("{word:?} is no kind of connection; there are {}", expected()))
     }
 }
 
@@ -81,7 +90,7 @@ impl ConnectionId {
         &self.id
     }
 
-    /// What the connection does.
+    /// What the connection does, and so under which path it is found.
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -112,9 +121,10 @@ pub fn is_respelled(one: &str, other: &str) -> bool {
 
 /// The ways in which an id may be spelled, its own first: three for a UUID, else one.
 pub fn spellings(id: &str) -> [String; 3] {
-    match is_uuid(id) {
-        true => [id.to_owned(), id.to_ascii_lowercase(), id.to_ascii_uppercase()],
-        false => [id, id, id].map(str::to_owned),
+    if is_uuid(id) {
+        [id.to_owned(), id.to_ascii_lowercase(), id.to_ascii_uppercase()]
+    } else {
+        [id, id, id].map(str::to_owned)
     }
 }
 
@@ -189,6 +199,13 @@ mod tests {
         let read = |text: &str| text.parse::<ConnectionId>().unwrap();
         assert!(read(uuid).is_same_as(&read(&uuid.to_ascii_uppercase())));
         assert!(!read(uuid).is_same_as(&read(&format!("storage:{uuid}"))));
+    }
+
+    #[test]
+    fn the_rule_of_the_file_knows_every_kind() {
+        let words = Kind::ALL.map(|kind| format!("'{}'", kind.as_str())).join(", ");
+        let rules = include_str!("../../queries/rules.sql");
+        assert!(rules.contains(&format!("kind IN ({words})")), "queries/rules.sql does not list {words}");
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub struct RequestLimit {
 }
 
 impl RequestLimit {
-    /// What is kept unless told otherwise: a tenth below the platform's lowest tier, which allows 500 a
+    /// What is kept unless other limits are set: a tenth below the platform's lowest tier, which allows 500 a
     /// minute and 5,000 an hour to all that uses the same client (API notes, section 5).
     pub const DEFAULTS: [Self; 2] = [
         Self { requests: 450, length: Duration::from_secs(60) },
@@ -90,7 +90,6 @@ pub(super) struct Permit<'a>(&'a Limiter);
 /// Why no request may be sent now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full {
-    /// The limit that takes longest.
     pub(super) limit: RequestLimit,
     /// How long that is; `None` until a request under way is answered.
     pub(super) wait: Option<Duration>,
@@ -129,7 +128,7 @@ impl Limiter {
     pub(super) async fn changed(&self, full: Full) {
         match full.wait {
             Some(wait) => tokio::time::sleep(wait).await,
-            // Another thread may have given one up before this one listens: look again soon in any case.
+            // A permit that is given up between the check and this line notifies nobody: look again soon in any case.
             None => drop(tokio::time::timeout(LOOK_AGAIN, self.freed.notified()).await),
         }
     }

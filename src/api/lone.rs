@@ -53,9 +53,10 @@ impl Throttling {
     }
 
     /// Notes that a request about this thing, sent at this time, succeeded.
-    pub(super) fn note_success(&self, subject: &str, sent_at: Instant) {
+    pub(super) fn record_success(&self, subject: &str, sent_at: Instant) {
         let mut seen = self.seen();
-        // A request that was sent before the pause says nothing of the time after it.
+        // Only a request that was sent after the pause shows that the platform answers again; one that was sent
+        // before it may have passed just before the limit was reached.
         if seen.throttled.get(subject).is_some_and(|streak| sent_at >= streak.first_ends) {
             seen.throttled.remove(subject);
         }
@@ -69,13 +70,13 @@ impl Throttling {
     }
 
     /// Notes a 429 to a request that was sent at this time, and says who pauses.
-    pub(super) fn note_throttled(&self, subject: &str, sent_at: Instant, wait: Duration) -> Pause {
+    pub(super) fn record_throttled(&self, subject: &str, sent_at: Instant, wait: Duration) -> Pause {
         let mut seen = self.seen();
         let ends = Instant::now() + wait;
         if let Some(streak) =
             seen.throttled.get(subject).copied().filter(|streak| sent_at >= streak.first_ends)
         {
-            // A pause of all that another thing caused since makes what succeeded before it worthless.
+            // What succeeded before another thing paused all requests does not show that the quota has room now.
             let shared = seen.shared.as_ref().filter(|(by, _)| by != subject).map(|(_, ends)| *ends);
             let since = shared.map_or(streak.first_ends, |ends| ends.max(streak.first_ends));
             let others = [&seen.latest, &seen.latest_other].into_iter().flatten();
@@ -85,7 +86,7 @@ impl Throttling {
                 return Pause::Own;
             }
         } else {
-            // Requests that were sent before the first pause are answered while it lasts.
+            // Several requests about this thing may have been under way; their 429s belong to the first pause.
             let streak = seen.throttled.entry(subject.to_owned());
             let streak = streak.or_insert(Streak { first_ends: ends, paused_until: None });
             streak.first_ends = streak.first_ends.max(ends);
@@ -98,7 +99,7 @@ impl Throttling {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        // Nothing panics while it is held, and what it holds is right after each line.
+        // Nothing panics while the lock is held, and each statement leaves the maps consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -112,35 +113,35 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_throttled_alone_pauses_alone_after_the_first_time() {
         let seen = Throttling::default();
-        assert_eq!(seen.note_throttled("a", Instant::now(), SECOND * 9), Pause::Shared);
+        assert_eq!(seen.record_throttled("a", Instant::now(), SECOND * 9), Pause::Shared);
         // In flight with the first.
-        assert_eq!(seen.note_throttled("a", Instant::now(), SECOND * 9), Pause::Shared);
-        seen.note_success("b", Instant::now());
+        assert_eq!(seen.record_throttled("a", Instant::now(), SECOND * 9), Pause::Shared);
+        seen.record_success("b", Instant::now());
         tokio::time::advance(SECOND * 9).await;
         // What succeeded before the pause ended proves nothing.
         let sent_at = Instant::now();
-        assert_eq!(seen.note_throttled("a", sent_at, SECOND * 9), Pause::Shared);
-        seen.note_success("b", sent_at);
+        assert_eq!(seen.record_throttled("a", sent_at, SECOND * 9), Pause::Shared);
+        seen.record_success("b", sent_at);
         tokio::time::advance(SECOND * 9).await;
-        assert_eq!(seen.note_throttled("a", Instant::now(), SECOND * 9), Pause::Own);
+        assert_eq!(seen.record_throttled("a", Instant::now(), SECOND * 9), Pause::Own);
         assert_eq!((seen.paused_for("a"), seen.paused_for("b")), (Some(SECOND * 9), None));
         // Another connection's first 429 pauses all, and makes what was seen before worthless.
         tokio::time::advance(SECOND * 9).await;
-        assert_eq!(seen.note_throttled("b", Instant::now(), SECOND), Pause::Shared);
+        assert_eq!(seen.record_throttled("b", Instant::now(), SECOND), Pause::Shared);
         tokio::time::advance(SECOND).await;
-        assert_eq!(seen.note_throttled("a", Instant::now(), SECOND), Pause::Shared);
+        assert_eq!(seen.record_throttled("a", Instant::now(), SECOND), Pause::Shared);
         // After a success the next 429 is a first one again.
         tokio::time::advance(SECOND).await;
-        seen.note_success("a", Instant::now());
-        seen.note_success("b", Instant::now());
-        assert_eq!(seen.note_throttled("a", Instant::now(), SECOND), Pause::Shared);
+        seen.record_success("a", Instant::now());
+        seen.record_success("b", Instant::now());
+        assert_eq!(seen.record_throttled("a", Instant::now(), SECOND), Pause::Shared);
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_thing_alone_is_never_known_to_be_throttled_alone() {
         let seen = Throttling::default();
         for _ in 0..20 {
-            assert_eq!(seen.note_throttled("a", Instant::now(), SECOND), Pause::Shared);
+            assert_eq!(seen.record_throttled("a", Instant::now(), SECOND), Pause::Shared);
             tokio::time::advance(SECOND).await;
         }
         assert_eq!(seen.paused_for("a"), None);

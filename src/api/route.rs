@@ -70,8 +70,8 @@ impl Route {
         let matcher = |value: &str| Matcher::builder().https(value.to_owned()).no(no_proxy.clone()).build();
         let is_exempt = matcher("http://proxy.invalid").intercept(&asked).is_none();
         let named = first(HTTPS_PROXY).or_else(|| first(ALL_PROXY)).filter(|_| !is_exempt);
-        // What cannot be read is ignored by the HTTP client, which then asks without a proxy. Somebody who
-        // names one does not want that.
+        // The HTTP client ignores a proxy that it cannot read and asks without one. Whoever names a proxy does
+        // not want a direct connection, so `problem` refuses it before anything is sent.
         let proxy = named.map(|(name, value)| {
             let found = matcher(&value).intercept(&asked);
             let uri = found.as_ref().map(|found| found.uri());
@@ -187,7 +187,7 @@ pub(super) fn obstacle(error: &reqwest::Error) -> Option<Obstacle> {
     match cause::<E>(error)? {
         E::InvalidCertificate(_) | E::NoCertificatesPresented => Some(Obstacle::Certificate),
         E::InvalidMessage(_) | E::PeerIncompatible(_) => Some(Obstacle::NoTls),
-        // An alert may be a server's that is being restarted or is busy.
+        // A server that is restarted or busy sends alerts too, and may accept the next connection.
         _ => None,
     }
 }

@@ -6,13 +6,13 @@
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Whoever gives the turns keeps this; dropping it leaves the share as it was last told.
+/// Whoever gives the turns keeps this; dropping it leaves the share as it was last set.
 #[derive(Debug)]
 pub struct Turn(watch::Sender<Option<Instant>>);
 
 /// What the caller's client holds.
 #[derive(Debug, Clone)]
-pub(super) struct Share(watch::Receiver<Option<Instant>>);
+pub(super) struct TurnShare(watch::Receiver<Option<Instant>>);
 
 impl Default for Turn {
     fn default() -> Self {
@@ -26,21 +26,21 @@ impl Turn {
         self.0.send_if_modified(|until| until.take().is_some());
     }
 
-    /// Others wait: the share ends then, unless its end was told before.
+    /// Others wait: the share ends then, unless its end was set before.
     pub fn limit(&self, end: Instant) {
         self.0.send_if_modified(|until| {
-            let is_told = until.is_none();
+            let is_new = until.is_none();
             until.get_or_insert(end);
-            is_told
+            is_new
         });
     }
 
-    pub(super) fn share(&self) -> Share {
-        Share(self.0.subscribe())
+    pub(super) fn share(&self) -> TurnShare {
+        TurnShare(self.0.subscribe())
     }
 }
 
-impl Share {
+impl TurnShare {
     /// Comes back once the share is spent.
     pub(super) async fn spent(mut self) {
         loop {
@@ -53,7 +53,7 @@ impl Share {
             };
             tokio::select! {
                 biased;
-                // Where nobody gives turns any more nothing changes, and only the end is waited for.
+                // `changed` fails once the `Turn` is dropped; then only the end that was set counts.
                 Ok(()) = self.0.changed() => {}
                 () = end => return,
             }

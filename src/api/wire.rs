@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
+use percent_encoding::percent_decode_str;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
@@ -19,7 +20,7 @@ mod fleet;
 mod scan;
 
 pub use fleet::{Connection, Cursor, LastRun, List, Named};
-pub use scan::{Malformed, Scanner, Shape, elements, escape_last_backslash, members, shape, text_of, values};
+pub use scan::{Malformed, Scanner, elements, escape_last_backslash, members, shape, text_of, values};
 
 /// A JSON object as the list of its members, each value as the text that was sent.
 #[derive(Debug, Default)]
@@ -249,7 +250,7 @@ impl<'a> Page<'a> {
             let name = scanner.name()?;
             scanner.take(b":", "expected a colon")?;
             if name == "runs" {
-                // A name that comes twice: neither list may be dropped.
+                // Where the name comes twice the runs of both lists are taken: dropping one would lose runs.
                 is_cut = !read_runs(&mut scanner, runs.get_or_insert_default(), most)?;
                 if is_cut {
                     break;
@@ -269,11 +270,12 @@ impl<'a> Page<'a> {
         }
         let runs = match runs {
             Some(runs) => runs,
-            // Runs under another name, or an error in their place, are no empty listing.
+            // A page without runs has links and nothing else. Any other member may be the runs under a new name, or
+            // an error, and must not pass for an empty listing.
             None if links.is_some() && !has_more_members => Vec::new(),
             None => return Err(Unreadable::Missing("list of runs")),
         };
-        // What stands behind the place where it was cut may say otherwise.
+        // Links that come after the place where the text was cut are not known.
         let more = if is_cut { More::Unsaid } else { More::of_links(links.as_ref()) };
         let link = links.as_ref().and_then(Link::of_links);
         Ok(Self { runs, more, link, is_cut })
@@ -310,7 +312,7 @@ fn read_runs<'a>(scanner: &mut Scanner<'a>, runs: &mut Vec<&'a str>, most: Most)
             Ok((run, shape, is_last))
         });
         let (run, shape, is_last) = match read {
-            // A number at the place of the cut may be the beginning of another: only what is closed is whole.
+            // What the cut left unfinished is no run: the runs before it are taken, and the page counts as cut.
             Err(malformed) if malformed.is_cut_short && most.is_cut => return Ok(false),
             read => read?,
         };
@@ -345,9 +347,7 @@ impl Link {
                 return None;
             }
             let id = segments.get(at + 1).and_then(|segment| {
-                // Read the id as a query value, which undoes percent-encoding; `+` stands for itself in a path.
-                let pair = format!("id={}", segment.replace('+', "%2B"));
-                let (_, id) = url::form_urlencoded::parse(pair.as_bytes()).next()?;
+                let id = percent_decode_str(segment).decode_utf8_lossy();
                 let is_id = !id.starts_with('{') && ConnectionId::new(Kind::Export, &id).is_ok();
                 is_id.then(|| id.into_owned())
             });

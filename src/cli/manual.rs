@@ -6,7 +6,7 @@
 use std::io;
 
 use clap::{Command, CommandFactory as _};
-pub use clap_complete::Shell;
+use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
@@ -72,17 +72,20 @@ pub fn man(command: Option<&str>) -> String {
         })),
         None => page(program),
     };
-    // A vector takes everything. Not every roff reads UTF-8.
+    // Writing into a vector cannot fail. Older roff programs do not read UTF-8, so characters beyond ASCII are
+    // written as escapes.
     page.unwrap_or_default().chars().fold(String::new(), |mut page, c| {
-        match c.is_ascii() {
-            true => page.push(c),
-            false => page.push_str(&format!("\\[u{:04X}]", u32::from(c))),
+        if c.is_ascii() {
+            page.push(c)
+        } else {
+            page.push_str(&format!("\\[u{:04X}]", u32::from(c)))
         }
         page
     })
 }
 
 fn page(command: Command) -> io::Result<String> {
+    // What is looked at is taken first: `Man` keeps the command for itself.
     let is_program = command.has_subcommands();
     let after_help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let version = format!("archive {}", env!("CARGO_PKG_VERSION"));
@@ -156,9 +159,10 @@ fn prose(roff: &mut Roff, text: &str) {
                 roff.control("fi", []);
             }
             _ => {
-                match is_headed {
-                    true => drop(roff.control("PP", [])),
-                    false => roff_section(roff, "NOTES", &mut is_headed),
+                if is_headed {
+                    roff.control("PP", []);
+                } else {
+                    roff_section(roff, "NOTES", &mut is_headed)
                 }
                 roff.text([roman(line)]);
                 while let Some(line) = lines.next_if(|line| !line.is_empty() && !line.starts_with("  ")) {

@@ -14,7 +14,7 @@ use crate::error::{CommandError, ExitCode};
 use crate::query::Database;
 use crate::render::{self, Screen, render_count, render_duration};
 use crate::report::{self, Asked};
-use crate::settings;
+use crate::settings::{self, DEFAULT_AT_A_TIME, DEFAULT_FULL_EVERY, DEFAULT_PAGE_SIZE};
 use crate::store::Archive;
 use crate::sync::{self, Options, Scope, Summary, now};
 
@@ -72,11 +72,11 @@ fn sync_demo(emulator: &Emulator, path: &Path, cache_mib: u32) -> Result<Summary
     let options = Options {
         scope: Scope { itwins, kinds: vec![Kind::Export], ..Scope::default() },
         full: false,
-        page_size: 1_000,
+        page_size: DEFAULT_PAGE_SIZE,
         is_page_size_given: false,
-        pages_in_flight: 4,
-        concurrency: 4,
-        full_every: Duration::from_secs(7 * 86_400),
+        pages_in_flight: DEFAULT_AT_A_TIME as usize,
+        concurrency: DEFAULT_AT_A_TIME as usize,
+        full_every: DEFAULT_FULL_EVERY,
         min_free: None,
     };
     run_async(async {

@@ -1,46 +1,46 @@
 //! The texts the emulated platform sends: pages, links, connections, and the documented error bodies.
 //!
-//! A page is put together from texts that are ready; nothing is parsed unless a fault asks for other runs
-//! than those stored.
+//! In: what is held, and where a page stands in its list. Out: a [`HttpReply`]. A page is put together from texts
+//! that are ready; nothing is parsed unless runs are to be sent with fewer fields than they are stored with.
+//! What was asked is no matter here.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
-use serde::Deserializer as _;
-use serde::de::{Error as _, MapAccess, Visitor};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::value::RawValue;
 
-use super::asked::Asked;
 use super::faults::Links;
-use super::platform::Connection;
+use super::holdings::Connection;
 use crate::api::Kind;
 
 /// An answer before it is sent.
 #[derive(Clone, Debug)]
-pub(super) struct Reply {
+pub(super) struct HttpReply {
     pub(super) status: u16,
     pub(super) content_type: &'static str,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: String,
 }
 
-impl Reply {
-    pub(super) fn json(status: u16, body: String) -> Reply {
-        Reply { status, content_type: "application/json; charset=utf-8", headers: Vec::new(), body }
+impl HttpReply {
+    pub(super) fn json(status: u16, body: String) -> HttpReply {
+        HttpReply { status, content_type: "application/json; charset=utf-8", headers: Vec::new(), body }
     }
 
-    pub(super) fn html(status: u16, body: String) -> Reply {
-        Reply { content_type: "text/html", ..Reply::json(status, body) }
+    pub(super) fn html(status: u16, body: String) -> HttpReply {
+        HttpReply { content_type: "text/html", ..HttpReply::json(status, body) }
     }
 
-    pub(super) fn header(mut self, name: &str, value: impl Into<String>) -> Reply {
+    pub(super) fn header(mut self, name: &str, value: impl Into<String>) -> HttpReply {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 }
 
 /// Where a page stands in its list.
-pub(super) struct Span<'a> {
+pub(super) struct PageSpan<'a> {
     /// The emulator's own address.
     pub(super) base: &'a str,
     /// The list's path.
@@ -57,9 +57,9 @@ pub(super) struct Span<'a> {
     pub(super) more: bool,
 }
 
-impl Span<'_> {
+impl PageSpan<'_> {
     fn href(&self, skip: u64) -> String {
-        let (base, path, top) = (self.base, self.path, self.top);
+        let PageSpan { base, path, top, .. } = self;
         let filter = self.filter.map(|id| format!("imodelId={}&", percent_encode(id))).unwrap_or_default();
         json_text(&format!("{base}{path}?{filter}$skip={skip}&$top={top}"))
     }
@@ -89,7 +89,7 @@ pub(super) fn page(name: &str, items: &[Cow<'_, str>], links: &str) -> String {
 }
 
 /// `,"_links":...`, or nothing.
-pub(super) fn links(links: &Links, span: &Span<'_>) -> String {
+pub(super) fn links(links: &Links, span: &PageSpan<'_>) -> String {
     let next = match links {
         Links::Absent => return String::new(),
         Links::Null => return ",\"_links\":null".to_owned(),
@@ -154,12 +154,8 @@ pub(super) fn listed_connection(base: &str, id: &str, connection: &Connection, m
 }
 
 /// The path of the list of this kind's connections.
-pub(super) fn connections_path(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Export => "/export/connections",
-        Kind::Storage => "/synchronization/imodels/storageconnections",
-        Kind::Manifest => "/synchronization/imodels/manifestconnections",
-    }
+pub(super) fn connections_path(kind: Kind) -> String {
+    kind.path().fold(String::new(), |path, segment| path + "/" + segment)
 }
 
 /// The code of a 422 for a list of this kind's connections. Only the Export API's is published, and that for
@@ -172,138 +168,48 @@ pub(super) fn connections_refused(kind: Kind) -> &'static str {
     }
 }
 
-/// A run's text with fields left out or `connectionId` added; what is no JSON object stays as it is.
-pub(super) fn reshape<'a>(
-    json: &'a str,
-    minimal: bool,
-    without_jobs: bool,
-    owner: Option<&str>,
-) -> Cow<'a, str> {
-    if !minimal && !without_jobs && owner.is_none() {
-        return Cow::Borrowed(json);
-    }
-    let Some(fields) = fields(json) else {
+/// A run's text with no more than its id, state and result, as they stand; what is no JSON object stays as it
+/// is.
+pub(super) fn minimal_run(json: &str) -> Cow<'_, str> {
+    let Ok(fields) = serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(json) else {
         return Cow::Borrowed(json);
     };
-    let owner = owner.map(|id| ("connectionId", json_text(id)));
-    let kept = fields.iter().filter(|(name, _)| match name.as_str() {
-        "id" | "state" | "result" => true,
-        "jobs" => !minimal && !without_jobs,
-        _ => !minimal,
+    let kept = ["id", "state", "result"].into_iter().filter_map(|name| {
+        let value = fields.get(name)?;
+        Some(format!("\"{name}\":{value}"))
     });
-    let mut text = String::with_capacity(json.len() + 96);
-    let mut put = |name: &str, value: &str| {
-        let _ = write!(text, "{}{}:{value}", if text.is_empty() { '{' } else { ',' }, json_text(name));
-    };
-    for (name, value) in kept {
-        put(name, value.get());
-        if let Some((owner, id)) = owner.as_ref().filter(|_| name == "id") {
-            put(owner, id);
-        }
-    }
-    text.push_str(if text.is_empty() { "{}" } else { "}" });
-    Cow::Owned(text)
-}
-
-/// The fields of an object in their order, their values as they stand.
-fn fields(json: &str) -> Option<Vec<(String, &RawValue)>> {
-    struct Fields;
-    impl<'de> Visitor<'de> for Fields {
-        type Value = Vec<(String, &'de RawValue)>;
-
-        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut fields = Vec::new();
-            while let Some(field) = map.next_entry()? {
-                fields.push(field);
-            }
-            Ok(fields)
-        }
-    }
-    let mut reader = serde_json::Deserializer::from_str(json);
-    let fields = reader.deserialize_map(Fields);
-    fields.and_then(|fields| reader.end().map_err(serde_json::Error::custom).map(|()| fields)).ok()
-}
-
-/// The documented body of a status, with the header that goes with it.
-pub(super) fn documented(status: u16, asked: &Asked) -> Reply {
-    const FORBIDDEN: &str = "The user has insufficient permissions for the requested operation.";
-    const PAGE_SIZE: (&str, &str, &str) = ("InvalidValue", "Page size is out of limits.", "$top");
-    const IMODEL_MISSING: (&str, &str, &str) =
-        ("MissingRequiredParameter", "imodelId was not provided.", "imodelId");
-    match status {
-        401 => header_not_found(),
-        403 => error(403, "InsufficientPermissions", FORBIDDEN),
-        404 => match asked {
-            Asked::GetRun { .. } => error(404, "RunNotFound", "Requested Run is not available."),
-            Asked::GetConnection { .. } | Asked::ListRuns { .. } | Asked::ListConnections { .. } => {
-                connection_not_found()
-            }
-            Asked::ListImodels => error(404, "iTwinNotFound", "Requested iTwin is not available."),
-            Asked::Token | Asked::ListItwins | Asked::Unknown => {
-                error(404, "ResourceNotFound", "Resource not found.")
-            }
-        },
-        422 => match asked {
-            Asked::ListItwins => unprocessable("InvalidiTwinsRequest", &[PAGE_SIZE]),
-            Asked::ListImodels => unprocessable(
-                "InvalidiModelsRequest",
-                &[("MissingRequiredParameter", "iTwinId was not provided.", "iTwinId"), PAGE_SIZE],
-            ),
-            Asked::ListConnections { kind } => {
-                unprocessable(connections_refused(*kind), &[IMODEL_MISSING, PAGE_SIZE])
-            }
-            _ => unprocessable(
-                "InvalidConnectionRunsRequest",
-                &[
-                    IMODEL_MISSING,
-                    PAGE_SIZE,
-                    ("InvalidValue", "Provided imodelId value is not valid.", "imodelId"),
-                ],
-            ),
-        },
-        429 => documented_429("1"),
-        408 => error(408, "RequestTimeout", "The request took too long."),
-        500 => error(500, "InternalServerError", "An unexpected error occurred."),
-        502 => error(502, "BadGateway", "The service behind the gateway gave no valid answer."),
-        503 => error(503, "ServiceUnavailable", "The service is temporarily unavailable."),
-        504 => error(504, "GatewayTimeout", "The service behind the gateway did not answer in time."),
-        other => error(other, "UnknownError", "The request failed."),
-    }
+    Cow::Owned(format!("{{{}}}", kept.collect::<Vec<_>>().join(",")))
 }
 
 /// 404 for a connection that is not there, or not of the kind it is asked for as.
-pub(super) fn connection_not_found() -> Reply {
+pub(super) fn connection_not_found() -> HttpReply {
     error(404, "ConnectionNotFound", "Requested Connection is not available.")
 }
 
 /// 429 that says when to come back.
-pub(super) fn documented_429(retry_after: &str) -> Reply {
+pub(super) fn documented_429(retry_after: &str) -> HttpReply {
     rate_limited().header("Retry-After", retry_after)
 }
 
 /// 429 that does not say when to come back.
-pub(super) fn rate_limited() -> Reply {
+pub(super) fn rate_limited() -> HttpReply {
     const TOO_MANY: &str =
         "The client sent more requests than allowed by this API for the current tier of the client.";
     error(429, "RateLimitExceeded", TOO_MANY)
 }
 
 /// 401 for a request without an Authorization header.
-pub(super) fn header_not_found() -> Reply {
+pub(super) fn header_not_found() -> HttpReply {
     error(401, "HeaderNotFound", "Header Authorization was not found in the request. Access denied.")
 }
 
 /// 401 for a token that is not accepted.
-pub(super) fn unauthorized() -> Reply {
+pub(super) fn unauthorized() -> HttpReply {
     error(401, "Unauthorized", "The access token is not valid. Access denied.")
 }
 
 /// 422 with details: code, message and target of each.
-pub(super) fn unprocessable(code: &str, details: &[(&str, &str, &str)]) -> Reply {
+pub(super) fn unprocessable(code: &str, details: &[(&str, &str, &str)]) -> HttpReply {
     let details: Vec<String> = details
         .iter()
         .map(|(code, message, target)| {
@@ -320,13 +226,13 @@ pub(super) fn unprocessable(code: &str, details: &[(&str, &str, &str)]) -> Reply
         json_text(code),
         details.join(",")
     );
-    Reply::json(422, body)
+    HttpReply::json(422, body)
 }
 
 /// An error body of the platform's shape.
-pub(super) fn error(status: u16, code: &str, message: &str) -> Reply {
+pub(super) fn error(status: u16, code: &str, message: &str) -> HttpReply {
     let body = format!("{{\"error\":{{\"code\":{},\"message\":{}}}}}", json_text(code), json_text(message));
-    Reply::json(status, body)
+    HttpReply::json(status, body)
 }
 
 /// What a gateway says when the service behind it is gone.
@@ -341,56 +247,20 @@ pub(super) fn json_text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+/// What RFC 3986 calls reserved, and all that may not stand in a URL.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// Everything but unreserved characters escaped.
 pub(super) fn percent_encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
-const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-/// `bytes` as base64url, not filled up.
-pub(super) fn base64url(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 4 / 3 + 1);
-    for chunk in bytes.chunks(3) {
-        let bits =
-            chunk.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
-        for place in 0..=chunk.len() {
-            text.push(char::from(BASE64URL[(bits >> (18 - 6 * place) & 63) as usize]));
-        }
-    }
-    text
-}
-
-/// The bytes that [`base64url`] wrote; None for other characters. Bits left over at the end are not looked at.
-pub(super) fn base64url_decode(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
-    let (mut bits, mut held) = (0_u32, 0);
-    for character in text.bytes() {
-        let digit = BASE64URL.iter().position(|&known| known == character)?;
-        bits = (bits << 6 | digit as u32) & 0xffff;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held & 0xff) as u8);
-        }
-    }
-    Some(bytes)
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn span(skip: u64, returned: u64, more: bool) -> Span<'static> {
-        Span { base: "http://h", path: "/runs", filter: None, skip, top: 50, returned, more }
+    fn span(skip: u64, returned: u64, more: bool) -> PageSpan<'static> {
+        PageSpan { base: "http://h", path: "/runs", filter: None, skip, top: 50, returned, more }
     }
 
     #[test]
@@ -414,19 +284,10 @@ mod tests {
     }
 
     #[test]
-    fn a_reshaped_run_keeps_order_and_text_of_what_it_keeps() {
-        let run =
-            r#"{"id":"a\/b","state":"Completed","result":"Success","startDateTime":"x","n":1.0,"jobs":[]}"#;
-        assert_eq!(reshape(run, false, false, None), run);
-        assert_eq!(
-            reshape(run, true, false, None),
-            r#"{"id":"a\/b","state":"Completed","result":"Success"}"#
-        );
-        assert_eq!(
-            reshape(run, false, true, Some("c")),
-            r#"{"id":"a\/b","connectionId":"c","state":"Completed","result":"Success","startDateTime":"x","n":1.0}"#
-        );
-        assert_eq!(reshape("[1]", true, true, None), "[1]");
-        assert_eq!(reshape("{}", true, true, None), "{}");
+    fn a_minimal_run_keeps_the_text_of_what_it_keeps() {
+        let run = r#"{"id":"a\/b","state":"Completed","result":null,"startDateTime":"x","n":1.0,"jobs":[]}"#;
+        assert_eq!(minimal_run(run), r#"{"id":"a\/b","state":"Completed","result":null}"#);
+        assert_eq!(minimal_run("[1]"), "[1]");
+        assert_eq!(minimal_run("{}"), "{}");
     }
 }

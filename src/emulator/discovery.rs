@@ -1,63 +1,42 @@
 //! Where connections are found: iTwins, the iModels in them, and how both are listed.
 //!
 //! iTwins are paged by `$top` and `$skip`. iModels are paged by tokens that name the last iModel listed, so
-//! that the list may change between two pages without any being missed or told twice.
+//! that the list may change between two pages without any being missed or listed twice.
 
 use std::borrow::Cow;
 
-use super::answer::{self, Reply, Span, json_text, percent_encode};
-use super::asked::{Asked, Headers, Query};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+
+use super::answer::{self, HttpReply, PageSpan, json_text, percent_encode};
+use super::call::{Call, Endpoint};
 use super::faults::Links;
-use super::platform::Platform;
+use super::holdings::{Imodel, Itwin};
+use super::platform::{Platform, documented, skip_and_top};
 
 /// Items on a page when no `$top` is sent; a `$top` above the most is refused.
 const DEFAULT_TOP: u64 = 100;
 const MOST_TOP: u64 = 1_000;
 
-/// One iTwin.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Itwin {
-    /// Its name for people.
-    pub display_name: String,
-    /// Lists of its iModels answer with this status (403).
-    pub status: Option<u16>,
-    /// Lists of iTwins leave it out. Its iModels can be listed by whoever knows its id.
-    pub unlisted: bool,
-}
+/// The error code of a 422 for a list of iModels.
+const IMODELS_REFUSED: &str = "InvalidiModelsRequest";
 
-impl Itwin {
-    /// An iTwin with this name.
-    #[must_use]
-    pub fn new(display_name: &str) -> Itwin {
-        Itwin { display_name: display_name.to_owned(), ..Itwin::default() }
-    }
-}
+const UNKNOWN_TOKEN: (&str, &str, &str) =
+    ("InvalidValue", "Continuation token is not valid.", "$continuationToken");
 
-/// One iModel. Lists of connections are answered for those that the platform does not hold, too.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Imodel {
-    /// The iTwin it belongs to.
-    pub itwin_id: String,
-    /// Its name for people.
-    pub display_name: String,
-    /// Lists of its connections, of any kind, answer with this status (403); the list of iModels holds it
-    /// all the same.
-    pub status: Option<u16>,
-    /// The list of iModels leaves it out without a word, as it does where the permission is missing.
-    pub unlisted: bool,
-}
-
-impl Imodel {
-    /// An iModel of this iTwin with this name.
-    #[must_use]
-    pub fn new(itwin_id: &str, display_name: &str) -> Imodel {
-        Imodel { itwin_id: itwin_id.to_owned(), display_name: display_name.to_owned(), ..Imodel::default() }
-    }
+/// What a list of iModels is asked for, once it is clear that it is answered.
+struct ImodelsAsked<'a> {
+    itwin_id: &'a str,
+    top: u64,
+    skip: u64,
+    /// The id of the iModel that the token names, the last one of the page before.
+    after: Option<String>,
 }
 
 impl Platform {
-    pub(super) fn list_itwins(&self, query: &Query, base: &str) -> Reply {
-        let (skip, top) = match query.span(DEFAULT_TOP, Some(MOST_TOP), None, "InvalidiTwinsRequest") {
+    pub(super) fn list_itwins(&self, call: &Call<'_>) -> HttpReply {
+        let code = "InvalidiTwinsRequest";
+        let (skip, top) = match skip_and_top(&call.parameters, DEFAULT_TOP, Some(MOST_TOP), code) {
             Ok(span) => span,
             Err(refusal) => return refusal,
         };
@@ -65,88 +44,113 @@ impl Platform {
         let mut listed = self.itwins.iter().filter(|(_, itwin)| !itwin.unlisted).skip(to_index(skip));
         let page = listed.by_ref().take(to_index(limit));
         let texts: Vec<Cow<'_, str>> = page.map(|(id, itwin)| Cow::Owned(itwin_text(id, itwin))).collect();
+
         let returned = texts.len() as u64;
         let more = listed.next().is_some();
-        let span = Span { base, path: "/itwins", filter: None, skip, top, returned, more };
-        Reply::json(200, answer::page("iTwins", &texts, &answer::links(&self.faults.links, &span)))
+        let span = PageSpan { base: call.base, path: "/itwins", filter: None, skip, top, returned, more };
+        HttpReply::json(200, answer::page("iTwins", &texts, &answer::links(&self.faults.links, &span)))
     }
 
-    pub(super) fn list_imodels(&self, query: &Query, headers: &Headers<'_>, base: &str) -> Reply {
-        const CODE: &str = "InvalidiModelsRequest";
-        let missing = |name: &str| {
-            let message = format!("{name} was not provided.");
-            answer::unprocessable(CODE, &[("MissingRequiredParameter", &message, name)])
-        };
-        if !headers.accept_v2() {
-            // The first version is answered by default. It knew projects, and says nothing of iTwins.
-            return missing("projectId").header("x-itwinplatform-media-type", "bentley.itwin-platform.v1");
-        }
-        let Some(itwin_id) = &query.itwin else {
-            return missing("iTwinId");
-        };
-        match self.itwins.get(itwin_id).map(|itwin| itwin.status) {
-            None => return answer::documented(404, &Asked::ListImodels),
-            Some(Some(status)) => return answer::documented(status, &Asked::ListImodels),
-            Some(None) => {}
-        }
-        let (skip, top) = match query.span(DEFAULT_TOP, Some(MOST_TOP), None, CODE) {
-            Ok(span) => span,
+    pub(super) fn list_imodels(&self, call: &Call<'_>) -> HttpReply {
+        let asked = match self.imodels_asked(call) {
+            Ok(asked) => asked,
             Err(refusal) => return refusal,
         };
-        let after = match query.continuation.as_deref().map(read_token) {
-            None => None,
-            Some(Some(id)) => Some(id),
-            Some(None) => return answer::unprocessable(CODE, &[UNKNOWN_TOKEN]),
-        };
-
         let faults = &self.faults;
-        let skip = if faults.skip_paging { skip } else { 0 };
-        let limit = faults.imodel_page_cap.map_or(top, |cap| cap.min(top));
+        let limit = faults.imodel_page_cap.map_or(asked.top, |cap| cap.min(asked.top));
         let mut listed = self
             .imodels
             .iter()
-            .filter(|(_, imodel)| imodel.itwin_id == *itwin_id && !imodel.unlisted)
-            .filter(|(id, _)| after.as_ref().is_none_or(|after| *id > after))
-            .skip(to_index(skip));
+            .filter(|(_, imodel)| imodel.itwin_id == asked.itwin_id && !imodel.unlisted)
+            .filter(|(id, _)| asked.after.as_ref().is_none_or(|after| *id > after))
+            .skip(to_index(asked.skip));
         let page: Vec<_> = listed.by_ref().take(to_index(limit)).collect();
         let more = listed.next().is_some();
 
-        let next = if faults.skip_paging {
-            more.then(|| format!("$skip={}", skip.saturating_add(page.len() as u64)))
-        } else if faults.repeat_token {
-            let last = || page.last().map_or("", |(id, _)| id.as_str());
-            let token = query.continuation.clone().unwrap_or_else(|| token_after(last()));
-            Some(continued(&token))
-        } else {
-            page.last().filter(|_| more).map(|(id, _)| continued(&token_after(id)))
+        let links = self.imodel_links(call, &asked, &page, more);
+        let full = call.headers.prefer_representation();
+        let texts: Vec<Cow<'_, str>> =
+            page.into_iter().map(|(id, imodel)| Cow::Owned(imodel_text(id, imodel, full))).collect();
+        HttpReply::json(200, answer::page("iModels", &texts, &links))
+    }
+
+    /// What is asked for, or why it is refused.
+    fn imodels_asked<'a>(&self, call: &'a Call<'_>) -> Result<ImodelsAsked<'a>, HttpReply> {
+        let missing = |name: &str| {
+            let message = format!("{name} was not provided.");
+            answer::unprocessable(IMODELS_REFUSED, &[("MissingRequiredParameter", &message, name)])
         };
-        let whole = format!("iTwinId={}&$top={top}", percent_encode(itwin_id));
-        let this = match (&query.continuation, skip) {
+        if !call.headers.accept_v2() {
+            // The first version is answered by default. It knew projects, and says nothing of iTwins.
+            let refusal = missing("projectId");
+            return Err(refusal.header("x-itwinplatform-media-type", "bentley.itwin-platform.v1"));
+        }
+        let parameters = &call.parameters;
+        let itwin_id = parameters.itwin.as_deref().ok_or_else(|| missing("iTwinId"))?;
+        match self.itwins.get(itwin_id).map(|itwin| itwin.status) {
+            None => return Err(documented(404, &Endpoint::ListImodels)),
+            Some(Some(status)) => return Err(documented(status, &Endpoint::ListImodels)),
+            Some(None) => {}
+        }
+
+        let (skip, top) = skip_and_top(parameters, DEFAULT_TOP, Some(MOST_TOP), IMODELS_REFUSED)?;
+        let after = match parameters.continuation.as_deref().map(read_token) {
+            None => None,
+            Some(Some(id)) => Some(id),
+            Some(None) => return Err(answer::unprocessable(IMODELS_REFUSED, &[UNKNOWN_TOKEN])),
+        };
+        let skip = if self.faults.skip_paging { skip } else { 0 };
+        Ok(ImodelsAsked { itwin_id, top, skip, after })
+    }
+
+    /// The links of this page, which `more` follow.
+    fn imodel_links(
+        &self,
+        call: &Call<'_>,
+        asked: &ImodelsAsked<'_>,
+        page: &[(&String, &Imodel)],
+        more: bool,
+    ) -> String {
+        let faults = &self.faults;
+        let token_after_last = || token_after(page.last().map_or("", |(id, _)| id));
+        let token = call.parameters.continuation.as_deref();
+        let next = if faults.skip_paging {
+            more.then(|| format!("$skip={}", asked.skip.saturating_add(page.len() as u64)))
+        } else if faults.repeat_token {
+            Some(continued(&token.map_or_else(token_after_last, str::to_owned)))
+        } else {
+            (more && !page.is_empty()).then(|| continued(&token_after_last()))
+        };
+        let whole = format!("iTwinId={}&$top={}", percent_encode(asked.itwin_id), asked.top);
+        let this = match (token, asked.skip) {
             (Some(token), _) => format!("{whole}&{}", continued(token)),
-            (None, 1..) => format!("{whole}&$skip={skip}"),
+            (None, 1..) => format!("{whole}&$skip={}", asked.skip),
             (None, 0) => whole.clone(),
         };
         let next = next.map(|at| if faults.bare_links { at } else { format!("{whole}&{at}") });
-        let links = imodel_links(&faults.links, base, &this, next.as_deref());
-        let full = headers.prefer_representation();
-        let texts: Vec<Cow<'_, str>> =
-            page.into_iter().map(|(id, imodel)| Cow::Owned(imodel_text(id, imodel, full))).collect();
-        Reply::json(200, answer::page("iModels", &texts, &links))
+
+        let href = |address: &str| format!("{{\"href\":{}}}", json_text(address));
+        let at = |query: &str| href(&format!("{}/imodels?{query}", call.base));
+        let next = match &faults.links {
+            Links::Absent => return String::new(),
+            Links::Null => return ",\"_links\":null".to_owned(),
+            Links::NextNever => None,
+            Links::Hostile(address) => Some(href(address)),
+            Links::WellFormed | Links::AsPublished | Links::NextAlways | Links::NextNull => {
+                next.as_deref().map(at)
+            }
+        };
+        // At the end `next` is null, and there is no way back: the list's own links say so.
+        let next = next.unwrap_or_else(|| "null".to_owned());
+        format!(",\"_links\":{{\"self\":{},\"prev\":null,\"next\":{next}}}", at(&this))
     }
 }
-
-const UNKNOWN_TOKEN: (&str, &str, &str) =
-    ("InvalidValue", "Continuation token is not valid.", "$continuationToken");
 
 /// What the client sends back to go on after the iModel with this id. The server keeps nothing: the token
 /// still holds when that iModel is gone.
 fn token_after(id: &str) -> String {
-    let mut token = answer::base64url(format!("{TOKEN}{id}").as_bytes());
     // Filled up, as a client has to take care of a character that means something in a query.
-    while !token.len().is_multiple_of(4) {
-        token.push('=');
-    }
-    token
+    URL_SAFE.encode(format!("{TOKEN}{id}"))
 }
 
 /// Long enough that a GUID's token has to be filled up.
@@ -154,28 +158,12 @@ const TOKEN: &str = "next:";
 
 /// The id in a token, to the letter as it was given; None for any other text.
 fn read_token(token: &str) -> Option<String> {
-    let text = String::from_utf8(answer::base64url_decode(token.trim_end_matches('='))?).ok()?;
-    let id = text.strip_prefix(TOKEN)?;
-    (token_after(id) == token).then(|| id.to_owned())
+    let text = String::from_utf8(URL_SAFE.decode(token).ok()?).ok()?;
+    text.strip_prefix(TOKEN).map(str::to_owned)
 }
 
 fn continued(token: &str) -> String {
     format!("$continuationToken={}", percent_encode(token))
-}
-
-/// `self` and `next` are queries; `next` is null at the end, and there is no way back.
-fn imodel_links(links: &Links, base: &str, this: &str, next: Option<&str>) -> String {
-    let href = |address: &str| format!("{{\"href\":{}}}", json_text(address));
-    let at = |query: &str| href(&format!("{base}/imodels?{query}"));
-    let next = match links {
-        Links::Absent => return String::new(),
-        Links::Null => return ",\"_links\":null".to_owned(),
-        Links::NextNever => None,
-        Links::Hostile(address) => Some(href(address)),
-        Links::WellFormed | Links::AsPublished | Links::NextAlways | Links::NextNull => next.map(at),
-    };
-    let next = next.unwrap_or_else(|| "null".to_owned());
-    format!(",\"_links\":{{\"self\":{},\"prev\":null,\"next\":{next}}}", at(this))
 }
 
 fn itwin_text(id: &str, itwin: &Itwin) -> String {

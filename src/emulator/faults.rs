@@ -9,17 +9,16 @@ use std::time::Duration;
 use super::listing::Run;
 use crate::api::Kind;
 
+/// Runs or connections on a page when no `$top` is sent.
+pub(super) const DEFAULT_TOP: u64 = 50;
+
 /// The lasting habits and the scripted events of a platform.
 #[derive(Clone, Debug)]
 pub struct Faults {
     /// The most runs, connections or iTwins the server puts on a page, whatever is asked.
     pub page_cap: Option<u64>,
-    /// Runs on a page when no `$top` is sent.
-    pub default_page: u64,
     /// A larger `$top` is refused with 422.
     pub top_limit: Option<u64>,
-    /// A larger `$skip` is refused with 422.
-    pub skip_limit: Option<u64>,
     /// What `_links` says. Lists of iModels, which page by tokens, know `NextNever`, `Absent`, `Null` and
     /// `Hostile`; to the others they are well formed.
     pub links: Links,
@@ -31,14 +30,8 @@ pub struct Faults {
     pub wrap_skip: bool,
     /// Some pages are shorter than asked, by this seed; never under 2 runs where there are 2.
     pub short_pages: Option<u64>,
-    /// A run asked for by id carries `connectionId`, as in the published single-run samples.
-    pub connection_id_on_runs: bool,
-    /// Listed runs carry `connectionId` too, as in the oldest published list.
-    pub connection_id_in_listing: bool,
     /// Listed runs have `id`, `state` and `result` only, whatever `Prefer` says. A run asked for by id is whole.
     pub minimal: bool,
-    /// Runs have no `jobs`, listed or by id.
-    pub without_jobs: bool,
     /// The most iModels the server puts on a page, whatever is asked.
     pub imodel_page_cap: Option<u64>,
     /// `next` of a list of iModels carries where to go on and drops all else that was asked, `iTwinId` too,
@@ -67,18 +60,13 @@ impl Default for Faults {
     fn default() -> Faults {
         Faults {
             page_cap: None,
-            default_page: 50,
             top_limit: None,
-            skip_limit: None,
             links: Links::WellFormed,
             ignore_skip: false,
             clamp_skip: None,
             wrap_skip: false,
             short_pages: None,
-            connection_id_on_runs: false,
-            connection_id_in_listing: false,
             minimal: false,
-            without_jobs: false,
             imodel_page_cap: None,
             bare_links: false,
             skip_paging: false,
@@ -280,20 +268,6 @@ pub enum Shift {
         /// Its place counted from the oldest (0).
         index: usize,
     },
-    /// The run with this id disappears.
-    RemoveId {
-        /// The connection's id.
-        connection: String,
-        /// The run's id.
-        id: String,
-    },
-    /// The run with the same id changes.
-    Replace {
-        /// The connection's id.
-        connection: String,
-        /// The run as it now is.
-        run: Run,
-    },
 }
 
 impl Shift {
@@ -303,9 +277,7 @@ impl Shift {
         match self {
             Shift::InsertNewest { connection, .. }
             | Shift::InsertOldest { connection, .. }
-            | Shift::Remove { connection, .. }
-            | Shift::RemoveId { connection, .. }
-            | Shift::Replace { connection, .. } => connection,
+            | Shift::Remove { connection, .. } => connection,
         }
     }
 }

@@ -3,22 +3,24 @@
 //! A run is planned whole and then written as the platform would show it at a moment: queued, executing,
 //! or completed. So [`advance`] can tell how the runs that [`platform`] left unfinished went on.
 
-use chrono::{DateTime, Datelike as _, TimeDelta, Timelike as _, Utc, Weekday};
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc, Weekday};
 use fastrand::Rng;
 
-use super::answer::base64url;
-use super::discovery::{Imodel, Itwin};
+use super::holdings::{Connection, Imodel, Itwin};
 use super::listing::{Listing, Run, hash};
-use super::platform::{Connection, Platform};
+use super::platform::Platform;
 
 mod failure;
 mod fleet;
 mod plan;
 mod simple;
+mod text;
 
 pub use self::fleet::fleet;
-use self::plan::{Habit, Plan};
+use self::plan::{Habit, RunPlan};
 pub use self::simple::{manifest_run, simple_run, synchronization_run};
+pub use self::text::stamp;
+use self::text::{connection_id, uuid};
 
 /// How far back the demo's history goes.
 const DAYS: i64 = 122;
@@ -95,7 +97,7 @@ pub fn advance(platform: &mut Platform, from: DateTime<Utc>, to: DateTime<Utc>, 
         let Some(connection) = platform.connections.get_mut(&id) else {
             continue;
         };
-        // No run takes a day.
+        // No run takes longer than a day, so all that were unfinished at `from` began within one.
         let mut begun = plan_between(index, from - TimeDelta::days(1), from, broken_since, seed);
         begun.extend(plan_live(index, from, broken_since, seed));
         for plan in begun.iter().filter(|plan| plan.end > from) {
@@ -118,7 +120,7 @@ pub fn advance(platform: &mut Platform, from: DateTime<Utc>, to: DateTime<Utc>, 
 /// of its id are `number`.
 #[must_use]
 pub fn run(number: u64, started: DateTime<Utc>, rng: &mut Rng) -> Run {
-    let mut plan = Plan::new(Habit::Average, started, rng);
+    let mut plan = RunPlan::new(Habit::Average, started, rng);
     plan.id = plan.id & !0xffff_ffff_ffff | u128::from(number & 0xffff_ffff_ffff);
     plan.as_seen_at(DateTime::<Utc>::MAX_UTC)
 }
@@ -139,67 +141,6 @@ pub fn listing(count: u64, until: DateTime<Utc>, seed: u64) -> Listing {
         .collect()
 }
 
-/// A moment as the platform writes it: UTC, up to seven fraction digits, trailing zeros trimmed.
-#[must_use]
-pub fn stamp(time: DateTime<Utc>) -> String {
-    let mut text = String::with_capacity(28);
-    push_stamp(&mut text, time);
-    text
-}
-
-fn push_stamp(text: &mut String, time: DateTime<Utc>) {
-    let year = u32::try_from(time.year()).unwrap_or(1);
-    push_digits(text, year, 4);
-    for (mark, part) in [
-        ('-', time.month()),
-        ('-', time.day()),
-        ('T', time.hour()),
-        (':', time.minute()),
-        (':', time.second()),
-    ] {
-        text.push(mark);
-        push_digits(text, part, 2);
-    }
-    // A leap second's nanoseconds pass a thousand million; the platform has none.
-    let mut ticks = time.nanosecond() / 100 % 10_000_000;
-    let mut width = 7;
-    if ticks > 0 {
-        while ticks.is_multiple_of(10) {
-            ticks /= 10;
-            width -= 1;
-        }
-        text.push('.');
-        push_digits(text, ticks, width);
-    }
-    text.push('Z');
-}
-
-fn push_digits(text: &mut String, number: u32, width: u32) {
-    for place in (0..width).rev() {
-        let digit = number / 10_u32.pow(place) % 10;
-        text.push(char::from_digit(digit, 10).unwrap_or('0'));
-    }
-}
-
-/// A version 4 UUID of these bits.
-fn uuid(bits: u128) -> String {
-    let mut text = String::with_capacity(36);
-    push_uuid(&mut text, bits);
-    text
-}
-
-fn push_uuid(text: &mut String, bits: u128) {
-    let bits = bits & !(0xf << 76) | 0x4 << 76;
-    let bits = bits & !(0x3 << 62) | 0x2 << 62;
-    for nibble in (0..32).rev() {
-        let digit = ((bits >> (nibble * 4)) & 0xf) as u32;
-        text.push(char::from_digit(digit, 16).unwrap_or('0'));
-        if matches!(nibble, 24 | 20 | 16 | 12) {
-            text.push('-');
-        }
-    }
-}
-
 /// A connection's id and its iModel's.
 fn connection_ids(index: usize, seed: u64) -> (String, String) {
     let mut rng = rng_of(&SITES[index], "ids", 0, seed);
@@ -210,26 +151,6 @@ fn connection_ids(index: usize, seed: u64) -> (String, String) {
     }
     let imodel_id = uuid(imodel);
     (connection_id(&imodel_id, &uuid(rng.u128(..))), imodel_id)
-}
-
-/// A connection's id: base64url of its iModel's GUID and another, each in .NET's byte order, as the published
-/// samples decode.
-fn connection_id(imodel_id: &str, inner: &str) -> String {
-    let mut bytes = dotnet_bytes(imodel_id);
-    bytes.extend(dotnet_bytes(inner));
-    base64url(&bytes)
-}
-
-/// A GUID's bytes as .NET stores them: the first three groups little-endian.
-fn dotnet_bytes(guid: &str) -> Vec<u8> {
-    let digits: Vec<u32> = guid.chars().filter_map(|digit| digit.to_digit(16)).collect();
-    let mut bytes: Vec<u8> =
-        digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, &digit| byte * 16 + digit as u8)).collect();
-    // A GUID has sixteen bytes; a shorter text would be a mistake in this file.
-    bytes[..4].reverse();
-    bytes[4..6].reverse();
-    bytes[6..8].reverse();
-    bytes
 }
 
 /// Hashed twice, so that one seed's days are not another's in another order.
@@ -244,7 +165,7 @@ fn plan_between(
     until: DateTime<Utc>,
     broken_since: DateTime<Utc>,
     seed: u64,
-) -> Vec<Plan> {
+) -> Vec<RunPlan> {
     let site = &SITES[index];
     let days = after.date_naive().iter_days().take_while(|day| *day <= until.date_naive());
     let mut plans = Vec::new();
@@ -263,7 +184,7 @@ fn plan_between(
             let offset = begin * 600_000_000 + rng.i64(0..spread * 600_000_000);
             let start = midnight + TimeDelta::nanoseconds(offset * 100);
             let habit = habit_at(index, start, broken_since);
-            let plan = Plan::new(habit, start, &mut Rng::with_seed(rng.u64(..)));
+            let plan = RunPlan::new(habit, start, &mut Rng::with_seed(rng.u64(..)));
             if plan.start > after && plan.start <= until {
                 plans.push(plan);
             }
@@ -273,7 +194,7 @@ fn plan_between(
 }
 
 /// A run that is under way at `now`, on some of the sites: executing, executing without jobs yet, or queued.
-fn plan_live(index: usize, now: DateTime<Utc>, broken_since: DateTime<Utc>, seed: u64) -> Option<Plan> {
+fn plan_live(index: usize, now: DateTime<Utc>, broken_since: DateTime<Utc>, seed: u64) -> Option<RunPlan> {
     let (ago, job_in) = match index {
         0 => (TimeDelta::seconds(340), TimeDelta::seconds(-320)),
         2 => (TimeDelta::seconds(45), TimeDelta::seconds(150)),
@@ -282,7 +203,7 @@ fn plan_live(index: usize, now: DateTime<Utc>, broken_since: DateTime<Utc>, seed
     };
     let mut rng = rng_of(&SITES[index], "live", now.timestamp(), seed);
     let start = now - ago - TimeDelta::nanoseconds(rng.i64(0..90_000_000) * 100);
-    let mut plan = Plan::new(habit_at(index, start, broken_since), start, &mut rng);
+    let mut plan = RunPlan::new(habit_at(index, start, broken_since), start, &mut rng);
     plan.keep_busy_at(now, now + job_in);
     Some(plan)
 }
@@ -341,14 +262,6 @@ mod tests {
             assert_eq!(level["state"] == "Completed", times.len() == 2, "{level}");
             assert_eq!(level["state"] != "Completed", level["result"] == "Undetermined", "{level}");
         }
-    }
-
-    #[test]
-    fn times_are_written_as_the_platform_writes_them() {
-        assert_eq!(stamp(at("2023-09-14T12:00:09.801086Z")), "2023-09-14T12:00:09.801086Z");
-        assert_eq!(stamp(at("2023-09-14T12:00:06.8727565Z")), "2023-09-14T12:00:06.8727565Z");
-        assert_eq!(stamp(at("2023-09-14T12:00:06.0000001Z")), "2023-09-14T12:00:06.0000001Z");
-        assert_eq!(stamp(at("2023-09-14T12:00:00Z")), "2023-09-14T12:00:00Z");
     }
 
     #[test]
@@ -501,12 +414,5 @@ mod tests {
         assert!((4.7..5.3).contains(&mean(tasks)), "{} tasks", mean(tasks));
         assert!((0.7..0.9).contains(&mean(errors)), "{} errors", mean(errors));
         assert!((1_800.0..2_000.0).contains(&mean(bytes)), "{} bytes", mean(bytes));
-    }
-
-    #[test]
-    fn a_connection_id_decodes_to_its_imodel() {
-        // The published pair: VRZHoBhrnkGrAev0-_-d_x... is a0471655-6b18-419e-ab01-ebf4fbff9dff.
-        let bytes = dotnet_bytes("a0471655-6b18-419e-ab01-ebf4fbff9dff");
-        assert!(base64url(&bytes).starts_with("VRZHoBhrnkGrAev0-_-d_"));
     }
 }

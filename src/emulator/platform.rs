@@ -1,19 +1,17 @@
 //! What the emulated platform holds, and its right answer to each request.
 //!
-//! In: a request already read apart by `asked`. Out: a reply. No sockets and no waiting: those belong to the
+//! In: a request already read apart by `call`. Out: a reply. No sockets and no waiting: those belong to the
 //! server, texts to `answer`, unkindness to `faults`, the way from an iTwin to its iModels to `discovery`.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
 
-use url::form_urlencoded;
-
-use super::answer::{self, Reply, Span};
-use super::asked::{Asked, Headers, Query};
-use super::discovery::{Imodel, Itwin};
-use super::faults::{Answer, Faults, Shift};
-use super::listing::{Listing, Order, Run, hash};
+use super::access::Access;
+use super::answer::{self, HttpReply, PageSpan};
+use super::call::{Call, Endpoint, Headers, QueryNumber, QueryParameters};
+use super::faults::{Answer, DEFAULT_TOP, Faults, Shift};
+use super::holdings::{Connection, Imodel, Itwin};
+use super::listing::hash;
 use crate::api::{Kind, is_respelled};
 
 /// The whole state of an emulated platform; clone one to start another from it.
@@ -31,88 +29,6 @@ pub struct Platform {
     pub access: Access,
 }
 
-/// One connection and its runs.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Connection {
-    /// What it does. It and its runs are found under the path of its kind only.
-    pub kind: Kind,
-    /// The iModel it exports or synchronizes.
-    pub imodel_id: String,
-    /// The iTwin of that iModel.
-    pub itwin_id: String,
-    /// Its name for people.
-    pub display_name: String,
-    /// `User` or `Service`.
-    pub authentication_type: String,
-    /// Its runs.
-    pub listing: Listing,
-    /// How they are listed.
-    pub order: Order,
-    /// All its endpoints answer with this status (403, 404); lists of connections leave it out.
-    pub status: Option<u16>,
-    /// Runs that answer 404 when asked for by id, although they may be listed.
-    pub hidden_by_id: BTreeSet<String>,
-    /// Runs of the listing that exist by id but are not listed.
-    pub unlisted: BTreeSet<String>,
-}
-
-impl Connection {
-    /// An Export connection of authentication type `User` with this name and these runs, newest first.
-    #[must_use]
-    pub fn new(display_name: &str, listing: Listing) -> Connection {
-        Connection {
-            imodel_id: "a0471655-6b18-419e-ab01-ebf4fbff9dff".to_owned(),
-            itwin_id: "5e4b8a92-30cd-4f6e-9d0c-1f2a3b4c5d6e".to_owned(),
-            display_name: display_name.to_owned(),
-            authentication_type: "User".to_owned(),
-            listing,
-            ..Connection::default()
-        }
-    }
-}
-
-/// Whom the platform lets in. With neither tokens nor clients any token will do, but there must be one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Access {
-    /// Ready bearer tokens that are accepted.
-    pub tokens: BTreeSet<String>,
-    /// Service applications: secret by client id. Without any, a token is issued to everyone who asks.
-    pub clients: BTreeMap<String, String>,
-    /// How long an issued token lives.
-    pub token_seconds: u64,
-    /// After so many accepted requests an issued token is refused: expiry without waiting.
-    pub token_uses: Option<u32>,
-    /// How many tokens were issued; they are called `emulated-token-1`, `emulated-token-2`, ...
-    pub issued: u32,
-    /// What became of the tokens issued, by token.
-    pub given: BTreeMap<String, Given>,
-    /// No token is accepted any more. Tokens are issued all the same.
-    pub refuse_all: bool,
-}
-
-/// An issued token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
-    /// Requests accepted with it.
-    pub uses: u32,
-    /// When it expires.
-    pub until: Instant,
-}
-
-impl Default for Access {
-    fn default() -> Access {
-        Access {
-            tokens: BTreeSet::new(),
-            clients: BTreeMap::new(),
-            token_seconds: 3600,
-            token_uses: None,
-            issued: 0,
-            given: BTreeMap::new(),
-            refuse_all: false,
-        }
-    }
-}
-
 impl Platform {
     /// Changes a listing.
     pub fn apply(&mut self, shift: Shift) {
@@ -124,90 +40,73 @@ impl Platform {
             Shift::InsertNewest { run, .. } => listing.push_newest(run),
             Shift::InsertOldest { run, .. } => listing.push_oldest(run),
             Shift::Remove { index, .. } => drop(listing.remove(index)),
-            Shift::RemoveId { id, .. } => drop(listing.remove_id(&id)),
-            Shift::Replace { run, .. } => drop(listing.replace(run)),
         }
     }
 
     /// The scripted answer to this request, if there is one; it has then been used.
-    pub(super) fn scripted(&mut self, asked: &Asked, query: &Query) -> Option<Answer> {
-        let default_page = self.faults.default_page;
-        let entry = self.faults.script.iter_mut().find_map(|entry| {
-            (asked.is_for(&entry.on, query, default_page) && entry.take_turn()).then_some(entry)
-        })?;
-        Some(entry.answer.clone())
+    pub(super) fn scripted(&mut self, call: &Call<'_>) -> Option<Answer> {
+        self.faults.script.iter_mut().find_map(|entry| {
+            let is_its_turn = call.is_for(&entry.on) && entry.take_turn();
+            is_its_turn.then(|| entry.answer.clone())
+        })
     }
 
-    /// The right answer; `base` is the emulator's own address, `body` the request's.
-    pub(super) fn answer(
-        &mut self,
-        asked: &Asked,
-        query: &Query,
-        headers: &Headers<'_>,
-        base: &str,
-        body: &[u8],
-    ) -> Reply {
-        if *asked == Asked::Token {
+    /// The right answer; `body` is the request's.
+    pub(super) fn answer(&mut self, call: &Call<'_>, body: &[u8]) -> HttpReply {
+        if call.endpoint == Endpoint::Token {
             return self.access.issue(body);
         }
-        if let Err(refusal) = self.access.check(headers.authorization) {
+        if let Err(refusal) = self.access.check(call.headers.authorization) {
             return refusal;
         }
-        let (asked, query) = (&self.in_own_letters(asked), &self.query_in_own_letters(query));
-        if let Some((kind, id)) = asked.connection() {
+        // The platform takes a UUID in upper and lower case alike, and answers with its own spelling.
+        let call = &self.in_own_letters(call);
+        let endpoint = &call.endpoint;
+        if let Some((kind, id)) = endpoint.connection() {
             let held = self.connections.get(id).filter(|connection| connection.kind == kind);
             match held.map(|connection| connection.status) {
                 None => return answer::connection_not_found(),
-                Some(Some(status)) => return answer::documented(status, asked),
+                Some(Some(status)) => return documented(status, endpoint),
                 Some(None) => {}
             }
         }
-        match asked {
-            Asked::ListItwins => self.list_itwins(query, base),
-            Asked::ListImodels => self.list_imodels(query, headers, base),
-            Asked::ListConnections { kind } => self.list_connections(*kind, query, headers, base),
-            Asked::GetConnection { connection, .. } => match self.connections.get(connection) {
-                Some(held) => Reply::json(200, answer::one_connection(base, connection, held)),
+
+        match endpoint {
+            Endpoint::ListItwins => self.list_itwins(call),
+            Endpoint::ListImodels => self.list_imodels(call),
+            Endpoint::ListConnections { kind } => self.list_connections(*kind, call),
+            Endpoint::GetConnection { connection, .. } => match self.connections.get(connection) {
+                Some(held) => HttpReply::json(200, answer::one_connection(call.base, connection, held)),
                 None => answer::connection_not_found(),
             },
-            Asked::ListRuns { kind, connection } => self.list_runs(*kind, connection, query, headers, base),
-            Asked::GetRun { connection, run, .. } => self.get_run(asked, connection, run),
-            Asked::Token | Asked::Unknown => answer::documented(404, asked),
+            Endpoint::ListRuns { kind, connection } => self.list_runs(*kind, connection, call),
+            Endpoint::GetRun { connection, run, .. } => self.get_run(endpoint, connection, run),
+            Endpoint::Token | Endpoint::Unknown => documented(404, endpoint),
         }
     }
 
-    /// What is asked for, a connection's UUID in the letters that the platform spells it in.
-    fn in_own_letters(&self, asked: &Asked) -> Asked {
-        let mut asked = asked.clone();
-        if let Some(id) = asked.connection_mut()
-            && let Some(own) = self.connections.keys().find(|own| is_respelled(own, id))
-        {
-            *id = own.clone();
+    /// What is asked for, a UUID in the letters that the platform spells it in.
+    fn in_own_letters<'a>(&self, call: &Call<'a>) -> Call<'a> {
+        let mut call = call.clone();
+        if let Some(id) = call.endpoint.connection_mut() {
+            respell(id, self.connections.keys());
         }
-        asked
+        if let Some(id) = &mut call.parameters.imodel {
+            let imodels = self.connections.values().map(|connection| &connection.imodel_id);
+            respell(id, self.imodels.keys().chain(imodels));
+        }
+        if let Some(id) = &mut call.parameters.itwin {
+            respell(id, self.itwins.keys());
+        }
+        call
     }
 
-    fn query_in_own_letters(&self, query: &Query) -> Query {
-        let mut query = query.clone();
-        let imodels = self.connections.values().map(|connection| &connection.imodel_id);
-        if let Some(id) = &mut query.imodel
-            && let Some(own) = self.imodels.keys().chain(imodels).find(|own| is_respelled(own, id))
-        {
-            *id = own.clone();
-        }
-        if let Some(id) = &mut query.itwin
-            && let Some(own) = self.itwins.keys().find(|own| is_respelled(own, id))
-        {
-            *id = own.clone();
-        }
-        query
-    }
-
-    fn list_runs(&mut self, kind: Kind, id: &str, query: &Query, headers: &Headers<'_>, base: &str) -> Reply {
-        let (skip, top) = match self.faults.span(query, "InvalidConnectionRunsRequest") {
+    fn list_runs(&mut self, kind: Kind, id: &str, call: &Call<'_>) -> HttpReply {
+        let (skip, top) = match self.faults.span(&call.parameters, "InvalidConnectionRunsRequest") {
             Ok(span) => span,
             Err(refusal) => return refusal,
         };
+        // A run may begin or go between any two pages, so the change comes before the page is cut.
         if let Some(shifts) = self.faults.shifts.pop_front() {
             shifts.into_iter().for_each(|shift| self.apply(shift));
         }
@@ -216,6 +115,7 @@ impl Platform {
             return answer::connection_not_found();
         };
         let listing = &connection.listing;
+        // Counted only where runs are hidden: a listing of a million runs is paged at the cost of a page.
         let listed = if connection.unlisted.is_empty() {
             listing.len() as u64
         } else {
@@ -232,45 +132,35 @@ impl Platform {
         let returned = page.len() as u64;
         let more = faults.wrap_skip || from.saturating_add(returned) < listed;
         let path = format!("{}/{}/runs", answer::connections_path(kind), answer::percent_encode(id));
-        let span = Span { base, path: &path, filter: None, skip, top, returned, more };
-        let minimal = faults.minimal || is_minimal(kind, headers);
-        let texts: Vec<Cow<'_, str>> = page.iter().map(|run| faults.listed(run, id, minimal)).collect();
-        Reply::json(200, answer::page("runs", &texts, &answer::links(&faults.links, &span)))
+        let span = PageSpan { base: call.base, path: &path, filter: None, skip, top, returned, more };
+        let minimal = faults.minimal || is_minimal(kind, &call.headers);
+        let text = |json| if minimal { answer::minimal_run(json) } else { Cow::Borrowed(json) };
+        let texts: Vec<Cow<'_, str>> = page.iter().map(|run| text(&run.json)).collect();
+        HttpReply::json(200, answer::page("runs", &texts, &answer::links(&faults.links, &span)))
     }
 
-    fn get_run(&self, asked: &Asked, id: &str, run: &str) -> Reply {
-        let found = self
-            .connections
-            .get(id)
-            .filter(|connection| !connection.hidden_by_id.contains(run))
-            .and_then(|connection| connection.listing.get(run));
-        match found {
-            Some(run) => {
-                let faults = &self.faults;
-                let owner = faults.connection_id_on_runs.then_some(id);
-                let text = answer::reshape(&run.json, false, faults.without_jobs, owner);
-                Reply::json(200, format!("{{\"run\":{text}}}"))
-            }
-            None => answer::documented(404, asked),
+    fn get_run(&self, endpoint: &Endpoint, id: &str, run: &str) -> HttpReply {
+        match self.connections.get(id).and_then(|connection| connection.listing.get(run)) {
+            Some(run) => HttpReply::json(200, format!("{{\"run\":{}}}", run.json)),
+            None => documented(404, endpoint),
         }
     }
 
-    fn list_connections(&self, kind: Kind, query: &Query, headers: &Headers<'_>, base: &str) -> Reply {
+    fn list_connections(&self, kind: Kind, call: &Call<'_>) -> HttpReply {
+        let base = call.base;
         let code = answer::connections_refused(kind);
-        let Some(imodel) = &query.imodel else {
-            return answer::unprocessable(
-                code,
-                &[("MissingRequiredParameter", "imodelId was not provided.", "imodelId")],
-            );
+        let Some(imodel) = &call.parameters.imodel else {
+            return answer::unprocessable(code, &[IMODEL_MISSING]);
         };
         if let Some(status) = self.imodels.get(imodel).and_then(|imodel| imodel.status) {
-            return answer::documented(status, &Asked::ListConnections { kind });
+            return documented(status, &call.endpoint);
         }
-        let (skip, top) = match self.faults.span(query, code) {
+        let (skip, top) = match self.faults.span(&call.parameters, code) {
             Ok(span) => span,
             Err(refusal) => return refusal,
         };
-        let minimal = is_minimal(kind, headers);
+        // A connection that nobody may see is left out without a word, as the real lists do.
+        let minimal = is_minimal(kind, &call.headers);
         let matching: Vec<_> = self
             .connections
             .iter()
@@ -285,16 +175,23 @@ impl Platform {
             .map(|(id, connection)| Cow::Owned(answer::listed_connection(base, id, connection, minimal)))
             .collect();
         let returned = texts.len() as u64;
-        let span = Span {
+        let span = PageSpan {
             base,
-            path: answer::connections_path(kind),
+            path: &answer::connections_path(kind),
             filter: Some(imodel),
             skip,
             top,
             returned,
             more: skip.saturating_add(returned) < matching.len() as u64,
         };
-        Reply::json(200, answer::page("connections", &texts, &answer::links(&self.faults.links, &span)))
+        HttpReply::json(200, answer::page("connections", &texts, &answer::links(&self.faults.links, &span)))
+    }
+}
+
+/// Puts in the place of an id that is the same UUID in other letters the one that the platform holds.
+fn respell<'a>(id: &mut String, mut held: impl Iterator<Item = &'a String>) {
+    if let Some(own) = held.find(|own| is_respelled(own, id)) {
+        own.clone_into(id);
     }
 }
 
@@ -305,8 +202,8 @@ fn is_minimal(kind: Kind, headers: &Headers<'_>) -> bool {
 }
 
 impl Faults {
-    fn span(&self, query: &Query, code: &str) -> Result<(u64, u64), Reply> {
-        query.span(self.default_page, self.top_limit, self.skip_limit, code)
+    fn span(&self, parameters: &QueryParameters, code: &str) -> Result<(u64, u64), HttpReply> {
+        skip_and_top(parameters, DEFAULT_TOP, self.top_limit, code)
     }
 
     fn effective_skip(&self, skip: u64, listed: u64) -> u64 {
@@ -324,63 +221,88 @@ impl Faults {
         let draw = hash("short page", seed ^ skip.rotate_left(20) ^ top.rotate_left(40));
         if full <= 2 || draw.is_multiple_of(2) { top } else { 2 + (draw >> 8) % (full - 2) }
     }
+}
 
-    fn listed<'a>(&self, run: &'a Run, connection: &str, minimal: bool) -> Cow<'a, str> {
-        let owner = self.connection_id_in_listing.then_some(connection);
-        answer::reshape(&run.json, minimal, self.without_jobs, owner)
+/// A detail of a 422: code, message and target.
+type Refusal = (&'static str, &'static str, &'static str);
+
+const TOP_OUT_OF_LIMITS: Refusal = ("InvalidValue", "Page size is out of limits.", "$top");
+const SKIP_OUT_OF_LIMITS: Refusal = ("InvalidValue", "Skip value is out of limits.", "$skip");
+const IMODEL_MISSING: Refusal = ("MissingRequiredParameter", "imodelId was not provided.", "imodelId");
+
+/// `$skip` and `$top` of a list, or why they are refused, with this error code.
+pub(super) fn skip_and_top(
+    parameters: &QueryParameters,
+    default_top: u64,
+    top_limit: Option<u64>,
+    code: &str,
+) -> Result<(u64, u64), HttpReply> {
+    let top = match parameters.top {
+        QueryNumber::Absent => Some(default_top),
+        QueryNumber::Given(0) | QueryNumber::Unreadable => None,
+        QueryNumber::Given(top) => Some(top).filter(|top| top_limit.is_none_or(|limit| *top <= limit)),
+    };
+    let skip = match parameters.skip {
+        QueryNumber::Absent => Some(0),
+        QueryNumber::Unreadable => None,
+        QueryNumber::Given(skip) => Some(skip),
+    };
+    match (skip, top) {
+        (Some(skip), Some(top)) => Ok((skip, top)),
+        (Some(_), None) => Err(answer::unprocessable(code, &[TOP_OUT_OF_LIMITS])),
+        (None, Some(_)) => Err(answer::unprocessable(code, &[SKIP_OUT_OF_LIMITS])),
+        (None, None) => Err(answer::unprocessable(code, &[TOP_OUT_OF_LIMITS, SKIP_OUT_OF_LIMITS])),
     }
 }
 
-impl Access {
-    /// Whether a request with this header may pass; counts the use of an issued token.
-    fn check(&mut self, authorization: Option<&str>) -> Result<(), Reply> {
-        let Some(header) = authorization else {
-            return Err(answer::header_not_found());
-        };
-        let token = match header.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => "",
-        };
-        if token.is_empty() || self.refuse_all {
-            return Err(answer::unauthorized());
-        }
-        if self.tokens.contains(token) {
-            return Ok(());
-        }
-        match self.given.get_mut(token) {
-            Some(given) => {
-                let worn = self.token_uses.is_some_and(|most| given.uses >= most);
-                if worn || given.until <= Instant::now() {
-                    return Err(answer::unauthorized());
-                }
-                given.uses += 1;
-                Ok(())
+/// The documented body of a status, as this endpoint answers with it, and the header that goes with it.
+pub(super) fn documented(status: u16, endpoint: &Endpoint) -> HttpReply {
+    // Where the documentation of an API has no body for a status, the answer has the same shape as the others.
+    const FORBIDDEN: &str = "The user has insufficient permissions for the requested operation.";
+    let error = answer::error;
+    match status {
+        401 => answer::header_not_found(),
+        403 => error(403, "InsufficientPermissions", FORBIDDEN),
+        404 => match endpoint {
+            Endpoint::GetRun { .. } => error(404, "RunNotFound", "Requested Run is not available."),
+            Endpoint::GetConnection { .. } | Endpoint::ListRuns { .. } | Endpoint::ListConnections { .. } => {
+                answer::connection_not_found()
             }
-            None if self.tokens.is_empty() && self.clients.is_empty() => Ok(()),
-            None => Err(answer::unauthorized()),
+            Endpoint::ListImodels => error(404, "iTwinNotFound", "Requested iTwin is not available."),
+            Endpoint::Token | Endpoint::ListItwins | Endpoint::Unknown => {
+                error(404, "ResourceNotFound", "Resource not found.")
+            }
+        },
+        422 => {
+            let (code, details): (_, &[_]) = match endpoint {
+                Endpoint::ListItwins => ("InvalidiTwinsRequest", &[TOP_OUT_OF_LIMITS]),
+                Endpoint::ListImodels => (
+                    "InvalidiModelsRequest",
+                    &[
+                        ("MissingRequiredParameter", "iTwinId was not provided.", "iTwinId"),
+                        TOP_OUT_OF_LIMITS,
+                    ],
+                ),
+                Endpoint::ListConnections { kind } => {
+                    (answer::connections_refused(*kind), &[IMODEL_MISSING, TOP_OUT_OF_LIMITS])
+                }
+                _ => (
+                    "InvalidConnectionRunsRequest",
+                    &[
+                        IMODEL_MISSING,
+                        TOP_OUT_OF_LIMITS,
+                        ("InvalidValue", "Provided imodelId value is not valid.", "imodelId"),
+                    ],
+                ),
+            };
+            answer::unprocessable(code, details)
         }
-    }
-
-    /// The token endpoint: client credentials in a form.
-    fn issue(&mut self, body: &[u8]) -> Reply {
-        let form: BTreeMap<_, _> = form_urlencoded::parse(body).collect();
-        let field = |name: &str| form.get(name).map_or("", |value| value.as_ref());
-        if field("grant_type") != "client_credentials" {
-            return Reply::json(400, r#"{"error":"unsupported_grant_type"}"#.to_owned());
-        }
-        let known =
-            self.clients.get(field("client_id")).is_some_and(|secret| secret == field("client_secret"));
-        if !known && !self.clients.is_empty() {
-            return Reply::json(400, r#"{"error":"invalid_client"}"#.to_owned());
-        }
-        self.issued += 1;
-        let token = format!("emulated-token-{}", self.issued);
-        let seconds = self.token_seconds;
-        let text = format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{seconds}}}"#);
-        // A lifetime beyond the clock's reach is a century.
-        let century = Duration::from_secs(3_155_760_000);
-        let lifetime = Duration::from_secs(seconds).min(century);
-        self.given.insert(token, Given { uses: 0, until: Instant::now() + lifetime });
-        Reply::json(200, text)
+        429 => answer::documented_429("1"),
+        408 => error(408, "RequestTimeout", "The request took too long."),
+        500 => error(500, "InternalServerError", "An unexpected error occurred."),
+        502 => error(502, "BadGateway", "The service behind the gateway gave no valid answer."),
+        503 => error(503, "ServiceUnavailable", "The service is temporarily unavailable."),
+        504 => error(504, "GatewayTimeout", "The service behind the gateway did not answer in time."),
+        other => error(other, "UnknownError", "The request failed."),
     }
 }

@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::{Environment, Error, File, Result, secret_file};
-use crate::api::auth::Credentials;
+use super::environment::Environment;
+use super::error::{Error, Result};
+use super::values::SecretFile;
+use crate::api::Credentials;
 
 const TOKEN: &str = "ITP_ACCESS_TOKEN";
 const CLIENT_ID: &str = "ITP_SERVICE_CLIENT_ID";
@@ -22,31 +24,23 @@ const CLIENT_SECRET: &str = "ITP_SERVICE_CLIENT_SECRET";
 #[serde(deny_unknown_fields, default)]
 pub(super) struct FileCredentials {
     pub(super) client_id: Option<String>,
-    #[serde(deserialize_with = "secret_file")]
-    pub(super) client_secret_file: Option<PathBuf>,
-    #[serde(deserialize_with = "secret_file")]
-    pub(super) access_token_file: Option<PathBuf>,
+    pub(super) client_secret_file: Option<SecretFile>,
+    pub(super) access_token_file: Option<SecretFile>,
 }
 
 /// Where one part of the credentials was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// An environment variable.
+pub enum CredentialsPlace {
     Variable(&'static str),
     /// A key under `[credentials]` of the configuration file.
     Key {
-        /// The key.
         key: &'static str,
-        /// The configuration.
         configuration: PathBuf,
     },
     /// The file that such a key names.
     File {
-        /// The file.
         path: PathBuf,
-        /// The key.
         key: &'static str,
-        /// The configuration.
         configuration: PathBuf,
     },
 }
@@ -54,18 +48,11 @@ pub enum Place {
 /// Where the credentials were found. Its Display says what to do where they are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialsSource {
-    /// A bearer token.
-    Token(Place),
-    /// A service application.
-    Client {
-        /// Where its client id was found.
-        id: Place,
-        /// Where its secret was found.
-        secret: Place,
-    },
+    Token(CredentialsPlace),
+    Client { id: CredentialsPlace, secret: CredentialsPlace },
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for CredentialsPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Variable(name) => write!(f, "the environment variable {name}"),
@@ -98,26 +85,28 @@ impl fmt::Display for CredentialsSource {
 /// A ready token, else a service application, else a file that holds a token.
 pub(super) fn find_credentials(
     environment: &Environment,
-    file: &File,
+    configuration: &Path,
+    file: &FileCredentials,
 ) -> Result<(Credentials, CredentialsSource)> {
     if let Some(token) = environment.text(TOKEN)? {
-        let source = CredentialsSource::Token(Place::Variable(TOKEN));
+        let source = CredentialsSource::Token(CredentialsPlace::Variable(TOKEN));
         return Ok((Credentials::Token(SecretString::from(token)), source));
     }
-    let configuration = &file.path;
-    let file = &file.credentials;
-    let named =
-        |path: &Path, key| Place::File { path: path.to_owned(), key, configuration: configuration.clone() };
+    let named = |path: &Path, key| CredentialsPlace::File {
+        path: path.to_owned(),
+        key,
+        configuration: configuration.to_owned(),
+    };
     let id = match environment.text(CLIENT_ID)? {
-        Some(id) => Some((id, Place::Variable(CLIENT_ID))),
+        Some(id) => Some((id, CredentialsPlace::Variable(CLIENT_ID))),
         None => file.client_id.clone().filter(|id| !id.is_empty()).map(|id| {
-            let place = Place::Key { key: "client_id", configuration: configuration.clone() };
+            let place = CredentialsPlace::Key { key: "client_id", configuration: configuration.to_owned() };
             (id, place)
         }),
     };
     let secret = match (environment.text(CLIENT_SECRET)?, &file.client_secret_file) {
-        (Some(secret), _) => Some((SecretString::from(secret), Place::Variable(CLIENT_SECRET))),
-        (None, Some(path)) => {
+        (Some(secret), _) => Some((SecretString::from(secret), CredentialsPlace::Variable(CLIENT_SECRET))),
+        (None, Some(SecretFile(path))) => {
             Some((read_secret(path, "the client secret")?, named(path, "client_secret_file")))
         }
         (None, None) => None,
@@ -129,7 +118,7 @@ pub(super) fn find_credentials(
         }
         (Some(_), None, _) => Err(Error::NoSecret),
         (None, Some(_), _) => Err(Error::NoClientId),
-        (None, None, Some(path)) => {
+        (None, None, Some(SecretFile(path))) => {
             // The client reads it again whenever the platform refuses the token.
             read_secret(path, "the access token")?;
             let source = CredentialsSource::Token(named(path, "access_token_file"));
@@ -145,6 +134,7 @@ pub(super) fn read_secret(path: &Path, what: &'static str) -> Result<SecretStrin
         path: path.to_owned(),
         source,
     })?;
+    // What an editor adds at either end is no part of the secret; a blank inside may be.
     let text = text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
     if text.trim().is_empty() {
         return Err(Error::Empty { what, path: path.to_owned() });

@@ -1,28 +1,30 @@
 //! What `archive query` is to do.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::connections::parse_connections;
+use super::environment::Environment;
+use super::error::{Error, Result};
+use super::file::File;
 use super::report::find_zone;
-use super::{Environment, Error, File, Result, find_db, parse_connections};
 use crate::api::ConnectionId;
-pub use crate::cli::QueryFormat;
-use crate::cli::{self, Global};
+use crate::cli::{self, Global, QueryFormat};
 use crate::time::UtcText;
 use crate::time::period::{Period, parse_instant};
 use crate::time::zone::Zone;
 
-/// How long SQLite may work on a query that nobody gave a time for.
+/// How long SQLite may work on a query that nobody gave a time for: a join without a condition runs for hours
+/// on a large archive.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What `archive query` is to do.
 #[derive(Debug, Clone)]
 pub struct Query {
-    /// The archive.
     pub db: PathBuf,
     /// The user's own queries.
     pub folder: Option<PathBuf>,
-    /// Which statement.
     pub statement: Statement,
     /// Say what it is instead of carrying it out.
     pub describe: bool,
@@ -38,11 +40,8 @@ pub struct Query {
     pub zone: Zone,
     /// Whether somebody typed the zone.
     pub is_zone_typed: bool,
-    /// The clock's time.
-    pub now: UtcText,
     /// Only these; empty: all.
     pub connections: Vec<ConnectionId>,
-    /// How rows are written.
     pub format: QueryFormat,
     /// Where to, if not to standard output.
     pub output: Option<PathBuf>,
@@ -55,9 +54,7 @@ pub struct Query {
 pub enum Statement {
     /// None: the list of those that have a name.
     List,
-    /// The query of this name.
     Named(String),
-    /// This one.
     Text(String),
     /// The one on standard input.
     Stdin,
@@ -65,9 +62,6 @@ pub enum Statement {
 
 impl Query {
     /// Joins what was typed with the environment and the file; words such as `7d` count back from the clock.
-    ///
-    /// # Errors
-    /// Any [`Error`], but none about credentials.
     pub fn new(global: &Global, typed: &cli::Query, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         let zone = find_zone(typed.tz.as_deref(), &file)?;
@@ -88,26 +82,17 @@ impl Query {
         if statement == Statement::List && is_about_one || typed.describe && !is_named {
             return Err(Error::NoQuery);
         }
-        let (since, until) = match (typed.since.as_deref(), typed.until.as_deref()) {
-            (None, None) => (None, None),
-            (None, Some(until)) => {
-                let until = parse_instant(until, &zone, &now);
-                (None, Some(until.map_err(|problem| Error::Time(format!("--until: {problem}")))?))
-            }
-            (since, until) => {
-                let period = Period::parse(since, until, &zone, &now).map_err(Error::Time)?;
-                (Some(period.since), Some(period.until))
-            }
-        };
-        let parameters = typed.parameters.clone();
-        for (at, (name, _)) in parameters.iter().enumerate() {
-            if parameters[..at].iter().any(|(other, _)| other == name) {
-                return Err(Error::ParameterTwice(name.clone()));
-            }
+        let (since, until) = period(typed, &zone, &now)?;
+        let parameters: Vec<(String, String)> =
+            typed.parameters.iter().cloned().map(|given| (given.name, given.value)).collect();
+        // The second of two values would win without a word.
+        let mut names = HashSet::new();
+        if let Some((twice, _)) = parameters.iter().find(|(name, _)| !names.insert(name)) {
+            return Err(Error::ParameterTwice(twice.clone()));
         }
         Ok(Self {
-            db: find_db(global, environment, &file)?,
-            folder: file.queries,
+            db: file.find_db(global, environment)?,
+            folder: file.queries.map(|path| path.0),
             statement,
             describe: typed.describe,
             parameters,
@@ -116,11 +101,25 @@ impl Query {
             is_until_typed: typed.until.is_some(),
             zone,
             is_zone_typed: typed.tz.is_some(),
-            now,
             connections: parse_connections(&typed.connections)?,
             format: typed.format,
             output: typed.output.clone().map(|path| environment.expand(path)),
-            timeout: typed.timeout.unwrap_or(DEFAULT_TIMEOUT),
+            timeout: typed.timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0),
         })
+    }
+}
+
+/// What was typed of a period. Without a start there is only an end: the start is the query's own business.
+fn period(typed: &cli::Query, zone: &Zone, now: &UtcText) -> Result<(Option<UtcText>, Option<UtcText>)> {
+    match (typed.since.as_deref(), typed.until.as_deref()) {
+        (None, None) => Ok((None, None)),
+        (None, Some(until)) => {
+            let until = parse_instant(until, zone, now);
+            Ok((None, Some(until.map_err(|problem| Error::Time(format!("--until: {problem}")))?)))
+        }
+        (since, until) => {
+            let period = Period::parse(since, until, zone, now).map_err(Error::Time)?;
+            Ok((Some(period.since), Some(period.until)))
+        }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{Environment, Error, File, Result, find_db, parse_connections};
+use super::connections::parse_connections;
+use super::environment::Environment;
+use super::error::{Error, Result};
+use super::file::File;
 use crate::api::ConnectionId;
-pub use crate::cli::ReportFormat;
-use crate::cli::{self, Global};
+use crate::cli::{self, Global, ReportFormat};
 use crate::time::UtcText;
 use crate::time::period::{Period, parse_instant};
 use crate::time::zone::Zone;
@@ -13,9 +15,7 @@ use crate::time::zone::Zone;
 /// What `archive report` is to tell.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// The archive.
     pub db: PathBuf,
-    /// What is reported.
     pub period: Period,
     /// What it is compared with.
     pub compared_with: Period,
@@ -27,7 +27,6 @@ pub struct Report {
     pub is_of_now: bool,
     /// Only these; empty: all that are archived, whatever the configuration lists.
     pub connections: Vec<ConnectionId>,
-    /// How it is told.
     pub format: ReportFormat,
     /// Where to, if not to standard output.
     pub output: Option<PathBuf>,
@@ -40,9 +39,6 @@ pub struct Report {
 impl Report {
     /// Joins what was typed with the environment and the file; words such as `7d` count back from the
     /// clock, or from `--as-of`.
-    ///
-    /// # Errors
-    /// Any [`Error`], but none about credentials.
     pub fn new(global: &Global, typed: &cli::Report, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         let zone = find_zone(typed.tz.as_deref(), &file)?;
@@ -58,7 +54,7 @@ impl Report {
             .parse_compared(&typed.compare, &zone, &as_of)
             .map_err(|problem| Error::Time(format!("--compare: {problem}")))?;
         Ok(Self {
-            db: find_db(global, environment, &file)?,
+            db: file.find_db(global, environment)?,
             period,
             compared_with,
             zone,
@@ -67,7 +63,7 @@ impl Report {
             connections: parse_connections(&typed.connections)?,
             format: typed.format,
             output: typed.output.clone().map(|path| environment.expand(path)),
-            fail_over: typed.fail_over.map(|percent| percent / 100.0),
+            fail_over: typed.fail_over.map(|percent| percent.0 / 100.0),
             min_runs: typed.min_runs,
         })
     }

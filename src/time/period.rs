@@ -16,7 +16,6 @@ const DEFAULT_DAYS: u64 = 7;
 /// `[since, until)`, and never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Period {
-    /// Its start.
     pub since: UtcText,
     /// Its end, not included.
     pub until: UtcText,

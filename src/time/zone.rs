@@ -25,7 +25,6 @@ impl Zone {
     /// Coordinated universal time.
     pub const UTC: Self = Self(Tz::UTC);
 
-    /// Its IANA name.
     pub fn name(&self) -> &'static str {
         self.0.name()
     }
@@ -88,16 +87,6 @@ impl Zone {
         bounds
     }
 
-    /// `2026-11-16`.
-    pub fn show_date(&self, time: &UtcText) -> String {
-        self.local(time).format("%Y-%m-%d").to_string()
-    }
-
-    /// `Mon 16 Nov`.
-    pub fn show_day(&self, time: &UtcText) -> String {
-        self.local(time).format("%a %-d %b").to_string()
-    }
-
     /// `2026-11-16 13:05`.
     pub fn show_minute(&self, time: &UtcText) -> String {
         self.local(time).format("%Y-%m-%d %H:%M").to_string()
@@ -107,7 +96,6 @@ impl Zone {
 /// What a period is cut into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Local days.
     Day,
     /// Local weeks, from Monday.
     Week,
@@ -137,7 +125,6 @@ impl Serialize for Zone {
 }
 
 impl UtcText {
-    /// The instant for a calendar.
     pub(super) fn to_datetime(self) -> DateTime<Utc> {
         let ticks = self.ticks();
         let nanoseconds = ticks.rem_euclid(super::TICKS_PER_SECOND) * 100;

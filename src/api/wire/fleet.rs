@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
 use url::form_urlencoded;
 
@@ -30,7 +31,9 @@ impl LastRun {
         }
         let href = Object::parse(link.get()).ok().and_then(|link| link.text("href").map(Cow::into_owned));
         match href.as_deref().and_then(|href| href.rsplit_once("/runs/")) {
-            Some((_, id)) if !id.is_empty() => Self::Run(percent_decode(id)),
+            Some((_, id)) if !id.is_empty() => {
+                Self::Run(percent_decode_str(id).decode_utf8_lossy().into_owned())
+            }
             _ => Self::Unsaid,
         }
     }
@@ -43,14 +46,6 @@ impl LastRun {
             Self::Run(id) => Some(id),
         }
     }
-}
-
-/// A path's segment as the text that it stands for.
-fn percent_decode(segment: &str) -> String {
-    // Read as a query value, which undoes percent-encoding; `+` and `&` stand for themselves in a path.
-    let pair = format!("id={}", segment.replace('+', "%2B").replace('&', "%26"));
-    let mut pairs = form_urlencoded::parse(pair.as_bytes());
-    pairs.next().map_or_else(|| segment.to_owned(), |(_, id)| id.into_owned())
 }
 
 /// What the platform says of a connection, as far as the archive keeps it in columns.
@@ -99,7 +94,7 @@ impl Connection {
 /// An iTwin or an iModel: an id and what people call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
-    /// Its id.
+    /// To the letter as the list sends it.
     pub id: String,
     /// Its name, where one was sent.
     pub name: Option<String>,
@@ -157,7 +152,7 @@ impl<'a> List<'a> {
         if items.len() > MAX_RECORDS {
             return Err(Unreadable::TooMany);
         }
-        // An entry that is not JSON is none, and takes its place so that the next page is asked for rightly.
+        // An entry that is not JSON is counted as null: left out, it would shift the `$skip` of the next page.
         let read = |item: &'a str| serde_json::from_str(item).unwrap_or(RawValue::NULL);
         let items = items.into_iter().map(read).collect();
         let next = links.as_ref().and_then(|links| links.object("next"));

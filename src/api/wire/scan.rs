@@ -26,7 +26,6 @@ pub struct Shape {
     /// Members of objects and elements of lists, counted by the commas between them and the brackets
     /// around them: never fewer than there are, but for one in the outermost.
     pub values: usize,
-    /// Objects.
     pub objects: usize,
 }
 
@@ -56,9 +55,10 @@ impl<'a> Scanner<'a> {
     }
 
     fn malformed(&self, what: &'static str) -> Malformed {
-        match self.at < self.text.len() {
-            true => Malformed { at: self.at, what, is_cut_short: false },
-            false => Malformed { at: self.at, what: "it ends early,", is_cut_short: true },
+        if self.at < self.text.len() {
+            Malformed { at: self.at, what, is_cut_short: false }
+        } else {
+            Malformed { at: self.at, what: "it ends early,", is_cut_short: true }
         }
     }
 
@@ -105,9 +105,10 @@ impl<'a> Scanner<'a> {
         let quoted = &self.text[self.at..end];
         self.at = end;
         let inner = &quoted[1..quoted.len() - 1];
-        Ok(match inner.contains('\\') {
-            true => serde_json::from_str(quoted).map_or(Cow::Borrowed(inner), Cow::Owned),
-            false => Cow::Borrowed(inner),
+        Ok(if inner.contains('\\') {
+            serde_json::from_str(quoted).map_or(Cow::Borrowed(inner), Cow::Owned)
+        } else {
+            Cow::Borrowed(inner)
         })
     }
 
@@ -139,7 +140,8 @@ impl<'a> Scanner<'a> {
                     self.at += 1;
                 }
                 b'}' | b']' => {
-                    // Of what was ever deeper the outer brackets are forgotten: it is set aside as it is.
+                    // `braces` has 128 bits, so the kinds of brackets are compared down to that depth only; a run
+                    // that is deeper is set aside as a reject whatever its brackets are.
                     let is_other = shape.depth <= 128 && (braces & 1 == 1) != (byte == b'}');
                     if depth == 0 || is_other {
                         return Err(self.malformed("unexpected bracket"));

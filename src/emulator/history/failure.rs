@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// An error a task may end with, as the platform's registries have it.
-pub(super) struct Failure {
+pub(super) struct TaskFailure {
     code: &'static str,
     message: &'static str,
     details: &'static str,
@@ -21,8 +21,8 @@ pub(super) struct Failure {
 const BRIDGE_EXIT: &str = "Error exit code received from bridge wrapper. Details from wrapper: ''.";
 
 /// The first is [`super::plan::Habit::Broken`]'s and nobody else's.
-pub(super) const FAILURES: [Failure; 8] = [
-    Failure {
+pub(super) const FAILURES: [TaskFailure; 8] = [
+    TaskFailure {
         code: "TAE_BRW_1000",
         message: "Failed to orchestrate file processing.",
         details: "Error exit code received from bridge wrapper. Details from wrapper: 'Saved view was deleted'.",
@@ -35,7 +35,7 @@ pub(super) const FAILURES: [Failure; 8] = [
         article: "EXP_004",
         can_user_fix: true,
     },
-    Failure {
+    TaskFailure {
         code: "TAE_BRW_1000",
         message: "Failed to orchestrate file processing.",
         details: BRIDGE_EXIT,
@@ -48,7 +48,7 @@ pub(super) const FAILURES: [Failure; 8] = [
         article: "",
         can_user_fix: false,
     },
-    Failure {
+    TaskFailure {
         code: "TAE_BRG_1000",
         message: "Failed to process.",
         details: "",
@@ -61,7 +61,7 @@ pub(super) const FAILURES: [Failure; 8] = [
         article: "",
         can_user_fix: false,
     },
-    Failure {
+    TaskFailure {
         code: "TAE_BRW_1000",
         message: "Failed to orchestrate file processing.",
         details: BRIDGE_EXIT,
@@ -75,7 +75,7 @@ pub(super) const FAILURES: [Failure; 8] = [
         article: "EXP_002",
         can_user_fix: true,
     },
-    Failure {
+    TaskFailure {
         code: "TAE_BRW_1000",
         message: "Failed to orchestrate file processing.",
         details: BRIDGE_EXIT,
@@ -88,7 +88,7 @@ pub(super) const FAILURES: [Failure; 8] = [
         article: "",
         can_user_fix: false,
     },
-    Failure {
+    TaskFailure {
         code: "TAE_BRW_1000",
         message: "Failed to orchestrate file processing.",
         details: BRIDGE_EXIT,
@@ -101,7 +101,7 @@ pub(super) const FAILURES: [Failure; 8] = [
         article: "",
         can_user_fix: false,
     },
-    Failure {
+    TaskFailure {
         code: "TAE_BRW_1000",
         message: "Failed to orchestrate file processing.",
         details: BRIDGE_EXIT,
@@ -114,7 +114,7 @@ pub(super) const FAILURES: [Failure; 8] = [
         article: "",
         can_user_fix: false,
     },
-    Failure {
+    TaskFailure {
         code: "TAE_BRW_1000",
         message: "Failed to orchestrate file processing.",
         details: BRIDGE_EXIT,
@@ -133,11 +133,12 @@ pub(super) const FAILURES: [Failure; 8] = [
 const ARTICLE: &str =
     "https://bentleysystems.service-now.com/community?id=kb_article_view&sysparm_article=KB0041879";
 
-impl Failure {
+impl TaskFailure {
     /// Writes `,"error":{...}`. The fields' texts are constants above, and none needs escaping.
     pub(super) fn push(&self, text: &mut String) {
-        let Failure { code, message, details, exit_code, system, phase, category, key, description, .. } =
-            self;
+        let TaskFailure {
+            code, message, details, exit_code, system, phase, category, key, description, ..
+        } = self;
         let _ = write!(
             text,
             ",\"error\":{{\"errorCode\":\"{code}\",\"message\":\"{message}\",\"details\":\"{details}\",\

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 
-use super::{connection_id, simple_run, stamp, uuid};
+use super::simple::simple_run;
+use super::text::{connection_id, stamp, uuid};
+use crate::emulator::holdings::{Connection, Imodel, Itwin};
 use crate::emulator::listing::{Listing, hash};
-use crate::emulator::{Connection, Imodel, Itwin, Platform};
+use crate::emulator::platform::Platform;
 
 /// What the connections of every iModel are called: the same in each, as people call them.
 const NAMES: [&str; 5] =

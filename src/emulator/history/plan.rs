@@ -1,15 +1,15 @@
 //! One run from its queueing to its end, and its text at a moment between.
 //!
-//! A plan is what will have happened; [`Plan::as_seen_at`] hides what has not happened yet.
+//! A plan is what will have happened; [`RunPlan::as_seen_at`] hides what has not happened yet.
 
 use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 
-use super::super::listing::Run;
-use super::failure::{FAILURES, Failure};
-use super::{push_stamp, push_uuid, stamp, uuid};
+use super::failure::{FAILURES, TaskFailure};
+use super::text::{push_stamp, push_uuid, stamp, uuid};
+use crate::emulator::listing::Run;
 
 /// How runs of a connection tend to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) enum Habit {
     Masking,
 }
 
-pub(super) struct Plan {
+pub(super) struct RunPlan {
     pub(super) id: u128,
     pub(super) start: DateTime<Utc>,
     pub(super) end: DateTime<Utc>,
@@ -50,13 +50,13 @@ struct TaskPlan {
     end: DateTime<Utc>,
     retries: u32,
     result: &'static str,
-    failure: Option<&'static Failure>,
+    failure: Option<&'static TaskFailure>,
     /// The file written, by a task that exports one.
     output: Option<u128>,
 }
 
 /// What a run will come to.
-struct Fate {
+struct RunFate {
     run: &'static str,
     job: &'static str,
     /// One in so many tasks (in thousandths) fails; where any of the levels failed, one at least.
@@ -70,8 +70,8 @@ struct Fate {
     times_out: bool,
 }
 
-impl Fate {
-    const SUCCESS: Fate = Fate {
+impl RunFate {
+    const SUCCESS: RunFate = RunFate {
         run: "Success",
         job: "Success",
         task_failures: 0,
@@ -80,45 +80,45 @@ impl Fate {
         retries: 0,
         times_out: false,
     };
-    const ERROR: Fate =
-        Fate { run: "Error", job: "Error", task_failures: 460, task: "Error", ..Fate::SUCCESS };
-    const PARTIAL: Fate = Fate { run: "PartialSuccess", job: "PartialSuccess", ..Fate::ERROR };
+    const ERROR: RunFate =
+        RunFate { run: "Error", job: "Error", task_failures: 460, task: "Error", ..RunFate::SUCCESS };
+    const PARTIAL: RunFate = RunFate { run: "PartialSuccess", job: "PartialSuccess", ..RunFate::ERROR };
     /// As the published sample of a list: the run says nothing of what its job and task say.
-    const MASKED: Fate = Fate { run: "Success", ..Fate::ERROR };
+    const MASKED: RunFate = RunFate { run: "Success", ..RunFate::ERROR };
     /// As the newest published sample of a single run: even the task says Success.
-    const MASKED_TWICE: Fate = Fate { job: "Success", task: "Success", ..Fate::MASKED };
+    const MASKED_TWICE: RunFate = RunFate { job: "Success", task: "Success", ..RunFate::MASKED };
 
-    fn drawn(habit: Habit, rng: &mut Rng) -> Fate {
+    fn drawn(habit: Habit, rng: &mut Rng) -> RunFate {
         let percent = rng.u32(0..100);
         let retries = rng.u32(1..=3);
         match (habit, percent) {
-            (Habit::Average, 0..25) => Fate::ERROR,
-            (Habit::Average, 25..31) => Fate::PARTIAL,
-            (Habit::Average, 31..35) => Fate::MASKED,
-            (Habit::Healthy, 0..2) => Fate { failure: Some(1), ..Fate::ERROR },
-            (Habit::Broken, 0..70) => Fate { failure: Some(0), ..Fate::ERROR },
-            (Habit::Retrying, 0..9) => Fate { retries: 3, failure: Some(2), ..Fate::ERROR },
-            (Habit::Retrying, 9..14) => Fate { retries: 3, failure: Some(4), ..Fate::ERROR },
-            (Habit::Retrying, 14..45) => Fate { retries, ..Fate::SUCCESS },
-            (Habit::Interrupted, 0..7) => Fate { run: "Canceled", job: "Canceled", ..Fate::SUCCESS },
-            (Habit::Interrupted, 7..12) => Fate { run: "Skipped", job: "Skipped", ..Fate::SUCCESS },
+            (Habit::Average, 0..25) => RunFate::ERROR,
+            (Habit::Average, 25..31) => RunFate::PARTIAL,
+            (Habit::Average, 31..35) => RunFate::MASKED,
+            (Habit::Healthy, 0..2) => RunFate { failure: Some(1), ..RunFate::ERROR },
+            (Habit::Broken, 0..70) => RunFate { failure: Some(0), ..RunFate::ERROR },
+            (Habit::Retrying, 0..9) => RunFate { retries: 3, failure: Some(2), ..RunFate::ERROR },
+            (Habit::Retrying, 9..14) => RunFate { retries: 3, failure: Some(4), ..RunFate::ERROR },
+            (Habit::Retrying, 14..45) => RunFate { retries, ..RunFate::SUCCESS },
+            (Habit::Interrupted, 0..7) => RunFate { run: "Canceled", job: "Canceled", ..RunFate::SUCCESS },
+            (Habit::Interrupted, 7..12) => RunFate { run: "Skipped", job: "Skipped", ..RunFate::SUCCESS },
             (Habit::Interrupted, 12..17) => {
-                Fate { run: "TimedOut", job: "TimedOut", times_out: true, ..Fate::SUCCESS }
+                RunFate { run: "TimedOut", job: "TimedOut", times_out: true, ..RunFate::SUCCESS }
             }
-            (Habit::Interrupted, 17..25) => Fate { failure: Some(6), ..Fate::PARTIAL },
-            (Habit::Interrupted, 25..31) => Fate::ERROR,
-            (Habit::Masking, 0..12) => Fate { failure: Some(1), ..Fate::MASKED },
-            (Habit::Masking, 12..18) => Fate { failure: Some(5), ..Fate::MASKED_TWICE },
-            (Habit::Masking, 18..22) => Fate::ERROR,
-            _ => Fate::SUCCESS,
+            (Habit::Interrupted, 17..25) => RunFate { failure: Some(6), ..RunFate::PARTIAL },
+            (Habit::Interrupted, 25..31) => RunFate::ERROR,
+            (Habit::Masking, 0..12) => RunFate { failure: Some(1), ..RunFate::MASKED },
+            (Habit::Masking, 12..18) => RunFate { failure: Some(5), ..RunFate::MASKED_TWICE },
+            (Habit::Masking, 18..22) => RunFate::ERROR,
+            _ => RunFate::SUCCESS,
         }
     }
 }
 
-impl Plan {
+impl RunPlan {
     /// A run that begins at `start` and goes as runs of this habit go.
-    pub(super) fn new(habit: Habit, start: DateTime<Utc>, rng: &mut Rng) -> Plan {
-        let fate = Fate::drawn(habit, rng);
+    pub(super) fn new(habit: Habit, start: DateTime<Utc>, rng: &mut Rng) -> RunPlan {
+        let fate = RunFate::drawn(habit, rng);
         let id = rng.u128(..);
         let mut at = start + span(rng, 2, 20);
         let job_count = if fate.run == "Skipped" { 0 } else { rng.usize(1..=2) };
@@ -139,7 +139,7 @@ impl Plan {
                 job.result = if failed { fate.job } else { "Success" };
             }
         }
-        let mut plan = Plan { id, start, end: at + span(rng, 1, 20), result: fate.run, jobs };
+        let mut plan = RunPlan { id, start, end: at + span(rng, 1, 20), result: fate.run, jobs };
         if fate.times_out {
             plan.end_at(start + TimeDelta::minutes(60) + span(rng, 0, 20), "TimedOut");
         }
@@ -219,10 +219,10 @@ impl Plan {
 }
 
 impl JobPlan {
-    fn new(fate: &Fate, start: DateTime<Utc>, rng: &mut Rng) -> JobPlan {
+    fn new(fate: &RunFate, start: DateTime<Utc>, rng: &mut Rng) -> JobPlan {
         let id = rng.u128(..);
         let mut at = start;
-        // Ten in three on average.
+        // Ten thirds on average: with 1.5 jobs a run they make the five tasks that `run` promises.
         let count = [2, 3, 3, 4, 4, 4][rng.usize(0..6)];
         let mut tasks: Vec<TaskPlan> = Vec::with_capacity(count);
         for place in 1..=count {
@@ -267,7 +267,7 @@ impl JobPlan {
 }
 
 impl TaskPlan {
-    fn fail(&mut self, fate: &Fate, rng: &mut Rng) {
+    fn fail(&mut self, fate: &RunFate, rng: &mut Rng) {
         self.result = fate.task;
         self.failure = FAILURES.get(fate.failure.unwrap_or_else(|| rng.usize(1..FAILURES.len())));
         if fate.task != "Success" {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta};
 
-use super::stamp;
+use super::text::stamp;
 use crate::emulator::answer::json_text;
 use crate::emulator::listing::{Run, hash};
 
@@ -73,7 +73,9 @@ fn times(started: &str, state: &str) -> String {
     if !started.is_empty() {
         let _ = write!(times, "\"startDateTime\":{},", json_text(started));
     }
-    if let (true, Ok(start)) = (state == "Completed", DateTime::parse_from_rfc3339(started)) {
+    if state == "Completed"
+        && let Ok(start) = DateTime::parse_from_rfc3339(started)
+    {
         let _ = write!(times, "\"endDateTime\":\"{}\",", stamp(start.to_utc() + TimeDelta::minutes(7)));
     }
     times

@@ -1,0 +1,75 @@
+//! How results and messages are written: the words of `--format`, `--color` and `--log-format`.
+
+use clap::ValueEnum;
+
+/// How the result of a sync or an import is told.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SummaryFormat {
+    /// One line on standard error
+    #[default]
+    Text,
+    /// One JSON object on standard output
+    Json,
+}
+
+/// How the status is told.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    /// A table for people
+    #[default]
+    Table,
+    /// JSON for programs
+    Json,
+}
+
+/// How a report is told.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For a terminal or a mail
+    #[default]
+    Text,
+    /// For a wiki or a chat
+    Markdown,
+    /// One page with charts that needs no network
+    Html,
+    /// For programs
+    Json,
+}
+
+/// How the rows of a query are written.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum QueryFormat {
+    /// A table for people
+    #[default]
+    Table,
+    /// One JSON array
+    Json,
+    /// One JSON object per line
+    Ndjson,
+    /// CSV with a header line
+    Csv,
+    /// A Markdown table
+    Markdown,
+}
+
+/// Whether messages are colored.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// Where standard error is a terminal
+    #[default]
+    Auto,
+    /// In files and pipes too
+    Always,
+    /// Plain text only
+    Never,
+}
+
+/// How messages on standard error are written.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object per line, errors too
+    Json,
+}
