@@ -17,7 +17,7 @@
 --                  default: the days of UTC, or its weeks from Monday, from :since to :until
 --
 -- Columns:
---   connection        its name, or its id where it has none; NULL for all together
+--   connection        its name, or its id where it has none
 --   connection_id     its id; NULL for all together
 --   runs              runs that started in the period, or in this part of it
 --   succeeded         of these, by how they came out
