@@ -6,7 +6,8 @@
 -- Parameters:
 --   :since       start of the period, an instant; default: the first run
 --   :until       its end, not included; default: after the last run
---   :connection  a connection's id, or a JSON array of ids; default: all
+--   :connection  a connection's id, kind:id where two kinds share an id, or a JSON array of
+--                  such; an id alone means the export where there is one; default: all
 --   :offsets     JSON array of [instant, minutes]: from each instant on, local time is so many
 --                  minutes ahead of UTC; default: UTC throughout
 --
@@ -17,14 +18,17 @@
 --   failed        of these, failed
 --   rated         succeeded, partly succeeded or failed
 --   failure_rate  failed / rated, from 0 to 1; NULL where nothing was rated
-WITH chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
+WITH asked (connection) AS (
+    SELECT value
+    FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
+),
+chosen AS (
+    SELECT connection_key, kind, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
-        OR id IN (
-            SELECT value
-            FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
-        )
+        OR kind || ':' || id IN asked
+        OR id IN asked
+            AND (kind = 'export' OR id IN (SELECT id FROM connections GROUP BY id HAVING count(*) = 1))
 ),
 outcomes (outcome) AS (
     VALUES ('succeeded'), ('partly succeeded'), ('failed'), ('canceled'), ('skipped'),

@@ -4,7 +4,8 @@
 -- listed when the last complete walk began is archived.
 --
 -- Parameters:
---   :connection  a connection's id, or a JSON array of ids; default: all
+--   :connection  a connection's id, kind:id where two kinds share an id, or a JSON array of
+--                  such; an id alone means the export where there is one; default: all
 --   :as_of       what is dated later is to come, and no freshness; default: now
 --
 -- Columns:
@@ -26,14 +27,18 @@
 --   pruned             runs that `archive prune` took out; they count as archived and do not come back
 --   pruned_before      the last prune of its runs took those that began before this; NULL: there was none
 --   pruned_at          when that was
-WITH chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
+--   kind               export, storage or manifest
+WITH asked (connection) AS (
+    SELECT value
+    FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
+),
+chosen AS (
+    SELECT connection_key, kind, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
-        OR id IN (
-            SELECT value
-            FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
-        )
+        OR kind || ':' || id IN asked
+        OR id IN asked
+            AND (kind = 'export' OR id IN (SELECT id FROM connections GROUP BY id HAVING count(*) = 1))
 ),
 outcomes (outcome) AS (
     VALUES ('succeeded'), ('partly succeeded'), ('failed'), ('canceled'), ('skipped'),
@@ -95,7 +100,8 @@ SELECT
     ) AS clock_ahead_at,
     coalesce(checkpoints.pruned, 0) AS pruned,
     prunes.before AS pruned_before,
-    prunes.pruned_at
+    prunes.pruned_at,
+    chosen.kind
 FROM chosen
     JOIN connections USING (connection_key)
     JOIN edges USING (connection_key)
@@ -103,4 +109,4 @@ FROM chosen
     LEFT JOIN unlisted USING (connection_key)
     LEFT JOIN connection_coverage USING (connection_key)
     LEFT JOIN prunes ON prunes.prune_key = checkpoints.prune_key
-ORDER BY connection, connection_id;
+ORDER BY connection, connection_id, chosen.kind;

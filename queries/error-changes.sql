@@ -9,7 +9,8 @@
 --   :until          its end, not included; default: after the last run
 --   :compare_since  start of the period compared with; default: one of the same length before :since
 --   :compare_until  its end, not included; default: :since
---   :connection     a connection's id, or a JSON array of ids; default: all
+--   :connection     a connection's id, kind:id where two kinds share an id, or a JSON array of
+--                     such; an id alone means the export where there is one; default: all
 --
 -- Columns:
 --   change              new, returned, known or gone
@@ -20,14 +21,17 @@
 --   runs_before         runs of the period compared with that had it
 --   connections_before  connections that had it there
 --   last_seen_before    start of the newest run before :since that had it
-WITH chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
+WITH asked (connection) AS (
+    SELECT value
+    FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
+),
+chosen AS (
+    SELECT connection_key, kind, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
-        OR id IN (
-            SELECT value
-            FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
-        )
+        OR kind || ':' || id IN asked
+        OR id IN asked
+            AND (kind = 'export' OR id IN (SELECT id FROM connections GROUP BY id HAVING count(*) = 1))
 ),
 compared AS (
     SELECT

@@ -7,7 +7,8 @@
 -- Parameters:
 --   :since       start of the period, an instant; default: the first run
 --   :until       its end, not included; default: after the last run
---   :connection  a connection's id, or a JSON array of ids; default: all
+--   :connection  a connection's id, kind:id where two kinds share an id, or a JSON array of
+--                  such; an id alone means the export where there is one; default: all
 --
 -- Columns:
 --   error_code       such as TAE_BRW_1000
@@ -23,14 +24,17 @@
 --   connections      connections that had it
 --   first_seen       start of the first run of the period that had it
 --   last_seen        start of the last one
-WITH chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
+WITH asked (connection) AS (
+    SELECT value
+    FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
+),
+chosen AS (
+    SELECT connection_key, kind, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
-        OR id IN (
-            SELECT value
-            FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
-        )
+        OR kind || ':' || id IN asked
+        OR id IN asked
+            AND (kind = 'export' OR id IN (SELECT id FROM connections GROUP BY id HAVING count(*) = 1))
 ),
 by_connection AS (
     SELECT

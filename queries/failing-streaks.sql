@@ -8,7 +8,8 @@
 --   :since       start of the period that recoveries are counted in, an instant; default: the first
 --                  run
 --   :until       its end, not included; default: after the last run
---   :connection  a connection's id, or a JSON array of ids; default: all
+--   :connection  a connection's id, kind:id where two kinds share an id, or a JSON array of
+--                  such; an id alone means the export where there is one; default: all
 --   :as_of       runs that started later are left out of the streak; default: now
 --
 -- Columns:
@@ -23,14 +24,18 @@
 --   recoveries                recoveries in the period
 --   mean_time_to_recovery_ms  the mean over these, in milliseconds; NULL where there is none
 --   recovery_ms_in_all        their sum, to take means over several connections
-WITH chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
+--   kind                      export, storage or manifest
+WITH asked (connection) AS (
+    SELECT value
+    FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
+),
+chosen AS (
+    SELECT connection_key, kind, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
-        OR id IN (
-            SELECT value
-            FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
-        )
+        OR kind || ':' || id IN asked
+        OR id IN asked
+            AND (kind = 'export' OR id IN (SELECT id FROM connections GROUP BY id HAVING count(*) = 1))
 ),
 last_success AS (
     SELECT
@@ -126,8 +131,9 @@ SELECT
     ) / 10000 AS since_last_success_ms,
     coalesce(recoveries, 0) AS recoveries,
     recovery_ms / recoveries AS mean_time_to_recovery_ms,
-    coalesce(recovery_ms, 0) AS recovery_ms_in_all
+    coalesce(recovery_ms, 0) AS recovery_ms_in_all,
+    kind
 FROM chosen
     JOIN streaks USING (connection_key)
     LEFT JOIN recoveries USING (connection_key)
-ORDER BY failures DESC, connection, connection_id;
+ORDER BY failures DESC, connection, connection_id, kind;

@@ -6,7 +6,8 @@
 -- Parameters:
 --   :since       start of the period, an instant; default: the first run
 --   :until       its end, not included; default: after the last run
---   :connection  a connection's id, or a JSON array of ids; default: all
+--   :connection  a connection's id, kind:id where two kinds share an id, or a JSON array of
+--                  such; an id alone means the export where there is one; default: all
 --   :limit       how many rows at most; default: all
 --
 -- Columns:
@@ -19,17 +20,21 @@
 --   errors         its tasks that carry an error
 --   error_keys     the keys of these errors, or their codes, comma-separated
 --   masked_in_all  how many runs there are, whatever the limit
-WITH chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
+--   kind           export, storage or manifest
+WITH asked (connection) AS (
+    SELECT value
+    FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
+),
+chosen AS (
+    SELECT connection_key, kind, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
-        OR id IN (
-            SELECT value
-            FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
-        )
+        OR kind || ':' || id IN asked
+        OR id IN asked
+            AND (kind = 'export' OR id IN (SELECT id FROM connections GROUP BY id HAVING count(*) = 1))
 ),
 masked AS (
-    SELECT connection, connection_id, run_key, started_at, count(*) OVER () AS masked_in_all
+    SELECT kind, connection, connection_id, run_key, started_at, count(*) OVER () AS masked_in_all
     FROM chosen
         CROSS JOIN runs USING (connection_key)
     WHERE outcome = 'succeeded'
@@ -61,7 +66,8 @@ SELECT
             ORDER BY name
         )
     ) AS error_keys,
-    masked_in_all
+    masked_in_all,
+    kind
 FROM masked
     JOIN runs USING (run_key)
 ORDER BY masked.started_at DESC, connection, masked.run_key;

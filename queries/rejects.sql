@@ -6,7 +6,8 @@
 -- Parameters:
 --   :since       only those set aside at this instant or later; default: all
 --   :until       only those set aside before it; default: all
---   :connection  a connection's id, or a JSON array of ids; default: all
+--   :connection  a connection's id, kind:id where two kinds share an id, or a JSON array of
+--                  such; an id alone means the export where there is one; default: all
 --   :limit       how many rows at most; default: all
 --
 -- Columns:
@@ -18,14 +19,18 @@
 --   reason         why not
 --   bytes          how long it is
 --   raw            the text, exactly as received
-WITH chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
+--   kind           export, storage or manifest
+WITH asked (connection) AS (
+    SELECT value
+    FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
+),
+chosen AS (
+    SELECT connection_key, kind, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
-        OR id IN (
-            SELECT value
-            FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
-        )
+        OR kind || ':' || id IN asked
+        OR id IN asked
+            AND (kind = 'export' OR id IN (SELECT id FROM connections GROUP BY id HAVING count(*) = 1))
 )
 SELECT
     reject_key,
@@ -35,7 +40,8 @@ SELECT
     version,
     reason,
     length(CAST(raw AS BLOB)) AS bytes,
-    raw
+    raw,
+    kind
 FROM chosen
     JOIN rejects USING (connection_key)
 WHERE rejected_at >= coalesce(:since, '') AND rejected_at < coalesce(:until, '~')

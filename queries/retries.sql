@@ -5,7 +5,8 @@
 -- Parameters:
 --   :since       start of the period, an instant; default: the first run
 --   :until       its end, not included; default: after the last run
---   :connection  a connection's id, or a JSON array of ids; default: all
+--   :connection  a connection's id, kind:id where two kinds share an id, or a JSON array of
+--                  such; an id alone means the export where there is one; default: all
 --
 -- Columns:
 --   connection     its name, or its id where it has none
@@ -15,14 +16,18 @@
 --   retried_tasks  tasks that were tried again
 --   attempts       attempts beyond the first
 --   most_attempts  the most of one task
-WITH chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
+--   kind           export, storage or manifest
+WITH asked (connection) AS (
+    SELECT value
+    FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
+),
+chosen AS (
+    SELECT connection_key, kind, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
-        OR id IN (
-            SELECT value
-            FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
-        )
+        OR kind || ':' || id IN asked
+        OR id IN asked
+            AND (kind = 'export' OR id IN (SELECT id FROM connections GROUP BY id HAVING count(*) = 1))
 ),
 outcomes (outcome) AS (
     VALUES ('succeeded'), ('partly succeeded'), ('failed'), ('canceled'), ('skipped'),
@@ -60,8 +65,9 @@ SELECT
     coalesce(retried_runs, 0) AS retried_runs,
     coalesce(retried_tasks, 0) AS retried_tasks,
     coalesce(attempts, 0) AS attempts,
-    coalesce(most_attempts, 0) AS most_attempts
+    coalesce(most_attempts, 0) AS most_attempts,
+    kind
 FROM chosen
     LEFT JOIN counted USING (connection_key)
     LEFT JOIN tried USING (connection_key)
-ORDER BY attempts DESC, connection, connection_id;
+ORDER BY attempts DESC, connection, connection_id, kind;

@@ -4,7 +4,8 @@
 -- platform no longer lists will never be seen to end.
 --
 -- Parameters:
---   :connection         a connection's id, or a JSON array of ids; default: all
+--   :connection         a connection's id, kind:id where two kinds share an id, or a JSON array of
+--                         such; an id alone means the export where there is one; default: all
 --   :as_of              the instant that ages are counted to; default: now
 --   :stuck_after_hours  an older run counts as stuck; default: 24
 --   :limit              how many rows at most; default: all
@@ -27,18 +28,23 @@
 --   unlisted_in_all    how many of them are no longer listed
 --   oldest_answer_at   the answer that is oldest, whatever the limit
 --   oldest_answer_age_ms  from then to :as_of, in milliseconds; NULL where that is not later
-WITH chosen AS (
-    SELECT connection_key, id AS connection_id, coalesce(name, display_name, id) AS connection
+--   kind               export, storage or manifest
+WITH asked (connection) AS (
+    SELECT value
+    FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
+),
+chosen AS (
+    SELECT connection_key, kind, id AS connection_id, coalesce(name, display_name, id) AS connection
     FROM connections
     WHERE :connection IS NULL
-        OR id IN (
-            SELECT value
-            FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
-        )
+        OR kind || ':' || id IN asked
+        OR id IN asked
+            AND (kind = 'export' OR id IN (SELECT id FROM connections GROUP BY id HAVING count(*) = 1))
 ),
 -- Both ends of the age in ticks of 100 ns: SQLite's own clock would round.
 aged AS (
     SELECT
+        kind,
         connection,
         connection_id,
         runs.run_key,
@@ -84,7 +90,8 @@ SELECT
     sum(is_stuck) OVER () AS stuck_in_all,
     sum(is_unlisted) OVER () AS unlisted_in_all,
     min(answered_at) OVER () AS oldest_answer_at,
-    max(answer_age_ms) OVER () AS oldest_answer_age_ms
+    max(answer_age_ms) OVER () AS oldest_answer_age_ms,
+    kind
 FROM told
 ORDER BY started_at IS NULL, started_at, connection, run_key
 LIMIT coalesce(:limit, -1);

@@ -177,9 +177,11 @@ impl From<QueryError> for CommandError {
             | E::Sql { .. }
             | E::UnknownParameter { .. }
             | E::Unnamed(_)
+            | E::Step { .. }
             | E::File { .. } => (ExitCode::Usage, None),
             E::Timeout(_) => (ExitCode::Failed, Some("--timeout says how long a query may take")),
             E::Memory => (ExitCode::Failed, Some("ask for fewer rows or columns at a time")),
+            E::NoQuery(_) => (ExitCode::Failed, None),
             E::Row { .. } => {
                 (ExitCode::Failed, Some("archive verify --offline tells whether the file is sound"))
             }

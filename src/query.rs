@@ -75,6 +75,15 @@ pub enum Error {
         /// Column and problem.
         problem: String,
     },
+    /// The program asks one of its own queries, and there is none of this name.
+    #[error("there is no query {0}")]
+    NoQuery(&'static str),
+    /// A query's comment names no step for `:bounds`.
+    #[error("the comment says Step: {step}; write day, week, or a parameter such as :by")]
+    Step {
+        /// What stands there.
+        step: String,
+    },
     /// A file of the catalog.
     #[error("the query {}: {problem}", .path.display())]
     File {

@@ -31,6 +31,7 @@ pub use markdown_rows::{MarkdownRows, escape_markdown};
 pub use output::Output;
 pub(crate) use signature::blank_signatures;
 pub use table_rows::TableRows;
+pub use wording::verdict;
 
 use crate::error::{CommandError, ExitCode};
 

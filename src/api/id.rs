@@ -95,6 +95,11 @@ impl ConnectionId {
         self.kind
     }
 
+    /// `kind:id`, of an export too: what tells it from every other connection.
+    pub fn with_kind(&self) -> String {
+        format!("{}:{}", self.kind.as_str(), self.id)
+    }
+
     /// Whether the platform may spell it otherwise: a UUID that has letters.
     pub fn may_be_respelled(&self) -> bool {
         is_uuid(&self.id) && self.id.bytes().any(|byte| byte.is_ascii_alphabetic())

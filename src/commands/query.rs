@@ -26,12 +26,6 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Between two looks at the clock.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A statement, and what is known of it by its name.
-struct Chosen {
-    sql: String,
-    name: Option<String>,
-}
-
 /// Carries out the query, or lists or describes those that there are.
 pub fn query(settings: settings::Query) -> Result<ExitCode, CommandError> {
     let chosen = match &settings.statement {
@@ -42,10 +36,10 @@ pub fn query(settings: settings::Query) -> Result<ExitCode, CommandError> {
             if settings.describe {
                 return catalog::describe(found, &settings);
             }
-            Chosen { sql: found.sql.clone(), name: Some(found.name.clone()) }
+            found.clone()
         }
-        Statement::Text(sql) => Chosen { sql: sql.clone(), name: None },
-        Statement::Stdin => Chosen { sql: read_stdin()?, name: None },
+        Statement::Text(sql) => query::Query::typed(sql.clone()),
+        Statement::Stdin => query::Query::typed(read_stdin()?),
     };
     let database = Database::open(&settings.db)?;
     let clock = database.clock();
@@ -113,7 +107,7 @@ impl From<CommandError> for Failure {
 
 fn carry_out(
     database: &Database,
-    chosen: &Chosen,
+    chosen: &query::Query,
     settings: &settings::Query,
     sink: &mut dyn Sink,
 ) -> Result<(), Failure> {
@@ -128,7 +122,7 @@ fn carry_out(
 /// The values of the statement's parameters: as typed, and those that options and the calendar give.
 fn fill(
     database: &Database,
-    chosen: &Chosen,
+    chosen: &query::Query,
     settings: &settings::Query,
     takes: &[String],
 ) -> Result<Vec<(String, Value)>, CommandError> {
@@ -161,11 +155,11 @@ fn fill(
     }
     if !settings.connections.is_empty() {
         let known = super::known_connections(&settings.db, &settings.connections)?;
-        let known: Vec<&str> = known.iter().map(ConnectionId::as_str).collect();
+        let known: Vec<String> = known.iter().map(ConnectionId::with_kind).collect();
         let list = serde_json::to_string(&known).context("writing the list of connections")?;
         fill("connection", "connection", list.into())?;
     }
-    calendar::fill(database, chosen.name.as_deref(), settings, takes, &mut filled)?;
+    calendar::fill(database, chosen, settings, takes, &mut filled)?;
     Ok(filled)
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::api::ConnectionId;
 use crate::error::{CommandError, ExitCode};
 use crate::query::{self, Catalog, Database, Limits};
 use crate::render::{Screen, render_count};
@@ -21,7 +22,7 @@ pub fn rejects(settings: settings::Rejects) -> Result<ExitCode, CommandError> {
     let database = Database::open(&settings.db)?;
     let mut parameters = vec![];
     if !known.is_empty() {
-        let ids: Vec<&str> = known.iter().map(|id| id.as_str()).collect();
+        let ids: Vec<String> = known.iter().map(ConnectionId::with_kind).collect();
         let list = serde_json::to_string(&ids).map_err(anyhow::Error::new)?;
         parameters.push(("connection", list.into()));
     }

@@ -2,10 +2,11 @@
 
 use std::io;
 
+use crate::api::ConnectionId;
 use crate::error::{CommandError, ExitCode};
 use crate::query::Database;
 use crate::render::{self, Output, Screen};
-use crate::report::figures::Report;
+use crate::report::figures::{Report, Verdict};
 use crate::report::{self, Asked};
 use crate::settings::{self, ReportFormat};
 
@@ -20,7 +21,7 @@ pub fn report(settings: settings::Report) -> Result<ExitCode, CommandError> {
         is_of_now: settings.is_of_now,
         connections: super::known_connections(&settings.db, &settings.connections)?
             .iter()
-            .map(|id| id.as_str().to_owned())
+            .map(ConnectionId::with_kind)
             .collect(),
         min_runs: settings.min_runs,
         fail_over: settings.fail_over,
@@ -48,8 +49,11 @@ pub fn report(settings: settings::Report) -> Result<ExitCode, CommandError> {
     Ok(if report.verdict.alarms.is_empty() { ExitCode::Done } else { ExitCode::Alarm })
 }
 
+/// The figures, and the verdict in words among them.
 fn to_json(report: &Report) -> Result<String, CommandError> {
-    let text = serde_json::to_string_pretty(report).map_err(anyhow::Error::new)?;
+    let verdict = Verdict { text: Some(render::verdict(report)), ..report.verdict.clone() };
+    let report = Report { verdict, ..report.clone() };
+    let text = serde_json::to_string_pretty(&report).map_err(anyhow::Error::new)?;
     Ok(text + "\n")
 }
 

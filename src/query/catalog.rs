@@ -3,10 +3,13 @@
 //! In: SQL files. Out: [`Query`]s, with what the comment at a file's start says of them: a title, a text, the
 //! parameters and the columns. A file of the user's may do without, and is then called by its name.
 
+mod given;
+
 use std::fs;
 use std::path::Path;
 
 use super::{Error, Result, guard};
+use crate::time::zone::Step;
 
 macro_rules! embed {
     ($($stem:literal,)*) => {
@@ -20,24 +23,17 @@ const BUILT_IN: &[(&str, &str)] = embed![
     "coverage",
     "drift",
     "durations",
-    "durations-by-week",
     "error-changes",
     "error-codes",
     "failing-streaks",
     "failure-rates",
-    "failure-rates-by-connection-and-day",
-    "failure-rates-by-day",
-    "failure-rates-by-week",
     "gaps",
-    "job-durations",
     "masked-failures",
-    "queue-times",
     "rejects",
     "retries",
     "rules",
     "slowest-runs",
     "syncs",
-    "task-durations",
     "unfinished-runs",
 ];
 
@@ -63,6 +59,9 @@ pub struct Query {
     pub parameters: Vec<Parameter>,
     /// Names and meanings, as the comment lists them; empty where there is none.
     pub columns: Vec<(String, String)>,
+    /// What `:bounds` cuts its period into, as the comment says: `day`, `week`, or the parameter whose value
+    /// tells, such as `:by`.
+    pub step: Option<String>,
     /// The whole file.
     pub sql: String,
     /// Whether it comes with the program.
@@ -91,8 +90,33 @@ impl Query {
             about: sections.about.join("\n").trim().to_owned(),
             parameters: sections.parameters.into_iter().map(parameter).collect(),
             columns: sections.columns,
+            step: sections.step,
             sql,
             is_built_in: false,
+        }
+    }
+
+    /// A statement without a name, to the letter; what its comment says of `:bounds` holds all the same.
+    pub fn typed(sql: String) -> Self {
+        let said = Self::parse("", &sql);
+        Self { sql, ..said }
+    }
+
+    /// What `:bounds` cuts the period into, where the parameters have these values. A file that does not say
+    /// is cut into weeks where its name ends so, as it was before files could say.
+    ///
+    /// # Errors
+    /// The comment names no step.
+    pub fn step<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> Result<Step> {
+        let unknown = |step: &str| Error::Step { step: step.to_owned() };
+        match self.step.as_deref() {
+            None if self.name.ends_with("week") => Ok(Step::Week),
+            None | Some("day") => Ok(Step::Day),
+            Some("week") => Ok(Step::Week),
+            Some(step) => match value(step.strip_prefix(':').ok_or_else(|| unknown(step))?) {
+                Some("week") => Ok(Step::Week),
+                _ => Ok(Step::Day),
+            },
         }
     }
 }
@@ -104,6 +128,7 @@ struct Sections {
     about: Vec<String>,
     parameters: Vec<(String, String)>,
     columns: Vec<(String, String)>,
+    step: Option<String>,
     part: Part,
 }
 
@@ -119,6 +144,10 @@ enum Part {
 impl Sections {
     /// A line without its `-- `.
     fn add(&mut self, line: &str) {
+        if let Some(step) = line.strip_prefix("Step:") {
+            self.step = Some(step.trim().to_owned());
+            return;
+        }
         match (line, self.part) {
             ("Parameters:", _) => self.part = Part::Parameters,
             ("Columns:", _) => self.part = Part::Columns,
@@ -172,6 +201,8 @@ impl Catalog {
             .iter()
             .map(|(stem, sql)| Query { is_built_in: true, ..Query::parse(stem, sql) })
             .collect();
+        let given: Vec<Query> = given::ALL.iter().filter_map(|given| given.of(&queries)).collect();
+        queries.extend(given);
         queries.sort_by(|one, other| one.name.cmp(&other.name));
         Self { queries }
     }
@@ -300,8 +331,8 @@ SELECT 1 -- Parameters:
             .filter_map(|name| name.strip_suffix(".sql").map(canonical))
             .collect();
         files.sort();
-        let catalog = Catalog::built_in();
-        assert_eq!(catalog.iter().map(|query| query.name.clone()).collect::<Vec<_>>(), files);
+        assert_eq!(BUILT_IN.iter().map(|(stem, _)| *stem).collect::<Vec<_>>(), files);
+        assert_eq!(Catalog::built_in().iter().count(), files.len() + given::ALL.len());
     }
 
     #[test]
@@ -325,6 +356,43 @@ SELECT 1 -- Parameters:
             for about in about.chain(query.columns.iter().map(|(_, about)| about)) {
                 assert!(!about.is_empty() && !about.starts_with(':'), "{name}: {about}");
             }
+        }
+    }
+
+    #[test]
+    fn every_query_chooses_connections_by_the_same_words() {
+        let of = |sql: &str| {
+            let from = sql.find("asked (connection) AS (")?;
+            let until = sql[from..].find("HAVING count(*) = 1))\n)")?;
+            Some(sql[from..from + until].to_owned())
+        };
+        let chosen: Vec<Option<String>> = BUILT_IN
+            .iter()
+            .filter(|(_, sql)| sql.contains(":connection"))
+            .map(|(_, sql)| of(&sql.replace("\r\n", "\n")))
+            .collect();
+        assert!(chosen.len() > 10 && chosen[0].is_some());
+        assert!(chosen.iter().all(|words| *words == chosen[0]), "{chosen:#?}");
+    }
+
+    #[test]
+    fn the_step_of_bounds_is_what_the_header_says() {
+        let step = |stem: &str, header: &str, by: Option<&'static str>| {
+            let query = Query::parse(stem, &format!("-- Mine\n--\n{header}\nSELECT :bounds"));
+            query.step(|name| by.filter(|_| name == "by"))
+        };
+        assert_eq!(step("mine", "-- Step: week", None).unwrap(), Step::Week);
+        assert_eq!(step("by-week", "-- Step: day", None).unwrap(), Step::Day);
+        assert_eq!(step("mine", "-- Columns:\n--   a  one\n-- Step: :by", Some("week")).unwrap(), Step::Week);
+        assert_eq!(step("mine", "-- Step: :by", None).unwrap(), Step::Day);
+        assert_eq!(step("mine", "", None).unwrap(), Step::Day);
+        // As it was before a header could say.
+        assert_eq!(step("failed-by-week", "", None).unwrap(), Step::Week);
+        let error = step("mine", "-- Step: month", None).unwrap_err().to_string();
+        assert_eq!(error, "the comment says Step: month; write day, week, or a parameter such as :by");
+        let catalog = Catalog::built_in();
+        for (name, expected) in [("failure-rates-by-week", Step::Week), ("failure-rates-by-day", Step::Day)] {
+            assert_eq!(catalog.find(name).unwrap().step(|_| None).unwrap(), expected);
         }
     }
 

@@ -1,13 +1,15 @@
 //! A row to a struct, by the columns' names.
 //!
-//! In: a row of SQLite and the names of its columns. Out: anything that serde can make of a map. Nothing is
-//! guessed: a text is never read as a number, and the error names the column.
+//! In: a row of SQLite and the names of its columns. Out: anything that serde can make of a map, or a tuple of
+//! such: each of them reads the whole row and takes the columns that it knows. Nothing is guessed: a text is
+//! never read as a number, and the error names the column.
 
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use serde::de::value::{Error, StrDeserializer};
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, SeqAccess,
+    Visitor,
 };
 use serde::forward_to_deserialize_any;
 
@@ -16,6 +18,7 @@ pub(super) fn read<T: DeserializeOwned>(names: &[String], row: &Row<'_>) -> Resu
     T::deserialize(RowDeserializer { names, row, at: 0 })
 }
 
+#[derive(Clone, Copy)]
 struct RowDeserializer<'row> {
     names: &'row [String],
     row: &'row Row<'row>,
@@ -38,9 +41,24 @@ impl<'de> Deserializer<'de> for RowDeserializer<'_> {
         visitor.visit_newtype_struct(self)
     }
 
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_seq(Again(self))
+    }
+
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
-        unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        unit_struct seq tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// The same row, for one reader after the other.
+struct Again<'row>(RowDeserializer<'row>);
+
+impl<'de> SeqAccess<'de> for Again<'_> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+        seed.deserialize(self.0).map(Some)
     }
 }
 

@@ -11,7 +11,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::document::{Align, Block, Cell, Grid, Phrase, Row, Section, Span};
 use super::sections::sections;
-use super::wording::{counted, duration, interval, percent, period, share};
+use super::wording::{self, counted, duration, interval, percent, period, share};
 use super::{clean, render_count};
 use crate::report::figures::{Rate, Report};
 use crate::time::ago;
@@ -70,7 +70,7 @@ pub fn render(report: &Report) -> String {
                 div class="page" {
                     header {
                         h1 { "Exports, " (period(&report.period, &report.zone)) }
-                        p class="verdict" { (report.verdict.text) }
+                        p class="verdict" { (wording::verdict(report)) }
                         @for block in sections.first().into_iter().flat_map(|section| section.blocks.iter().skip(1)) {
                             div class="meta" { (show_block(block, "Summary", &mut id)) }
                         }
@@ -266,7 +266,7 @@ fn heat(report: &Report, id: &mut impl FnMut() -> usize) -> Markup {
     };
     let table = html! {
         table class=(if buckets.all.len() > LABELLED { "grid many" } else { "grid" }) {
-            caption { "Failed of rated runs by connection and " (buckets.unit) "; striped: runs, but none rated" }
+            caption { "Failed of rated runs by connection and " (buckets.unit.as_str()) "; striped: runs, but none rated" }
             thead {
                 tr {
                     th scope="col" {}
@@ -285,7 +285,7 @@ fn heat(report: &Report, id: &mut impl FnMut() -> usize) -> Markup {
             }
         }
     };
-    html! { h3 { "Connections by " (buckets.unit) } (scrolled(id(), "Failures by connection and day", table)) }
+    html! { h3 { "Connections by " (buckets.unit.as_str()) } (scrolled(id(), "Failures by connection and day", table)) }
 }
 
 fn heat_class(rate: &Rate) -> &'static str {

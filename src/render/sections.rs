@@ -12,7 +12,7 @@ mod runs;
 use super::document::{Phrase, Section};
 use super::render_count;
 use super::wording::{self, counted, duration, moment, percent, relative, share};
-use crate::report::figures::{Alarm, ComparedRate, Direction, DurationChange, ErrorChange, Report};
+use crate::report::figures::{Alarm, ComparedRate, Direction, DurationChange, ErrorChange, Report, Timed};
 
 /// Rows of a table of connections.
 const CONNECTIONS: usize = 15;
@@ -59,7 +59,7 @@ fn beyond(listed: usize, shown: usize) -> u64 {
 
 fn head(report: &Report) -> Section {
     let mut section = Section { title: None, blocks: Vec::new() };
-    section.say(Phrase::default().strong(report.verdict.text.clone()));
+    section.say(Phrase::default().strong(wording::verdict(report)));
     let period = Phrase::from(format!(
         "{} ({}), compared with {}",
         wording::period(&report.period, &report.zone),
@@ -176,14 +176,17 @@ fn describe_error_change(text: &str, error: &ErrorChange, report: &Report) -> Ph
 
 fn describe_duration_change(change: &DurationChange) -> Phrase {
     let text = match (change.level, change.direction) {
-        ("queue", Direction::Worse) => "Waits longer",
-        ("queue", Direction::Better) => "Waits less",
-        ("queue", _) => "Wait moved",
-        (_, Direction::Worse) => "Slower",
-        (_, Direction::Better) => "Faster",
-        (_, _) => "Duration moved",
+        (Timed::Queue, Direction::Worse) => "Waits longer",
+        (Timed::Queue, Direction::Better) => "Waits less",
+        (Timed::Queue, _) => "Wait moved",
+        (Timed::Run, Direction::Worse) => "Slower",
+        (Timed::Run, Direction::Better) => "Faster",
+        (Timed::Run, _) => "Duration moved",
     };
-    let what = if change.level == "queue" { "queue time" } else { "run" };
+    let what = match change.level {
+        Timed::Queue => "queue time",
+        Timed::Run => "run",
+    };
     let phrase = match &change.connection {
         Some(name) => label(text).data(name),
         None => label(text).words("all connections together"),

@@ -10,14 +10,85 @@ use chrono::Datelike as _;
 
 use super::{render_count, render_duration};
 use crate::report::figures::{
-    ComparedPercentiles, ComparedRate, Direction, ErrorChange, ErrorCode, Interval, Novelty, Percentiles,
+    Changes, ComparedPercentiles, ComparedRate, Direction, ErrorChange, ErrorCode, Interval, Novelty,
+    Percentiles, Report,
 };
-use crate::time::UtcText;
+use crate::report::{ArchivedWhole, Standing};
 use crate::time::period::Period;
 use crate::time::zone::Zone;
+use crate::time::{UtcText, ago};
 
 /// Between a number and its unit.
 pub const NO_BREAK: char = '\u{a0}';
+
+/// The whole report in one line: runs, failure rate, change, and how fresh the data is. Plain spaces, so that a
+/// program may compare it.
+pub fn verdict(report: &Report) -> String {
+    let sentences = [Some(standing(report)), news(&report.changes), freshness(report)];
+    sentences.into_iter().flatten().collect::<Vec<_>>().join(" ").replace(NO_BREAK, " ")
+}
+
+fn standing(report: &Report) -> String {
+    let now = &report.total.now;
+    let before = &report.total.before;
+    match report.standing() {
+        Standing::NothingArchived => "Nothing is archived yet.".to_owned(),
+        Standing::NoRuns { before: 0 } => {
+            "No run started in this period, none in the one compared with either.".to_owned()
+        }
+        Standing::NoRuns { before } => {
+            format!("No run started in this period, {} in the one compared with.", counted(before, "run"))
+        }
+        Standing::NoneRated => {
+            format!("{} started, and none of them can be rated yet.", counted(now.runs, "run"))
+        }
+        Standing::Rated => {
+            let change = match (report.total.direction, before.failure_rate.map(percent)) {
+                (Direction::Worse, Some(before)) => format!("up from {before}"),
+                (Direction::Better, Some(before)) => format!("down from {before}"),
+                (_, Some(before)) => format!("{before} before: no clear change"),
+                (_, None) => "with nothing before to compare".to_owned(),
+            };
+            let started = counted(now.runs, "run");
+            let started = if now.runs == now.rated { String::new() } else { format!(" ({started} started)") };
+            let rate = percent(now.failure_rate.unwrap_or_default());
+            let failed = render_count(now.failed);
+            format!("{failed} of {} failed, {rate}{started}, {change}.", counted(now.rated, "run"))
+        }
+    }
+}
+
+/// What a total does not show: one connection of many, an error that was never seen.
+fn news(changes: &Changes) -> Option<String> {
+    let (failing, new) = (changes.newly_failing.len() as u64, changes.new_errors.len() as u64);
+    let mut parts = Vec::new();
+    if failing > 0 {
+        let verb = if failing == 1 { "fails" } else { "fail" };
+        parts.push(format!("{} {verb} more than before", counted(failing, "connection")));
+    }
+    if new > 0 {
+        let verb = if new == 1 { "is" } else { "are" };
+        parts.push(format!("{} {verb} new", counted(new, "error")));
+    }
+    (!parts.is_empty()).then(|| format!("{}.", parts.join(", ")))
+}
+
+fn freshness(report: &Report) -> Option<String> {
+    let at = |time: UtcText| report.zone.show_minute(&time);
+    Some(match report.archived_whole()? {
+        ArchivedWhole::Unproved { connections } => format!(
+            "Whether runs are missing is not proved for {connections} of {}.",
+            counted(report.coverage.connections.len() as u64, "connection")
+        ),
+        ArchivedWhole::Short(time) => {
+            format!("Archived whole only up to {}, before the period ends.", at(time))
+        }
+        ArchivedWhole::Beyond(time) => format!("Archived whole up to {}.", at(time)),
+        ArchivedWhole::Enough(time) => {
+            format!("Archived whole up to {}, {}.", at(time), ago(&time, &report.as_of))
+        }
+    })
+}
 
 /// `15.4%`.
 pub fn percent(share: f64) -> String {

@@ -3,15 +3,18 @@
 //! The names of the fields are those of `--format json` and a contract: new ones may come, none is
 //! renamed. Times are UTC; lengths of time are milliseconds (`_ms`), rates and shares go from 0 to 1. A
 //! figure that cannot be told is absent (`null`), never 0.
+//!
+//! Where a query of `queries/` has a row for a figure, the figure is read from that row: its fields are the
+//! columns, and `default` stands at what is found out afterwards. So a report's JSON can be read back, too.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::time::UtcText;
 use crate::time::period::Period;
-use crate::time::zone::Zone;
+use crate::time::zone::{Step, Zone};
 
 /// The whole report.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The instant it was made for: ages are counted to it.
     pub as_of: UtcText,
@@ -56,10 +59,11 @@ pub struct Report {
 }
 
 /// The whole in one line.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// The line: runs, failure rate, change, freshness.
-    pub text: String,
+    /// The line: runs, failure rate, change, freshness. `render` words it, and only for `--format json` does
+    /// it stand among the figures.
+    pub text: Option<String>,
     /// How the failure rate moved.
     pub direction: Direction,
     /// When everything listed was last known to be archived, for the connection where this is longest
@@ -72,7 +76,7 @@ pub struct Verdict {
 }
 
 /// How a figure moved. Better and worse are said only where a test supports it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// Supported: fewer failures, shorter.
@@ -86,12 +90,14 @@ pub enum Direction {
 }
 
 /// A rate above `--fail-over` from at least `min_runs` rated runs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alarm {
     /// Whose; absent: all connections together.
     pub connection: Option<String>,
     /// Its id.
     pub connection_id: Option<String>,
+    /// `export`, `storage` or `manifest`.
+    pub kind: Option<String>,
     /// The rate.
     pub failure_rate: f64,
     /// The threshold.
@@ -99,7 +105,7 @@ pub struct Alarm {
 }
 
 /// How runs came out, and what a failure rate stands on.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Rate {
     /// Runs that started in the period.
     pub runs: u64,
@@ -126,7 +132,7 @@ pub struct Rate {
 }
 
 /// From low to high, both between 0 and 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The lower end.
     pub low: f64,
@@ -135,7 +141,7 @@ pub struct Interval {
 }
 
 /// A rate beside the one of the period before.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ComparedRate {
     /// The period's.
     pub now: Rate,
@@ -150,19 +156,21 @@ pub struct ComparedRate {
 }
 
 /// One connection's rate.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConnectionRate {
     /// Its name, or its id where it has none.
     pub connection: String,
     /// Its id.
     pub connection_id: String,
+    /// `export`, `storage` or `manifest`.
+    pub kind: String,
     /// Its rate and the one before.
     #[serde(flatten)]
     pub rate: ComparedRate,
 }
 
 /// What is different from before.
-#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Changes {
     /// Connections whose failure rate rose, where a test supports it.
     pub newly_failing: Vec<ConnectionRate>,
@@ -179,7 +187,7 @@ pub struct Changes {
 }
 
 /// An error that is new, back, or gone.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ErrorChange {
     /// Such as `TAE_BRW_1000`.
     pub error_code: Option<String>,
@@ -194,14 +202,16 @@ pub struct ErrorChange {
 }
 
 /// A median that moved.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DurationChange {
     /// Whose; absent: all connections together.
     pub connection: Option<String>,
     /// Its id.
     pub connection_id: Option<String>,
-    /// `run` or `queue`.
-    pub level: &'static str,
+    /// `export`, `storage` or `manifest`.
+    pub kind: Option<String>,
+    /// Whose median.
+    pub level: Timed,
     /// The median in the period.
     pub now_ms: i64,
     /// The median before.
@@ -210,8 +220,18 @@ pub struct DurationChange {
     pub direction: Direction,
 }
 
+/// What a median that moved is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Timed {
+    /// Runs, from start to end.
+    Run,
+    /// Runs, from start to the start of the first job.
+    Queue,
+}
+
 /// Connections that fail now, and how long recovering took.
-#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failing {
     /// Connections whose newest rated runs failed, the longest streak first.
     pub streaks: Vec<Streak>,
@@ -222,16 +242,18 @@ pub struct Failing {
 }
 
 /// A connection whose newest rated runs failed one after the other.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Streak {
     /// Its name, or its id where it has none.
     pub connection: String,
     /// Its id.
     pub connection_id: String,
+    /// `export`, `storage` or `manifest`.
+    pub kind: String,
     /// How many failed runs in a row, up to now.
     pub failures: u64,
-    /// When the first of them started.
-    pub failing_since: UtcText,
+    /// When the first of them started; absent only of connections that do not fail, which are no streak.
+    pub failing_since: Option<UtcText>,
     /// When the last run that succeeded, at least partly, started; absent: none ever did.
     pub last_success_at: Option<UtcText>,
     /// From then to `as_of`.
@@ -239,7 +261,7 @@ pub struct Streak {
 }
 
 /// Errors of the period by who can act.
-#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Errors {
     /// `canUserFix` is true: the team can act.
     pub users: Vec<ErrorCode>,
@@ -252,7 +274,7 @@ pub struct Errors {
 }
 
 /// One error, by code and key, the most runs first.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ErrorCode {
     /// Such as `TAE_BRW_1000`.
     pub error_code: Option<String>,
@@ -273,6 +295,7 @@ pub struct ErrorCode {
     /// Runs that had it.
     pub runs: u64,
     /// Runs that had it in the period compared with.
+    #[serde(default)]
     pub runs_before: u64,
     /// Connections that had it.
     pub connections: u64,
@@ -281,11 +304,12 @@ pub struct ErrorCode {
     /// Start of the last one.
     pub last_seen: UtcText,
     /// Whether it occurred before.
+    #[serde(default)]
     pub novelty: Novelty,
 }
 
 /// Whether an error occurred before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Novelty {
     /// Never.
@@ -293,11 +317,12 @@ pub enum Novelty {
     /// Not in the period compared with, but earlier.
     Returned,
     /// In the period compared with.
+    #[default]
     Known,
 }
 
 /// Values at nearest ranks: each occurred.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Percentiles {
     /// How many values.
     pub count: u64,
@@ -318,7 +343,7 @@ pub struct Percentiles {
 }
 
 /// Percentiles beside those of the period before; absent where there is no value.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComparedPercentiles {
     /// The period's.
     pub now: Option<Percentiles>,
@@ -327,7 +352,7 @@ pub struct ComparedPercentiles {
 }
 
 /// How long things took.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Durations {
     /// Runs, from start to end.
     pub runs: ComparedPercentiles,
@@ -342,12 +367,14 @@ pub struct Durations {
 }
 
 /// How long one connection's runs took.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConnectionDurations {
     /// Its name, or its id where it has none.
     pub connection: String,
     /// Its id.
     pub connection_id: String,
+    /// `export`, `storage` or `manifest`.
+    pub kind: String,
     /// From start to end.
     pub runs: ComparedPercentiles,
     /// From a run's start to its first job's start.
@@ -355,7 +382,7 @@ pub struct ConnectionDurations {
 }
 
 /// How often tasks were tried again.
-#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Retries {
     /// Tasks of the period's runs.
     pub tasks: u64,
@@ -372,27 +399,32 @@ pub struct Retries {
 }
 
 /// One connection's retries.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConnectionRetries {
     /// Its name, or its id where it has none.
     pub connection: String,
     /// Its id.
     pub connection_id: String,
+    /// `export`, `storage` or `manifest`.
+    pub kind: String,
     /// Tasks tried more than once.
     pub retried_tasks: u64,
     /// Attempts beyond the first.
     pub attempts: u64,
     /// Runs with such a task.
+    #[serde(alias = "retried_runs")]
     pub runs: u64,
 }
 
 /// A long run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SlowRun {
     /// Its connection's name, or the id where it has none.
     pub connection: String,
     /// Its connection's id.
     pub connection_id: String,
+    /// `export`, `storage` or `manifest`.
+    pub kind: String,
     /// Its id.
     pub run_id: String,
     /// When it started.
@@ -404,29 +436,35 @@ pub struct SlowRun {
 }
 
 /// Runs that are not terminal.
-#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Unfinished {
     /// How many.
+    #[serde(alias = "unfinished_in_all")]
     pub runs: u64,
     /// Of these, older than a day.
+    #[serde(alias = "stuck_in_all")]
     pub stuck: u64,
     /// Of these, no longer listed by the platform: nobody will ever know how they ended.
+    #[serde(alias = "unlisted_in_all")]
     pub unlisted: u64,
     /// When the platform last answered about the one that it answered about longest ago.
     pub oldest_answer_at: Option<UtcText>,
     /// From then to `as_of`.
     pub oldest_answer_age_ms: Option<i64>,
     /// The oldest ones, the oldest first.
+    #[serde(default)]
     pub oldest: Vec<UnfinishedRun>,
 }
 
 /// A run that is not terminal.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UnfinishedRun {
     /// Its connection's name, or the id where it has none.
     pub connection: String,
     /// Its connection's id.
     pub connection_id: String,
+    /// `export`, `storage` or `manifest`.
+    pub kind: String,
     /// Its id.
     pub run_id: String,
     /// Its state as sent.
@@ -444,7 +482,7 @@ pub struct UnfinishedRun {
 }
 
 /// Runs that say Success although a job or task in them failed or carries an error.
-#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Masked {
     /// How many of the period.
     pub runs: u64,
@@ -457,12 +495,14 @@ pub struct Masked {
 }
 
 /// A run that says Success although something below it failed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MaskedRun {
     /// Its connection's name, or the id where it has none.
     pub connection: String,
     /// Its connection's id.
     pub connection_id: String,
+    /// `export`, `storage` or `manifest`.
+    pub kind: String,
     /// Its id.
     pub run_id: String,
     /// When it started.
@@ -478,7 +518,7 @@ pub struct MaskedRun {
 }
 
 /// One of the twelve weeks.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Week {
     /// When.
     pub period: Period,
@@ -489,10 +529,10 @@ pub struct Week {
 }
 
 /// The period cut into days or weeks.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Buckets {
-    /// `day`, or `week` where the period is longer than 62 days.
-    pub unit: &'static str,
+    /// Days, or weeks where the period is longer than 62 days.
+    pub unit: Step,
     /// All connections together, the oldest first.
     pub all: Vec<Bucket>,
     /// In the order of `connections`, each with as many cells as `all`.
@@ -500,7 +540,7 @@ pub struct Buckets {
 }
 
 /// A day or week of the period.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bucket {
     /// When; the first and the last may be cut by the period.
     pub period: Period,
@@ -509,18 +549,20 @@ pub struct Bucket {
 }
 
 /// One connection's days or weeks.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GridRow {
     /// Its name, or its id where it has none.
     pub connection: String,
     /// Its id.
     pub connection_id: String,
+    /// `export`, `storage` or `manifest`.
+    pub kind: String,
     /// As many as there are buckets.
     pub cells: Vec<Rate>,
 }
 
 /// How far the figures can be trusted.
-#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Coverage {
     /// By connection, by name.
     pub connections: Vec<ConnectionCoverage>,
@@ -540,7 +582,7 @@ pub struct Coverage {
 }
 
 /// Runs that `archive prune` took out: no figure counts them.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pruned {
     /// How many.
     pub runs: u64,
@@ -553,7 +595,7 @@ pub struct Pruned {
 }
 
 /// A field, a value or a type that the platform sent and this program did not know.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DriftNote {
     /// `run`, `job`, `task` or `error`.
     pub object: String,
@@ -573,16 +615,19 @@ pub struct DriftNote {
     /// The example: a run's id.
     pub run_id: String,
     /// Whether it was first archived in the period or since.
+    #[serde(default)]
     pub is_new: bool,
 }
 
 /// What is archived of a connection.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConnectionCoverage {
     /// Its name, or its id where it has none.
     pub connection: String,
     /// Its id.
     pub connection_id: String,
+    /// `export`, `storage` or `manifest`.
+    pub kind: String,
     /// Archived runs.
     pub runs: u64,
     /// The oldest start archived.
@@ -604,7 +649,7 @@ pub struct ConnectionCoverage {
     /// When the platform first said that the connection does not exist.
     pub unlisted_at: Option<UtcText>,
     /// Runs that `archive prune` took out; absent where it took none.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_none")]
     pub pruned: u64,
     /// What the last complete walk is dated, where that is to come: the clock was wrong when it ran.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -616,12 +661,14 @@ fn is_none(count: &u64) -> bool {
 }
 
 /// A time in which runs may have come and gone unseen.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gap {
     /// Its connection's name, or the id where it has none.
     pub connection: String,
     /// Its connection's id.
     pub connection_id: String,
+    /// `export`, `storage` or `manifest`.
+    pub kind: String,
     /// Start of the newest run archived before.
     pub after: UtcText,
     /// Start of the oldest run listed then.
@@ -629,11 +676,12 @@ pub struct Gap {
     /// When it was noticed.
     pub noticed_at: UtcText,
     /// Whether it lies in the period or the one compared with, at least in part.
+    #[serde(default)]
     pub touches_period: bool,
 }
 
 /// The last sync or import.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LastSync {
     /// `sync` or `import`.
     pub command: String,

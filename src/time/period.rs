@@ -5,7 +5,7 @@
 //! ago, and lengths in hours or less count back from now.
 
 use chrono::{Datelike as _, Days, Months, NaiveDate, NaiveDateTime};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::UtcText;
 use super::zone::Zone;
@@ -14,7 +14,7 @@ use super::zone::Zone;
 const DEFAULT_DAYS: u64 = 7;
 
 /// `[since, until)`, and never empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Period {
     pub since: UtcText,
     /// Its end, not included.

@@ -9,6 +9,7 @@ mod reading;
 mod reports;
 mod scene;
 mod shell;
+mod twins;
 mod world;
 
 use std::collections::BTreeMap;
@@ -81,6 +82,23 @@ fn without_answers(mut rows: Vec<Value>) -> Vec<Value> {
     rows
 }
 
+/// Rows that are about the whole period, not a day or week of it.
+fn whole(mut rows: Vec<Value>) -> Vec<Value> {
+    for row in &mut rows {
+        row["since"] = Value::Null;
+        row["until"] = Value::Null;
+    }
+    rows
+}
+
+/// Rows of `durations`, which says beside the runs how many values there are, whatever they are of.
+fn counted(mut rows: Vec<Value>) -> Vec<Value> {
+    for row in &mut rows {
+        row["count"] = row["runs"].clone();
+    }
+    rows
+}
+
 fn fail(reason: String) -> TestCaseError {
     TestCaseError::fail(reason)
 }
@@ -92,7 +110,7 @@ fn questions(world: &World, asked: &Asked, scene: &Scene) -> Vec<(&'static str, 
     let parameters = asked.parameters(world);
     let as_of = ("as_of", stored(scene.as_of).into());
     let mut all = vec![
-        ("failure-rates", parameters.clone(), answers.failure_rates()),
+        ("failure-rates", parameters.clone(), whole(answers.failure_rates())),
         ("error-codes", parameters.clone(), answers.error_codes()),
         ("masked-failures", parameters.clone(), answers.masked_failures(None)),
         ("masked-failures", with(&parameters, [("limit", 3.into())]), answers.masked_failures(Some(3))),
@@ -110,16 +128,16 @@ fn questions(world: &World, asked: &Asked, scene: &Scene) -> Vec<(&'static str, 
         ("failing-streaks", with(&parameters, [as_of]), answers.failing_streaks(scene.as_of)),
         ("activity", parameters.clone(), answers.activity(&[(None, 0)])),
     ];
-    let levels = [
-        ("durations", Level::Runs),
-        ("job-durations", Level::Jobs),
-        ("task-durations", Level::Tasks),
-        ("queue-times", Level::Queue),
-    ];
+    let levels =
+        [("job-durations", Level::Jobs), ("task-durations", Level::Tasks), ("queue-times", Level::Queue)];
     for (name, level) in levels {
-        all.push((name, parameters.clone(), answers.percentiles_by_connection(level)));
-        all.push((name, with(&parameters, [("by", "all".into())]), answers.percentiles_of_all(level)));
+        all.push((name, parameters.clone(), whole(answers.percentiles_by_connection(level))));
+        all.push((name, with(&parameters, [("by", "all".into())]), whole(answers.percentiles_of_all(level))));
     }
+    let runs = counted(whole(answers.percentiles_by_connection(Level::Runs)));
+    all.push(("durations", parameters.clone(), runs));
+    let runs = counted(whole(answers.percentiles_of_all(Level::Runs)));
+    all.push(("durations", with(&parameters, [("by", "all".into())]), runs));
     let compare = |(since, until): (Ticks, Ticks)| {
         [("compare_since", stored(since).into()), ("compare_until", stored(until).into())]
     };

@@ -1,7 +1,7 @@
 //! What SQLite does not know of time zones, handed to queries as parameters.
 //!
-//! `:bounds` are the instants at which local days (or weeks, where the query's name ends so) begin, the last
-//! one being the end; `:offsets` says from which instant on local time is how far ahead of UTC. Both are
+//! `:bounds` are the instants at which local days (or weeks, where the query's comment says so) begin, the
+//! last one being the end; `:offsets` says from which instant on local time is how far ahead of UTC. Both are
 //! JSON arrays, and left out for UTC, which the queries do by themselves.
 
 use std::io;
@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::not_taken;
 use crate::error::CommandError;
-use crate::query::{Cell, Database, Limits, Sink, Value};
+use crate::query::{Cell, Database, Limits, Query, Sink, Value};
 use crate::settings;
 use crate::time::UtcText;
 use crate::time::zone::{Step, Zone};
@@ -22,7 +22,7 @@ const MOST_DAYS: i64 = 3_653;
 /// Adds the parameters that the query takes and nobody gave.
 pub(super) fn fill(
     database: &Database,
-    name: Option<&str>,
+    query: &Query,
     settings: &settings::Query,
     takes: &[String],
     filled: &mut Vec<(String, Value)>,
@@ -40,7 +40,12 @@ pub(super) fn fill(
     }
     let Some((since, until)) = period(database, settings)? else { return Ok(()) };
     if has("bounds") && !is_given("bounds") {
-        let step = if name.is_some_and(|name| name.ends_with("week")) { Step::Week } else { Step::Day };
+        let value = |wanted: &str| {
+            let given = filled.iter().find(|(name, _)| name == wanted);
+            given
+                .and_then(|(_, value)| if let Value::Text(text) = value { Some(text.as_str()) } else { None })
+        };
+        let step = query.step(value)?;
         let bounds = zone.bounds(&since, &until, step);
         let json = serde_json::to_string(&bounds).context("writing the bounds")?;
         filled.push(("bounds".to_owned(), json.into()));

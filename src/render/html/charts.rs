@@ -15,6 +15,7 @@ use crate::render::render_count;
 use crate::render::wording::{counted, day, duration, interval, novelty, percent, share};
 use crate::report::figures::{ConnectionRate, ErrorCode, Interval, Rate, Report};
 use crate::time::UtcText;
+use crate::time::zone::Step;
 
 const HEIGHT: f64 = 210.0;
 /// Connections and errors of a chart.
@@ -153,13 +154,16 @@ pub(super) fn daily_runs(report: &Report) -> Markup {
     let text = format!(
         "{} in {}, {} failed.",
         counted(report.total.now.runs, "run"),
-        counted(buckets.len() as u64, report.buckets.unit),
+        counted(buckets.len() as u64, report.buckets.unit.as_str()),
         render_count(report.total.now.failed)
     );
-    let title = if report.buckets.unit == "day" { "Runs by day" } else { "Runs by week" };
+    let title = match report.buckets.unit {
+        Step::Day => "Runs by day",
+        Step::Week => "Runs by week",
+    };
     let data = data_table(
         title,
-        &[report.buckets.unit, "runs", "failed", "partly", "succeeded", "not rated", "unfinished"],
+        &[report.buckets.unit.as_str(), "runs", "failed", "partly", "succeeded", "not rated", "unfinished"],
         rows,
     );
     figure("days", title, "by how they came out", &text, 196.0, svg, html! { (legend) (data) })

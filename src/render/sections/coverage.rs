@@ -168,16 +168,17 @@ fn drift(section: &mut Section, report: &Report) {
     for note in new.iter().take(ROWS) {
         let phrase = label("New from the platform");
         let phrase = match note.what.as_str() {
-            "field" => phrase.words("the field ").data(&note.field).words(format!(" of a {}", note.object)),
-            "value" => phrase.words(format!("{} {} is ", note.object, note.field)).data(&note.value),
+            "field" => phrase.words("the field ").data(&note.field).words(" of a ").data(&note.object),
+            "value" => phrase.data(&note.object).words(" ").data(&note.field).words(" is ").data(&note.value),
             "volatile" => phrase
                 .words("the URLs in the field ")
                 .data(&note.field)
-                .words(format!(" of {} objects differ in every answer", note.object)),
-            _ => phrase
-                .words(format!("{} ", note.object))
-                .data(&note.field)
-                .words(format!(" came as a {}", note.value)),
+                .words(" of ")
+                .data(&note.object)
+                .words(" objects differ in every answer"),
+            _ => {
+                phrase.data(&note.object).words(" ").data(&note.field).words(" came as a ").data(&note.value)
+            }
         };
         let since = moment(&note.first_seen_at, &report.zone, &report.as_of);
         let runs = counted(note.runs, "run");

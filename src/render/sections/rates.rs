@@ -103,7 +103,7 @@ pub(super) fn failing(report: &Report) -> Option<Section> {
             grid.row(vec![
                 Phrase::default().data(&streak.connection).into(),
                 render_count(streak.failures).into(),
-                at(streak.failing_since).into(),
+                streak.failing_since.map(at).into(),
                 streak.last_success_at.map_or_else(|| "never".to_owned(), at).into(),
                 streak.since_last_success_ms.map(duration).into(),
             ]);

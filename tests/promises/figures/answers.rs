@@ -181,7 +181,7 @@ impl<'a> Answers<'a> {
 
     pub fn named(&self, connection: usize) -> Value {
         let (label, id) = self.name(connection);
-        json!({ "connection": label, "connection_id": id })
+        json!({ "connection": label, "connection_id": id, "kind": "export" })
     }
 
     /// All runs of the chosen connections.
@@ -278,7 +278,7 @@ impl<'a> Answers<'a> {
     }
 
     pub fn percentiles_of_all(&self, level: Level) -> Vec<Value> {
-        let nobody = json!({ "connection": null, "connection_id": null });
+        let nobody = json!({ "connection": null, "connection_id": null, "kind": null });
         self.percentiles(level).map(|found| ranked(nobody, level.column(), found)).into_iter().collect()
     }
 

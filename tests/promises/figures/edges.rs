@@ -198,6 +198,7 @@ fn the_sample_of_the_platform_is_a_masked_failure_in_every_format() {
     let run = json!({
         "connection": connection,
         "connection_id": connection,
+        "kind": "export",
         "run_id": id,
         "started_at": "2023-09-14T12:00:06.8727565Z",
         "failed_jobs": 1,

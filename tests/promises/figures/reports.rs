@@ -235,20 +235,21 @@ fn alarms(total: &Map<String, Value>, connections: &[Value], wanted: &Wanted) ->
         let [failed, rated] = ["failed", "rated"].map(|name| now[name].as_u64().unwrap());
         rated > 0 && rated >= wanted.min_runs && failed * 100 > u64::from(percent) * rated
     };
-    let alarm = |connection: &Value, id: &Value, now: &Value| {
+    let alarm = |of: &Value, now: &Value| {
         json!({
-            "connection": connection,
-            "connection_id": id,
+            "connection": of["connection"],
+            "connection_id": of["connection_id"],
+            "kind": of["kind"],
             "failure_rate": now["failure_rate"],
             "threshold": f64::from(percent) / 100.0,
         })
     };
     let mut alarms = Vec::new();
     if is_over(&total["now"]) {
-        alarms.push(alarm(&Value::Null, &Value::Null, &total["now"]));
+        alarms.push(alarm(&Value::Null, &total["now"]));
     }
     for connection in connections.iter().filter(|connection| is_over(&connection["now"])) {
-        alarms.push(alarm(&connection["connection"], &connection["connection_id"], &connection["now"]));
+        alarms.push(alarm(connection, &connection["now"]));
     }
     alarms
 }
@@ -289,6 +290,7 @@ fn moved(durations: &Value, min_runs: u64) -> Vec<Value> {
             let change = json!({
                 "connection": of["connection"],
                 "connection_id": of["connection_id"],
+                "kind": of["kind"],
                 "level": level,
                 "now_ms": now,
                 "before_ms": before,
@@ -312,6 +314,7 @@ fn failing(now: &Answers<'_>, as_of: Ticks) -> Value {
     let names = [
         "connection",
         "connection_id",
+        "kind",
         "failures",
         "failing_since",
         "last_success_at",
@@ -355,6 +358,7 @@ fn retries(all: &Sides<'_>) -> Value {
         json!({
             "connection": row["connection"],
             "connection_id": row["connection_id"],
+            "kind": row["kind"],
             "retried_tasks": row["retried_tasks"],
             "attempts": row["attempts"],
             "runs": row["retried_runs"],
@@ -373,7 +377,7 @@ fn retries(all: &Sides<'_>) -> Value {
 fn unfinished(now: &Answers<'_>, as_of: Ticks) -> Value {
     let rows = now.unfinished(as_of, 24, Some(20));
     let first = |name: &str| rows.first().map_or(json!(0), |row| row[name].clone());
-    let names = ["connection", "connection_id", "run_id", "state", "started_at", "age_ms"];
+    let names = ["connection", "connection_id", "kind", "run_id", "state", "started_at", "age_ms"];
     let oldest = rows.iter().map(|row| {
         let flags = ["is_stuck", "is_unlisted"].map(|name| (name.to_owned(), json!(row[name] == 1)));
         merged(columns(row, &names), flags.into_iter().collect())

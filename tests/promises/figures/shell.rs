@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use run_archive::query::Value as Parameter;
+use run_archive::query::{Catalog, Value as Parameter};
 use serde_json::Value;
 
 use super::reading::Parameters;
@@ -32,7 +32,8 @@ pub fn answers(database: &Path, questions: &[(&str, &Parameters)]) -> Vec<Vec<Va
         for (parameter, value) in *parameters {
             script += &format!(".parameter set :{parameter} {}\n", argument(value));
         }
-        script += &format!(".read \"{}\"\n.print \"{END}\"\n", file(name).display());
+        script += &statement(name);
+        script += &format!(".print \"{END}\"\n");
     }
     let mut shell = Command::new("sqlite3");
     shell.args(["-batch", "-bail", "-readonly"]).arg(database).env_clear();
@@ -51,6 +52,16 @@ pub fn answers(database: &Path, questions: &[(&str, &Parameters)]) -> Vec<Vec<Va
     // No rows are nothing, not an empty array.
     let rows = |part: &str| if part.is_empty() { Vec::new() } else { serde_json::from_str(part).unwrap() };
     parts.into_iter().map(rows).collect()
+}
+
+/// The file as it is; of a query that is a file with given parameters, the statement that the program runs.
+fn statement(name: &str) -> String {
+    let file = file(name);
+    if file.exists() {
+        return format!(".read \"{}\"\n", file.display());
+    }
+    let catalog = Catalog::built_in();
+    format!("{}\n;\n", catalog.find(name).unwrap().sql.trim_end().trim_end_matches(';'))
 }
 
 /// A value as SQL, as one argument in the shell's quotes.
