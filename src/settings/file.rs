@@ -155,4 +155,4 @@ macro_rules! read_from_text {
     };
 }
 
-read_from_text!(FilePath, FullEvery, PlatformUrl, SecretFile, Size, TimeBudget, Zone);
+read_from_text!(FilePath, FullEvery, PlatformUrl, SecretFile, Size, TimeBudget);
