@@ -196,12 +196,6 @@ impl From<QueryError> for CommandError {
     }
 }
 
-/// `1 run`, `2,000 runs`.
-fn counted(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", render::render_count(number))
-}
-
 impl From<store::Error> for CommandError {
     fn from(error: store::Error) -> Self {
         use store::Error as E;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::error::{CommandError, ExitCode};
 use crate::query;
-use crate::render::{clean, render_duration, render_size};
+use crate::render::{clean, counted, render_duration, render_size};
 use crate::settings::{self, Format};
 use crate::store;
 use crate::store::backup::{self, Copy};
@@ -39,7 +39,7 @@ pub fn backup(settings: settings::Backup) -> Result<ExitCode, CommandError> {
         target: "run_archive::summary",
         "{}: {}{} in {}, {}",
         to.display(),
-        runs.map(|runs| format!("{}, ", super::counted(runs, "run"))).unwrap_or_default(),
+        runs.map(|runs| format!("{}, ", counted(runs, "run"))).unwrap_or_default(),
         render_size(size),
         render_duration(seconds),
         if is_sound { "verified" } else { "not sound" },

@@ -12,7 +12,7 @@ use crate::api::{self, Client, Credentials, Kind};
 use crate::emulator::{Emulator, history};
 use crate::error::{CommandError, ExitCode};
 use crate::query::Database;
-use crate::render::{self, Screen, render_count, render_duration};
+use crate::render::{self, Screen, counted, render_count, render_duration};
 use crate::report::{self, Asked};
 use crate::settings;
 use crate::store::Archive;
@@ -38,8 +38,8 @@ pub fn demo(settings: settings::Demo) -> Result<ExitCode, CommandError> {
     render::print(&format!(
         "An emulated platform at {} has an iTwin with {} of {}.\n",
         emulator.url(),
-        super::counted(runs, "run"),
-        super::counted(connections, "connection"),
+        counted(runs, "run"),
+        counted(connections, "connection"),
     ))?;
     let first = sync_demo(&emulator, &path, settings.cache_mib)?;
     render::print(&told("First sync:    ", &first))?;
@@ -90,10 +90,10 @@ fn sync_demo(emulator: &Emulator, path: &Path, cache_mib: u32) -> Result<Summary
 fn told(when: &str, summary: &Summary) -> String {
     format!(
         "{when}{} stored, {} changed, {}; {} in {}\n",
-        super::counted(summary.counts.new, "new run"),
+        counted(summary.counts.new, "new run"),
         render_count(summary.counts.changed),
         summary.outcome.as_str(),
-        super::counted(summary.requests, "request"),
+        counted(summary.requests, "request"),
         render_duration(Duration::from_millis(summary.duration_ms.unsigned_abs())),
     )
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::api::TypedConnection;
 use crate::error::{CommandError, ExitCode};
 use crate::import::{self, Problem, Saved, Summary};
-use crate::render::render_count;
+use crate::render::{counted, render_count};
 use crate::settings::{self, Format, Input};
 use crate::store::{self, Reader};
 
@@ -25,8 +25,8 @@ pub fn import(settings: settings::Import) -> Result<ExitCode, CommandError> {
         target: "run_archive::summary",
         "{}: {} from {}, {} new, {} changed, {} unchanged, {} set aside",
         if exit_code == ExitCode::Done { "done" } else if summary.pages > 0 { "partial" } else { "failed" },
-        super::counted(summary.pages, "page"),
-        super::counted(summary.files, "file"),
+        counted(summary.pages, "page"),
+        counted(summary.files, "file"),
         render_count(counts.new),
         render_count(counts.changed),
         render_count(counts.unchanged),

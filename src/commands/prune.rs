@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::backup;
 use crate::error::{CommandError, ExitCode};
-use crate::render::{self, Column, Screen, Table, render_count, render_size};
+use crate::render::{self, Column, Screen, Table, counted, render_count, render_size};
 use crate::settings::{self, Consent, Format};
 use crate::store::backup::Copy;
 use crate::store::prune::{Plan, Share};
@@ -62,7 +62,7 @@ fn make_copy(from: &Path, to: &Path) -> Result<(), CommandError> {
     let copy = Copy::make(from, to).map_err(backup::explain)?;
     let (complaints, _) = backup::check(&copy)?;
     if !complaints.is_empty() {
-        let count = super::counted(complaints.len() as u64, "finding");
+        let count = counted(complaints.len() as u64, "finding");
         let error = anyhow::anyhow!("the copy is not sound ({count}), and nothing was taken out");
         let hint = "archive verify tells what is wrong with the archive, and --repair mends it";
         return Err(CommandError::new(ExitCode::Failed, error).with_hint(hint));

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::error::{CommandError, ExitCode};
 use crate::query::{self, Catalog, Database, Limits};
-use crate::render::{Screen, render_count};
+use crate::render::{Screen, counted, render_count};
 use crate::settings;
 use crate::store::write::SyncTotals;
 use crate::store::{Archive, READING_LIMIT, Reader};
@@ -46,7 +46,7 @@ fn retry(settings: &settings::Rejects) -> Result<(), CommandError> {
     tracing::info!(
         target: "run_archive::summary",
         "{} tried again, {} archived now",
-        super::counted(retried.tried, "record"),
+        counted(retried.tried, "record"),
         render_count(retried.read),
     );
     Ok(())

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::backup::{check, explain};
 use crate::error::{CommandError, ExitCode};
 use crate::query;
-use crate::render::{clean, render_duration, render_size};
+use crate::render::{clean, counted, render_duration, render_size};
 use crate::settings::{self, Format};
 use crate::store;
 use crate::store::Reader;
@@ -55,7 +55,7 @@ pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
         target: "run_archive::summary",
         "{}: {}{}{}, restored from {} in {}",
         path.display(),
-        runs.map(|runs| format!("{}, ", super::counted(runs, "run"))).unwrap_or_default(),
+        runs.map(|runs| format!("{}, ", counted(runs, "run"))).unwrap_or_default(),
         render_size(size),
         as_of.as_deref().and_then(|time| time.get(..19)).map(|time| format!(", as of {time}Z")).unwrap_or_default(),
         file.display(),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::api::Kind;
 use crate::error::{CommandError, ExitCode};
-use crate::render::{self, Column, Screen, Table, clean, render_count};
+use crate::render::{self, Column, Screen, Table, clean, counted, render_count};
 use crate::settings::{self, Format};
 use crate::store::read::{ConnectionStatus, DriftStatus, LastSync};
 use crate::store::{self, Reader};
@@ -122,7 +122,7 @@ fn together(connections: &[ConnectionStatus], since: impl Fn(&Option<String>) ->
     let known = connections.iter().filter(|connection| connection.unlisted_at.is_none());
     let complete_as_of = known.map(|connection| connection.complete_as_of.clone()).min().flatten();
     vec![
-        super::counted(connections.len() as u64, "connection"),
+        counted(connections.len() as u64, "connection"),
         render_count(sum(|connection| connection.runs)),
         render_count(sum(|connection| connection.unfinished)),
         since(&newest),
@@ -199,13 +199,10 @@ pub(super) fn to_text(
             note("the platform no longer knows this connection; its runs stay archived".to_owned());
         }
         if connection.unlisted_runs > 0 {
-            note(format!(
-                "{} no longer listed by the platform",
-                super::counted(connection.unlisted_runs, "run")
-            ));
+            note(format!("{} no longer listed by the platform", counted(connection.unlisted_runs, "run")));
         }
         if let (Some(before), Some(at)) = (&connection.pruned_before, &connection.pruned_at) {
-            let runs = super::counted(connection.pruned_runs, "run");
+            let runs = counted(connection.pruned_runs, "run");
             note(format!(
                 "{runs} pruned, the last of them {}; they began before {before}",
                 since_text(at, now)
@@ -216,18 +213,15 @@ pub(super) fn to_text(
         if let Some(answered) = answered.filter(|then| then.milliseconds_until(now) >= Some(OLD_ANSWER_MS)) {
             note(format!(
                 "{} unfinished, the oldest of the platform's last answers about them was {}",
-                super::counted(connection.unfinished, "run"),
+                counted(connection.unfinished, "run"),
                 ago(&answered, now)
             ));
         }
         if connection.rejects > 0 {
-            note(format!("{} set aside in the table rejects", super::counted(connection.rejects, "record")));
+            note(format!("{} set aside in the table rejects", counted(connection.rejects, "record")));
         }
         if connection.gaps > 0 {
-            note(format!(
-                "{} in which runs may have come and gone unseen",
-                super::counted(connection.gaps, "gap")
-            ));
+            note(format!("{} in which runs may have come and gone unseen", counted(connection.gaps, "gap")));
         }
     }
     for note in drift.iter().take(MOST_NOTES) {
@@ -244,13 +238,13 @@ pub(super) fn to_text(
             _ => format!("{} {} came as a {}", note.object, clean(&note.field), note.value),
         };
         let since = UtcText::from_stored(&note.first_seen_at).map(|time| ago(&time, now)).unwrap_or_default();
-        let (runs, run) = (super::counted(note.runs, "run"), clean(&note.run_id));
+        let (runs, run) = (counted(note.runs, "run"), clean(&note.run_id));
         text.push_str(&format!(
             "new from the platform: {what}, first seen {since}, in {runs}, such as {run}\n"
         ));
     }
     if drift.len() > MOST_NOTES {
-        let more = super::counted((drift.len() - MOST_NOTES) as u64, "note");
+        let more = counted((drift.len() - MOST_NOTES) as u64, "note");
         text.push_str(&format!("new from the platform: {more} more; archive query drift lists all\n"));
     }
     if let Some(sync) = last_sync {

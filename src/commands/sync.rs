@@ -125,14 +125,14 @@ fn told_estimate(estimate: &Estimate) -> String {
         "{} and {} found, {} of them with runs; the listings of {} measured.\n\
          A first sync takes {} requests and {}.\n\
          {} of these find the connections; finding this out took {}.\n",
-        super::counted(estimate.imodels, "iModel"),
-        super::counted(estimate.connections, "connection"),
+        render::counted(estimate.imodels, "iModel"),
+        render::counted(estimate.connections, "connection"),
         render::render_count(estimate.with_runs),
         render::render_count(estimate.measured),
         between(render::render_count(requests.0), render::render_count(requests.1)),
         between(duration(time.0), duration(time.1)),
         render::render_count(estimate.requests_to_find),
-        super::counted(estimate.asked, "request"),
+        render::counted(estimate.asked, "request"),
     )
 }
 
@@ -321,7 +321,7 @@ fn tell(summary: &Summary, credentials: &CredentialsSource, is_dry_run: bool) {
         tracing::error!(hint, "{}", problem.message);
     }
     if untold > 0 {
-        tracing::error!(hint, "{} more; --format json tells all", super::counted(untold as u64, "problem"));
+        tracing::error!(hint, "{} more; --format json tells all", render::counted(untold as u64, "problem"));
     }
     for connection in &summary.connections {
         let rejected = connection.counts.rejected;
@@ -329,7 +329,7 @@ fn tell(summary: &Summary, credentials: &CredentialsSource, is_dry_run: bool) {
             tracing::error!(
                 "connection {}: {} could not be read and set aside in the table rejects, the runs beside are stored",
                 connection.name(),
-                super::counted(rejected, "record")
+                render::counted(rejected, "record")
             );
         }
         for (after, until) in &connection.gaps {
@@ -343,8 +343,8 @@ fn tell(summary: &Summary, credentials: &CredentialsSource, is_dry_run: bool) {
     let mut line = format!(
         "{}: {}, {} listed, {verb}{} new, {verb}{} changed",
         if is_dry_run { "dry run" } else { summary.outcome.as_str() },
-        super::counted(summary.connections.len() as u64, "connection"),
-        super::counted(summary.counts.listed, "run"),
+        render::counted(summary.connections.len() as u64, "connection"),
+        render::counted(summary.counts.listed, "run"),
         render::render_count(summary.counts.new),
         render::render_count(summary.counts.changed),
     );
@@ -355,11 +355,11 @@ fn tell(summary: &Summary, credentials: &CredentialsSource, is_dry_run: bool) {
         line.push_str(&format!(", {} no longer listed", render::render_count(summary.unlisted())));
     }
     if summary.quiet() > 0 {
-        line.push_str(&format!("; {} quiet", super::counted(summary.quiet(), "connection")));
+        line.push_str(&format!("; {} quiet", render::counted(summary.quiet(), "connection")));
     }
     line.push_str(&format!(
         "; {} in {}",
-        super::counted(summary.requests, "request"),
+        render::counted(summary.requests, "request"),
         render::render_duration(Duration::from_millis(summary.duration_ms.unsigned_abs()))
     ));
     tracing::info!(target: "run_archive::summary", "{line}");

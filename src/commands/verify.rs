@@ -2,7 +2,7 @@
 
 use super::sync::{client, remember_requests, run_async};
 use crate::error::{CommandError, ExitCode};
-use crate::render::{self, Column, Screen, Table, clean, render_count};
+use crate::render::{self, Column, Screen, Table, clean, counted, render_count};
 use crate::settings::{self, CredentialsSource, Format};
 use crate::store::schema::{Change, Finding};
 use crate::store::write::SyncTotals;
@@ -109,13 +109,13 @@ fn tell_outcome(report: &Report, code: ExitCode, credentials: Option<&Credential
     let unsound = report.compared.iter().filter(|compared| !compared.is_sound()).count() as u64;
     let mut parts = Vec::new();
     if broken > 0 {
-        parts.push(format!("{} in the file", super::counted(broken, "finding")));
+        parts.push(format!("{} in the file", counted(broken, "finding")));
     }
     if unsound > unread && !report.is_repair {
-        parts.push(format!("{} not as the platform lists", super::counted(unsound - unread, "connection")));
+        parts.push(format!("{} not as the platform lists", counted(unsound - unread, "connection")));
     }
     if unread > 0 {
-        parts.push(format!("{} not compared to the end", super::counted(unread, "connection")));
+        parts.push(format!("{} not compared to the end", counted(unread, "connection")));
     }
     let told = parts.join(", ");
     let hint = hint.unwrap_or_else(|| {
@@ -141,10 +141,7 @@ fn told(report: &Report, is_online: bool, screen: Screen) -> String {
         text.push_str(&told_mended(finding));
     }
     if report.is_repair && report.repaired_offline > 0 {
-        text.push_str(&format!(
-            "{} mended in the file\n",
-            super::counted(report.repaired_offline, "finding")
-        ));
+        text.push_str(&format!("{} mended in the file\n", counted(report.repaired_offline, "finding")));
     }
     if !is_online {
         return text;
@@ -163,7 +160,7 @@ fn told(report: &Report, is_online: bool, screen: Screen) -> String {
         tell_findings(&mut text, compared);
     }
     if report.unlisted > 0 {
-        let count = super::counted(report.unlisted, "connection");
+        let count = counted(report.unlisted, "connection");
         text.push_str(&format!("{count} not compared: the platform no longer lists them\n"));
     }
     text
@@ -203,7 +200,7 @@ fn told_schema(text: &mut String, offline: &Offline) {
     }
     let more = notes.len().saturating_sub(MOST_NAMED);
     if more > 0 {
-        text.push_str(&format!("note: {} more were added\n", super::counted(more as u64, "object")));
+        text.push_str(&format!("note: {} more were added\n", counted(more as u64, "object")));
     }
     if let Some(why) = &offline.unchecked {
         text.push_str(&format!("not everything could be checked: {}\n", clean(why)));
@@ -221,7 +218,7 @@ fn told_offline(offline: &Offline) -> String {
         text.push_str(&format!(
             "rule broken: {} ({}; {})\n",
             rule.rule,
-            super::counted(rule.broken, "row"),
+            counted(rule.broken, "row"),
             clean(example)
         ));
     }
@@ -232,25 +229,25 @@ fn told_offline(offline: &Offline) -> String {
     }
     let more = digests.altered.len().saturating_sub(MOST_NAMED);
     if more > 0 {
-        text.push_str(&format!("altered in the archive: {} more\n", super::counted(more as u64, "run")));
+        text.push_str(&format!("altered in the archive: {} more\n", counted(more as u64, "run")));
     }
     let state = if offline.broken() == 0 { "sound" } else { "not sound" };
     text.push_str(&format!(
         "the file is {state}: {} checked, {} proved to be what was received",
-        super::counted(offline.rules.len() as u64, "rule"),
-        super::counted(digests.proved, "run"),
+        counted(offline.rules.len() as u64, "rule"),
+        counted(digests.proved, "run"),
     ));
     if digests.without > 0 {
-        let count = super::counted(digests.without, "run");
+        let count = counted(digests.without, "run");
         text.push_str(&format!(", {count} of earlier versions without a digest"));
     }
     text.push('\n');
     if offline.rejects > 0 {
-        let count = super::counted(offline.rejects, "record");
+        let count = counted(offline.rejects, "record");
         text.push_str(&format!("{count} set aside; archive rejects lists them\n"));
     }
     if offline.gaps > 0 {
-        let count = super::counted(offline.gaps, "gap");
+        let count = counted(offline.gaps, "gap");
         text.push_str(&format!(
             "{count} in which runs may have come and gone unseen; archive query gaps lists them\n"
         ));
@@ -281,7 +278,7 @@ fn table(compared: &[Compared]) -> Table {
         .map(|compared| row(clean(&compared.name).into_owned(), &[compared]))
         .collect();
     let all: Vec<&Compared> = compared.iter().collect();
-    rows.push(row(format!("{} compared", super::counted(all.len() as u64, "connection")), &all));
+    rows.push(row(format!("{} compared", counted(all.len() as u64, "connection")), &all));
     Table {
         columns: vec![
             Column::text("connection"),
@@ -313,7 +310,7 @@ fn tell_findings(text: &mut String, compared: &Compared) {
         }
         let more = ids.len().saturating_sub(MOST_NAMED);
         if more > 0 {
-            note(format!("{} more {what}", super::counted(more as u64, "run")));
+            note(format!("{} more {what}", counted(more as u64, "run")));
         }
     };
     list(&compared.missing, "is listed and not archived");
@@ -324,7 +321,7 @@ fn tell_findings(text: &mut String, compared: &Compared) {
     }
     let more = compared.different.len().saturating_sub(MOST_NAMED);
     if more > 0 {
-        note(format!("{} more differ", super::counted(more as u64, "run")));
+        note(format!("{} more differ", counted(more as u64, "run")));
     }
     if since(compared) > 0 {
         let since =
@@ -332,7 +329,7 @@ fn tell_findings(text: &mut String, compared: &Compared) {
         note(format!("{since} since they were archived; the next sync takes them"));
     }
     if compared.repaired > 0 {
-        note(format!("{} repaired", super::counted(compared.repaired, "run")));
+        note(format!("{} repaired", counted(compared.repaired, "run")));
     }
 }
 

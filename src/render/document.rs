@@ -4,6 +4,10 @@
 //! gives it widths, `markdown` gives it marks. What comes from data is cleaned and cut when it enters, so
 //! that no format can forget it.
 
+pub mod html;
+pub mod markdown;
+pub mod text;
+
 use super::clean;
 
 /// Characters of a text from data that are shown.

@@ -84,6 +84,22 @@ impl Output {
     }
 }
 
+/// Writes data to standard output. A reader that left is no error: there is nothing more to say, and
+/// the command ends as it would have. Clear the progress display first.
+///
+/// # Errors
+/// Anything else, such as a full disk behind a redirection; exit code 1.
+pub fn print(text: &str) -> Result<(), CommandError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let error = anyhow::Error::new(error).context("writing to standard output");
+            Err(CommandError::new(ExitCode::Failed, error))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn failed(path: &Path, error: io::Error) -> CommandError {
     let error = anyhow::Error::new(error).context(format!("writing {}", path.display()));
     CommandError::new(ExitCode::Failed, error)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::api::wire::Named;
 use crate::api::{self, Client, Credentials, Reason};
 use crate::error::{CommandError, ExitCode};
-use crate::render::{clean, render_count};
+use crate::render::{clean, counted, render_count};
 use crate::settings::{self, Setup};
 use crate::sync::{self, Sight};
 
@@ -129,7 +129,7 @@ impl Finding {
             Sight { listed: 0, .. } => (format!("{called} lists no {noun}s"), Some(empty)),
             Sight { listed, has_more } => {
                 let more = if has_more { " or more" } else { "" };
-                (format!("{called} lists {}{more}", super::super::counted(listed, noun)), None)
+                (format!("{called} lists {}{more}", counted(listed, noun)), None)
             }
         };
         Self { message, hint, is_unknown: false, is_seen: true }

@@ -8,8 +8,8 @@ use std::io::{self, Write};
 
 use crate::query::{Cell, Sink};
 
-use super::replacement;
-use super::rows::write_hex;
+use super::write_hex;
+use crate::render::clean::replacement;
 
 /// Writes JSON.
 pub struct JsonRows<W: Write> {

@@ -9,10 +9,10 @@ mod drawing;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::document::{Align, Block, Cell, Grid, Phrase, Row, Section, Span};
-use super::sections::sections;
-use super::wording::{counted, duration, interval, percent, period, share};
-use super::{clean, render_count};
+use super::{Align, Block, Cell, Grid, Phrase, Row, Section, Span};
+use crate::render::pages::report::sections;
+use crate::render::wording::{counted, duration, interval, percent, period, share};
+use crate::render::{clean, render_count};
 use crate::report::figures::{Rate, Report};
 use crate::time::ago;
 

@@ -5,10 +5,10 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::Screen;
-use super::document::{Align, Block, Cell, Column, Grid, Phrase, Place, Section, Span};
-use super::sections::sections;
-use super::wording::NO_BREAK;
+use super::{Align, Block, Cell, Column, Grid, Phrase, Place, Section, Span};
+use crate::render::Screen;
+use crate::render::pages::report::sections;
+use crate::render::wording::NO_BREAK;
 use crate::report::figures::Report;
 
 /// Blanks between two columns.

@@ -9,9 +9,9 @@ mod errors;
 mod rates;
 mod runs;
 
-use super::document::{Phrase, Section};
-use super::render_count;
-use super::wording::{self, counted, duration, moment, percent, relative, share};
+use crate::render::document::{Phrase, Section};
+use crate::render::render_count;
+use crate::render::wording::{self, counted, duration, moment, percent, relative, share};
 use crate::report::figures::{Alarm, ComparedRate, Direction, DurationChange, ErrorChange, Report};
 
 /// Rows of a table of connections.
@@ -20,7 +20,7 @@ const CONNECTIONS: usize = 15;
 const ROWS: usize = 5;
 
 /// The whole report.
-pub(super) fn sections(report: &Report) -> Vec<Section> {
+pub(in crate::render) fn sections(report: &Report) -> Vec<Section> {
     let mut sections = vec![head(report)];
     if report.coverage.connections.is_empty() {
         sections.extend(coverage::empty(report));

@@ -9,8 +9,9 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle
 
 use crate::query::{Cell, Sink};
 
-use super::rows::{FIRST_ROWS, FirstRows, show};
-use super::{GAP, Screen, clean};
+use super::{FIRST_ROWS, FirstRows, show};
+use crate::render::clean;
+use crate::render::layout::{GAP, Screen};
 
 /// Longer texts are cut: nobody reads them in a table, and other formats have them whole.
 const MOST_CHARACTERS: usize = 2_000;

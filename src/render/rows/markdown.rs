@@ -7,8 +7,8 @@ use std::io::{self, Write};
 
 use crate::query::{Cell, Sink};
 
-use super::clean;
-use super::rows::{FirstRows, show};
+use super::{FirstRows, show};
+use crate::render::clean::escape_markdown;
 
 /// Writes a Markdown table.
 pub struct MarkdownRows<W: Write> {
@@ -63,59 +63,12 @@ impl<W: Write> Sink for MarkdownRows<W> {
     }
 }
 
-/// Untrusted text as one line of Markdown that shows it and does nothing else.
-///
-/// Signs that mark something up get a backslash, `<`, `>` and `&` are named. What GitHub makes a link or a
-/// mention of without any mark is broken up: `http://` and `www.` by a backslash, `@name` and `#1` by a
-/// word joiner, which is not seen.
-pub fn escape_markdown(text: &str) -> String {
-    const WORD_JOINER: char = '\u{2060}';
-    let text = clean(text);
-    let mut escaped = String::with_capacity(text.len() + 8);
-    for (at, c) in text.char_indices() {
-        let rest = &text[at + c.len_utf8()..];
-        let is_name_next = rest.starts_with(|next: char| next.is_alphanumeric() || matches!(next, '-' | '_'));
-        // Inside a word an underscore marks nothing up, and column names are full of them.
-        let is_inside = escaped.ends_with(|c: char| c.is_ascii_alphanumeric())
-            && rest.starts_with(|next: char| next.is_ascii_alphanumeric());
-        match c {
-            '_' if is_inside => escaped.push(c),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '&' => escaped.push_str("&amp;"),
-            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '!' | '|' | '~' | '$' | '^' | '=' => {
-                escaped.extend(['\\', c]);
-            }
-            '#' => {
-                escaped.extend(['\\', c]);
-                if is_name_next {
-                    escaped.push(WORD_JOINER);
-                }
-            }
-            '@' => {
-                escaped.push(c);
-                if is_name_next {
-                    escaped.push(WORD_JOINER);
-                }
-            }
-            ':' if rest.starts_with('/') => escaped.push_str("\\:"),
-            '.' if ends_with_www(&escaped) => escaped.push_str("\\."),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
-fn ends_with_www(text: &str) -> bool {
-    let start = text.len().saturating_sub(3);
-    text.get(start..).is_some_and(|end| end.eq_ignore_ascii_case("www"))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::render::clean;
 
     fn written(names: &[&str], rows: &[Vec<Cell<'_>>]) -> String {
         let mut bytes = Vec::new();

@@ -3,10 +3,10 @@
 //! In: the finished figures. Out: headings, sentences, lists and tables, without HTML. What comes from data
 //! goes through [`escape_markdown`], or into a code span where it is a plain name, and never begins a line.
 
-use super::document::{Align, Block, Cell, Grid, Phrase, Section, Span};
-use super::escape_markdown;
-use super::sections::sections;
-use super::wording::NO_BREAK;
+use super::{Align, Block, Cell, Grid, Phrase, Section, Span};
+use crate::render::clean::escape_markdown;
+use crate::render::pages::report::sections;
+use crate::render::wording::NO_BREAK;
 use crate::report::figures::Report;
 
 /// Signs of the longest bar.

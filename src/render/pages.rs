@@ -1,0 +1,3 @@
+//! What commands have to say, as documents.
+
+pub(super) mod report;
