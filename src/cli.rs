@@ -467,7 +467,7 @@ pub struct Sync {
     pub min_free: Option<u64>,
     /// How the summary is told
     #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
-    pub format: SummaryFormat,
+    pub format: DocumentFormat,
 }
 
 /// What was typed after `archive import`.
@@ -667,7 +667,7 @@ pub struct Prune {
     pub no_backup: bool,
     /// How the summary is told
     #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
-    pub format: SummaryFormat,
+    pub format: DocumentFormat,
 }
 
 /// What was typed after `archive compact`.
@@ -695,7 +695,19 @@ pub enum ConnectionKind {
     Manifest,
 }
 
-/// How the result of a sync or an import is told.
+/// How the result of a command is told that has more to say than a line.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DocumentFormat {
+    /// For a terminal or a log
+    #[default]
+    Text,
+    /// One JSON object on standard output
+    Json,
+    /// For an issue, a wiki or a chat, on standard output
+    Markdown,
+}
+
+/// How the result of an import is told, or of work on the file.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SummaryFormat {
     /// One line on standard error
@@ -713,6 +725,8 @@ pub enum StatusFormat {
     Table,
     /// JSON for programs
     Json,
+    /// For an issue, a wiki or a chat
+    Markdown,
 }
 
 /// How a report is told.

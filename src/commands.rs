@@ -30,13 +30,15 @@ pub use verify::verify;
 
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::api::{ConnectionId, Obstacle, Reason, SetupError};
 use crate::error::{CommandError, ExitCode};
 use crate::query::{Error as QueryError, Excerpt};
-use crate::render;
-use crate::settings::CredentialsSource;
+use crate::render::pages::verify::describe_way_out;
+use crate::render::{self, Document, Screen};
+use crate::settings::{CredentialsSource, Format};
 use crate::store::fleet::{self, Choice, KnownConnection};
-use crate::store::schema::{Change, Finding, ObjectKind};
 use crate::store::{self, Reader};
 
 /// Connections of one name that an error lists.
@@ -112,8 +114,22 @@ pub fn show(text: &str) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::Done)
 }
 
-/// A JSON value as one line of data.
-fn print_json(value: &serde_json::Value) -> Result<(), CommandError> {
+/// What a command has to say, in the format asked for.
+fn print(
+    format: Format,
+    json: &impl Serialize,
+    document: impl FnOnce() -> Document,
+) -> Result<(), CommandError> {
+    match format {
+        Format::Json => print_json(json),
+        Format::Markdown => render::print(&document().to_markdown()),
+        Format::Text => render::print(&document().to_text(Screen::of_stdout())),
+    }
+}
+
+/// One line of JSON. Its keys are in the order of the alphabet, as they have always been.
+fn print_json(json: &impl Serialize) -> Result<(), CommandError> {
+    let value = serde_json::to_value(json).map_err(anyhow::Error::new)?;
     render::print(&format!("{value}\n"))
 }
 
@@ -280,36 +296,6 @@ impl From<store::Error> for CommandError {
             Some(hint) => error.with_hint(hint),
             None => error,
         }
-    }
-}
-
-/// What is to be done about something in the file that archive did not make.
-fn describe_way_out(finding: &Finding) -> String {
-    let (kind, name) = (finding.kind.as_str(), render::clean(&finding.name));
-    let name = format!("\"{}\"", name.replace('"', "\"\""));
-    match (finding.change, finding.found) {
-        (Change::Trigger, _) => {
-            format!("archive does not run it; archive verify --repair drops it, as DROP TRIGGER {name} does")
-        }
-        (Change::Hides, _) => {
-            format!("give it another name, with a view's text or ALTER TABLE {name} RENAME TO another")
-        }
-        (Change::Added, _) if finding.kind == ObjectKind::Index => {
-            format!("it refuses rows that the platform sends; DROP INDEX {name}, then sync again")
-        }
-        (Change::Added, _) => {
-            format!(
-                "it refuses changes of rows that it refers to; drop the {kind} {name}, or make it anew without REFERENCES"
-            )
-        }
-        _ if finding.is_repairable() => format!("archive verify --repair makes the {kind} {name} anew"),
-        (_, Some(found)) if found != finding.kind => {
-            format!(
-                "rename the {} {name}, then archive verify --repair; or archive restore a backup",
-                found.as_str()
-            )
-        }
-        _ => format!("archive restore a backup, or make the {kind} {name} by hand as migrations/ says"),
     }
 }
 

@@ -9,7 +9,7 @@ mod document;
 mod layout;
 mod numbers;
 mod output;
-mod pages;
+pub mod pages;
 mod rows;
 #[cfg(test)]
 mod sample;
@@ -17,8 +17,8 @@ pub mod wording;
 
 pub(crate) use clean::blank_signatures;
 pub use clean::clean;
-pub use document::{html, markdown, text};
-pub use layout::{Column, Screen, Table};
+pub use document::Document;
+pub use layout::Screen;
 pub use numbers::{counted, render_count, render_duration, render_size};
 pub use output::{Output, print};
 pub use rows::{Csv, JsonRows, MarkdownRows, TableRows};

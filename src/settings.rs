@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use crate::api::{ConnectionId, Kind, RequestLimit, TypedConnection};
-use crate::cli::{self, AT_A_TIME, Global, PAGE_SIZES, StatusFormat, SummaryFormat};
+use crate::cli::{self, AT_A_TIME, DocumentFormat, Global, PAGE_SIZES, StatusFormat, SummaryFormat};
 pub use crate::cli::{Color, LogFormat};
 use crate::error::{CommandError, ExitCode};
 use crate::time::UtcText;
@@ -301,6 +301,18 @@ pub enum Format {
     Text,
     /// JSON.
     Json,
+    /// Markdown, for an issue, a wiki or a chat.
+    Markdown,
+}
+
+impl From<DocumentFormat> for Format {
+    fn from(format: DocumentFormat) -> Self {
+        match format {
+            DocumentFormat::Text => Self::Text,
+            DocumentFormat::Json => Self::Json,
+            DocumentFormat::Markdown => Self::Markdown,
+        }
+    }
 }
 
 impl From<SummaryFormat> for Format {
@@ -317,6 +329,7 @@ impl From<StatusFormat> for Format {
         match format {
             StatusFormat::Table => Self::Text,
             StatusFormat::Json => Self::Json,
+            StatusFormat::Markdown => Self::Markdown,
         }
     }
 }

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::anyhow;
-use serde_json::json;
 
 use crate::error::{CommandError, ExitCode};
 use crate::query;
-use crate::render::{clean, counted, render_duration, render_size};
+use crate::render::clean;
+use crate::render::pages::keep::{BackedUp, milliseconds};
 use crate::settings::{self, Format};
 use crate::store;
 use crate::store::backup::{self, Copy};
@@ -34,25 +34,17 @@ pub fn backup(settings: settings::Backup) -> Result<ExitCode, CommandError> {
     // A copy of a damaged archive is kept all the same: it may be the last one. Whoever asked is told.
     let size = copy.keep(to, settings.replace).map_err(explain)?;
     let code = if is_sound { ExitCode::Done } else { ExitCode::Partial };
-    let seconds = began.elapsed();
-    tracing::info!(
-        target: "run_archive::summary",
-        "{}: {}{} in {}, {}",
-        to.display(),
-        runs.map(|runs| format!("{}, ", counted(runs, "run"))).unwrap_or_default(),
-        render_size(size),
-        render_duration(seconds),
-        if is_sound { "verified" } else { "not sound" },
-    );
+    let done = BackedUp {
+        exit_code: code.number(),
+        file: to.display().to_string(),
+        bytes: size,
+        runs,
+        problems: complaints,
+        duration_ms: milliseconds(began.elapsed()),
+    };
+    tracing::info!(target: "run_archive::summary", "{}", done.describe());
     if settings.format == Format::Json {
-        super::print_json(&json!({
-            "exit_code": code.number(),
-            "file": to.display().to_string(),
-            "bytes": size,
-            "runs": runs,
-            "problems": complaints,
-            "duration_ms": u64::try_from(seconds.as_millis()).unwrap_or(u64::MAX),
-        }))?;
+        super::print_json(&done)?;
     }
     if !is_sound {
         tracing::error!(

@@ -5,10 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde_json::json;
-
 use crate::error::{CommandError, ExitCode};
-use crate::render::{render_duration, render_size};
+use crate::render::pages::keep::{Compacted, milliseconds};
+use crate::render::render_size;
 use crate::settings::{self, Format};
 use crate::store::{Archive, Reader};
 
@@ -23,24 +22,16 @@ pub fn compact(settings: settings::Compact) -> Result<ExitCode, CommandError> {
     check_room(&path, used)?;
     archive.compact()?;
     archive.close()?;
-    let after = size(&path);
-    let seconds = began.elapsed();
-    tracing::info!(
-        target: "run_archive::summary",
-        "{}: {} before, {} now, in {}",
-        path.display(),
-        render_size(before),
-        render_size(after),
-        render_duration(seconds)
-    );
+    let done = Compacted {
+        exit_code: ExitCode::Done.number(),
+        file: path.display().to_string(),
+        bytes_before: before,
+        bytes_after: size(&path),
+        duration_ms: milliseconds(began.elapsed()),
+    };
+    tracing::info!(target: "run_archive::summary", "{}", done.describe());
     if settings.format == Format::Json {
-        super::print_json(&json!({
-            "exit_code": ExitCode::Done.number(),
-            "file": path.display().to_string(),
-            "bytes_before": before,
-            "bytes_after": after,
-            "duration_ms": u64::try_from(seconds.as_millis()).unwrap_or(u64::MAX),
-        }))?;
+        super::print_json(&done)?;
     }
     Ok(ExitCode::Done)
 }

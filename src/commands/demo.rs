@@ -12,7 +12,8 @@ use crate::api::{self, Client, Credentials, Kind};
 use crate::emulator::{Emulator, history};
 use crate::error::{CommandError, ExitCode};
 use crate::query::Database;
-use crate::render::{self, Screen, counted, render_count, render_duration};
+use crate::render::pages::demo as page;
+use crate::render::{self, Document, Screen};
 use crate::report::{self, Asked};
 use crate::settings;
 use crate::store::Archive;
@@ -35,18 +36,15 @@ pub fn demo(settings: settings::Demo) -> Result<ExitCode, CommandError> {
         let runs: usize = platform.connections.values().map(|connection| connection.listing.len()).sum();
         (platform.connections.len() as u64, runs as u64)
     };
-    render::print(&format!(
-        "An emulated platform at {} has an iTwin with {} of {}.\n",
-        emulator.url(),
-        counted(runs, "run"),
-        counted(connections, "connection"),
-    ))?;
+    print(&page::platform(&emulator.url(), connections, runs))?;
     let first = sync_demo(&emulator, &path, settings.cache_mib)?;
-    render::print(&told("First sync:    ", &first))?;
+    print(&page::synced("First sync:    ", &first))?;
     history::advance(&mut emulator.platform(), end - week, end, SEED);
     let second = sync_demo(&emulator, &path, settings.cache_mib)?;
-    render::print(&told("A week later:  ", &second))?;
-    render::print(&told_report(&path)?)?;
+    print(&page::synced("A week later:  ", &second))?;
+    let asked = Asked::last_week(now()).map_err(anyhow::Error::msg)?;
+    let report = report::compute(Database::open_two(&path)?, &asked)?;
+    print(&page::reported(&report, &path))?;
     Ok(first.exit_code.max(second.exit_code))
 }
 
@@ -87,27 +85,6 @@ fn sync_demo(emulator: &Emulator, path: &Path, cache_mib: u32) -> Result<Summary
     })?
 }
 
-fn told(when: &str, summary: &Summary) -> String {
-    format!(
-        "{when}{} stored, {} changed, {}; {} in {}\n",
-        counted(summary.counts.new, "new run"),
-        render_count(summary.counts.changed),
-        summary.outcome.as_str(),
-        counted(summary.requests, "request"),
-        render_duration(Duration::from_millis(summary.duration_ms.unsigned_abs())),
-    )
-}
-
-/// The report of the week that passed, and how to look further.
-fn told_report(path: &Path) -> Result<String, CommandError> {
-    let asked = Asked::last_week(now()).map_err(anyhow::Error::msg)?;
-    let report = report::compute(Database::open_two(path)?, &asked)?;
-    let path = path.display();
-    Ok(format!(
-        "\n{}\nThe archive is {path}. To look further:\n\n  \
-         archive report --db {path} --format html --output report.html\n  \
-         archive query --db {path} error-codes --since 4w\n  \
-         sqlite3 -box {path} \"SELECT * FROM error_details LIMIT 5\"\n",
-        render::text::render(&report, Screen::of_stdout()),
-    ))
+fn print(document: &Document) -> Result<(), CommandError> {
+    render::print(&document.to_text(Screen::of_stdout()))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::api::TypedConnection;
 use crate::error::{CommandError, ExitCode};
 use crate::import::{self, Problem, Saved, Summary};
-use crate::render::{counted, render_count};
+use crate::render::pages::import::ImportResult;
 use crate::settings::{self, Format, Input};
 use crate::store::{self, Reader};
 
@@ -20,20 +20,10 @@ pub fn import(settings: settings::Import) -> Result<ExitCode, CommandError> {
     for problem in &summary.problems {
         tracing::error!("{problem}");
     }
-    let counts = summary.counts;
-    tracing::info!(
-        target: "run_archive::summary",
-        "{}: {} from {}, {} new, {} changed, {} unchanged, {} set aside",
-        if exit_code == ExitCode::Done { "done" } else if summary.pages > 0 { "partial" } else { "failed" },
-        counted(summary.pages, "page"),
-        counted(summary.files, "file"),
-        render_count(counts.new),
-        render_count(counts.changed),
-        render_count(counts.unchanged),
-        render_count(counts.rejected),
-    );
+    let result = ImportResult::new(&summary, exit_code);
+    tracing::info!(target: "run_archive::summary", "{}", result.describe_outcome());
     if settings.format == Format::Json {
-        super::print_json(&summary.to_json(exit_code.number()))?;
+        super::print_json(&result)?;
     }
     Ok(exit_code)
 }

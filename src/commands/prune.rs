@@ -5,14 +5,13 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
-
 use super::backup;
 use crate::error::{CommandError, ExitCode};
-use crate::render::{self, Column, Screen, Table, counted, render_count, render_size};
+use crate::render::counted;
+use crate::render::pages::prune::Pruned;
 use crate::settings::{self, Consent, Format};
 use crate::store::backup::Copy;
-use crate::store::prune::{Plan, Share};
+use crate::store::prune::Plan;
 use crate::store::{self, Archive, Reader};
 use crate::sync::now;
 
@@ -23,7 +22,7 @@ pub fn prune(settings: settings::Prune) -> Result<ExitCode, CommandError> {
     let reader = Reader::open(&settings.db)?;
     if settings.consent == Consent::None {
         let plan = reader.plan_prune(before, with_runs)?;
-        tell(&settings, &plan, None)?;
+        report(&settings, &plan, None)?;
         return Ok(ExitCode::Done);
     }
     drop(reader);
@@ -52,7 +51,7 @@ pub fn prune(settings: settings::Prune) -> Result<ExitCode, CommandError> {
         archive.prune(&plan, &now()).map_err(explain)?;
     }
     archive.close()?;
-    tell(&settings, &plan, copy)?;
+    report(&settings, &plan, copy)?;
     Ok(ExitCode::Done)
 }
 
@@ -80,50 +79,12 @@ fn explain(error: store::Error) -> CommandError {
     }
 }
 
-fn shares(plan: &Plan) -> [(&'static str, &Share); 4] {
-    [("revisions", &plan.revisions), ("rejects", &plan.rejects), ("walks", &plan.walks), ("runs", &plan.runs)]
-}
-
-fn tell(settings: &settings::Prune, plan: &Plan, copy: Option<&Path>) -> Result<(), CommandError> {
-    let is_done = settings.consent != Consent::None;
-    if settings.format == Format::Json {
-        let share = |share: &Share| json!({"rows": share.rows, "bytes": share.bytes, "oldest": share.oldest});
-        let mut told = json!({
-            "exit_code": ExitCode::Done.number(),
-            "dry_run": !is_done,
-            "before": plan.before,
-            "backup": copy.map(|copy| copy.display().to_string()),
-        });
-        for (kind, of) in shares(plan) {
-            told[kind] = if kind == "runs" && !settings.with_runs { Value::Null } else { share(of) };
-        }
-        return super::print_json(&told);
+/// Prints what goes, or has gone, and says what that means.
+fn report(settings: &settings::Prune, plan: &Plan, copy: Option<&Path>) -> Result<(), CommandError> {
+    let pruned = Pruned::new(plan, settings.with_runs, settings.consent != Consent::None, copy);
+    super::print(settings.format, &pruned, || pruned.document())?;
+    if settings.format != Format::Json {
+        tracing::info!(target: "run_archive::summary", "{}", pruned.describe_outcome(plan.is_empty()));
     }
-    let columns =
-        vec![Column::text("what"), Column::number("rows"), Column::number("about"), Column::text("oldest")];
-    let rows = shares(plan).into_iter().filter(|(kind, _)| *kind != "runs" || settings.with_runs).map(
-        |(kind, share)| {
-            vec![
-                kind.to_owned(),
-                render_count(share.rows),
-                render_size(share.bytes),
-                share.oldest.clone().unwrap_or_default(),
-            ]
-        },
-    );
-    let table = Table { columns, rows: rows.collect() };
-    render::print(&table.render(Screen::of_stdout()))?;
-    let before = plan.before;
-    let told = match (is_done, plan.is_empty()) {
-        (_, true) => format!("nothing is older than {before}"),
-        (false, false) => format!(
-            "this is older than {before} and would go; --yes takes it out, after a copy (--backup FILE)"
-        ),
-        (true, false) => format!(
-            "this was older than {before} and is gone; archive compact makes the file smaller{}",
-            copy.map(|copy| format!("; {} has it all", copy.display())).unwrap_or_default()
-        ),
-    };
-    tracing::info!(target: "run_archive::summary", "{told}");
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::error::{CommandError, ExitCode};
 use crate::query::Database;
-use crate::render::{self, Output, Screen};
+use crate::render::{Output, Screen, pages};
 use crate::report::figures::Report;
 use crate::report::{self, Asked};
 use crate::settings::{self, ReportFormat};
@@ -30,10 +30,10 @@ pub fn report(settings: settings::Report) -> Result<ExitCode, CommandError> {
         ReportFormat::Text => {
             let file = Screen { is_terminal: false, width: 80 };
             let screen = if settings.output.is_some() { file } else { Screen::of_stdout() };
-            render::text::render(&report, screen)
+            pages::report::document(&report).to_text(screen)
         }
-        ReportFormat::Markdown => render::markdown::render(&report),
-        ReportFormat::Html => render::html::render(&report),
+        ReportFormat::Markdown => pages::report::document(&report).to_markdown(),
+        ReportFormat::Html => pages::report::to_html(&report),
         ReportFormat::Json => to_json(&report)?,
     };
     write(&settings, &text)?;

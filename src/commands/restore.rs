@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use anyhow::anyhow;
-use serde_json::json;
 
 use super::backup::{check, explain};
 use crate::error::{CommandError, ExitCode};
 use crate::query;
-use crate::render::{clean, counted, render_duration, render_size};
+use crate::render::clean;
+use crate::render::pages::keep::{Restored, milliseconds};
 use crate::settings::{self, Format};
 use crate::store;
 use crate::store::Reader;
@@ -47,45 +47,38 @@ pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
     while let Some(step) = restore.next_step().map_err(told)? {
         tracing::debug!("{step:?}");
     }
-    let set_aside = restore.set_aside().map(|path| path.display().to_string());
-    let damage = restore.damage().map(|damage| clean(damage).into_owned());
+    let done = Restored {
+        exit_code: ExitCode::Done.number(),
+        file: file.display().to_string(),
+        db: path.display().to_string(),
+        bytes: size,
+        runs,
+        as_of,
+        set_aside: restore.set_aside().map(|path| path.display().to_string()),
+        damage: restore.damage().map(|damage| clean(damage).into_owned()),
+        duration_ms: milliseconds(began.elapsed()),
+    };
     drop(restore);
-    let seconds = began.elapsed();
-    tracing::info!(
-        target: "run_archive::summary",
-        "{}: {}{}{}, restored from {} in {}",
-        path.display(),
-        runs.map(|runs| format!("{}, ", counted(runs, "run"))).unwrap_or_default(),
-        render_size(size),
-        as_of.as_deref().and_then(|time| time.get(..19)).map(|time| format!(", as of {time}Z")).unwrap_or_default(),
-        file.display(),
-        render_duration(seconds),
-    );
-    if let Some(set_aside) = &set_aside {
-        match &damage {
-            Some(damage) => tracing::warn!(
-                "what was there is damaged ({damage}); it is kept, with its log, as {set_aside}"
-            ),
-            None => tracing::info!(
-                target: "run_archive::summary",
-                "what was there is kept as {set_aside}; archive restore takes it back"
-            ),
-        }
-    }
+    tracing::info!(target: "run_archive::summary", "{}", done.describe());
+    log_set_aside(&done);
     if settings.format == Format::Json {
-        super::print_json(&json!({
-            "exit_code": ExitCode::Done.number(),
-            "file": file.display().to_string(),
-            "db": path.display().to_string(),
-            "bytes": size,
-            "runs": runs,
-            "as_of": as_of,
-            "set_aside": set_aside,
-            "damage": damage,
-            "duration_ms": u64::try_from(seconds.as_millis()).unwrap_or(u64::MAX),
-        }))?;
+        super::print_json(&done)?;
     }
     Ok(ExitCode::Done)
+}
+
+/// Says where that is which was there before, and what is wrong with it.
+fn log_set_aside(done: &Restored) {
+    let Some(set_aside) = &done.set_aside else { return };
+    match &done.damage {
+        Some(damage) => {
+            tracing::warn!("what was there is damaged ({damage}); it is kept, with its log, as {set_aside}");
+        }
+        None => tracing::info!(
+            target: "run_archive::summary",
+            "what was there is kept as {set_aside}; archive restore takes it back"
+        ),
+    }
 }
 
 /// An error with its exit code and what to do about it; the archive is as it was.

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,11 +11,12 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::api::{self, Client, Reason, RequestLimit};
 use crate::error::{CommandError, ExitCode};
-use crate::render;
+use crate::render::counted;
+use crate::render::pages::sync::{self as page, EstimatedCost, SyncResult};
 use crate::settings::{self, CredentialsSource, Format};
 use crate::store::fleet::KnownConnection;
 use crate::store::{self, Archive, Reader};
-use crate::sync::{self, Estimate, Options, Outcome, Progress, Scope, Summary};
+use crate::sync::{self, Options, Outcome, Progress, Scope, Summary};
 
 /// Problems told one by one; the table `walks` and `--format json` have them all.
 const MOST_TOLD: usize = 20;
@@ -65,9 +65,13 @@ pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
             }
         }
     })??;
-    tell(&summary, &credentials_source, is_dry_run);
-    if format == Format::Json {
-        super::print_json(&summary.to_json(is_dry_run))?;
+    log_summary(&summary, &credentials_source, is_dry_run);
+    match format {
+        Format::Text => {}
+        Format::Json | Format::Markdown => {
+            let json = SyncResult::new(&summary, is_dry_run);
+            super::print(format, &json, || page::document(&summary, is_dry_run))?;
+        }
     }
     Ok(summary.exit_code)
 }
@@ -100,10 +104,7 @@ fn estimate(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
     if estimate.connections == 0 && estimate.problems.is_empty() {
         tracing::error!(hint = NOTHING_SEEN, "no connection was found: {}", sync::WHY_NOTHING);
     }
-    match format {
-        Format::Json => super::print_json(&estimate.to_json())?,
-        Format::Text => render::print(&told_estimate(&estimate))?,
-    }
+    super::print(format, &EstimatedCost::from(&estimate), || page::estimate(&estimate))?;
     let is_refused = estimate.problems.iter().any(|problem| problem.reason == Some(Reason::Refused));
     Ok(match estimate.problems.is_empty() {
         true if estimate.connections == 0 => ExitCode::Partial,
@@ -112,28 +113,6 @@ fn estimate(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
         false if estimate.connections == 0 => ExitCode::Failed,
         false => ExitCode::Partial,
     })
-}
-
-fn told_estimate(estimate: &Estimate) -> String {
-    let between = |least: String, most: String| match least == most {
-        true => format!("about {least}"),
-        false => format!("{least} to {most}"),
-    };
-    let duration = |duration: Duration| render::render_duration(duration);
-    let (requests, time) = (estimate.requests, estimate.duration);
-    format!(
-        "{} and {} found, {} of them with runs; the listings of {} measured.\n\
-         A first sync takes {} requests and {}.\n\
-         {} of these find the connections; finding this out took {}.\n",
-        render::counted(estimate.imodels, "iModel"),
-        render::counted(estimate.connections, "connection"),
-        render::render_count(estimate.with_runs),
-        render::render_count(estimate.measured),
-        between(render::render_count(requests.0), render::render_count(requests.1)),
-        between(duration(time.0), duration(time.1)),
-        render::render_count(estimate.requests_to_find),
-        render::counted(estimate.asked, "request"),
-    )
 }
 
 /// Requests of the last syncs count against the limits: the platform counts them too.
@@ -236,40 +215,13 @@ async fn watch<T>(
                 client.stop();
             }
             _ = tick.tick() => {
-                bar.set_message(progress_line(client, progress));
+                bar.set_message(page::describe_progress(progress, client.paused_for()));
                 bar.tick();
             }
         }
     };
     bar.finish_and_clear();
     result
-}
-
-fn progress_line(client: &Client, progress: &Progress) -> String {
-    let count =
-        |counter: &std::sync::atomic::AtomicU64| render::render_count(counter.load(Ordering::Relaxed));
-    let mut line = String::new();
-    let imodels_left = progress.imodels_left.load(Ordering::Relaxed);
-    if imodels_left > 0 {
-        let asked = progress.imodels.load(Ordering::Relaxed);
-        line = format!("{asked} of {} iModels, ", render::render_count(asked + imodels_left));
-    }
-    let connections_left = progress.connections_left.load(Ordering::Relaxed);
-    let done = progress.connections.load(Ordering::Relaxed);
-    if done + connections_left > 1 {
-        line.push_str(&format!("{done} of {} connections, ", render::render_count(done + connections_left)));
-    }
-    line.push_str(&format!(
-        "{} pages, {} runs, {} new, {} changed",
-        count(&progress.pages),
-        count(&progress.received),
-        count(&progress.new),
-        count(&progress.changed)
-    ));
-    if let Some(pause) = client.paused_for() {
-        line.push_str(&format!("; waiting {} s for the rate limit", pause.as_secs() + 1));
-    }
-    line
 }
 
 /// Ends when the process is interrupted (Ctrl-C), terminated, or its terminal has gone.
@@ -309,7 +261,7 @@ fn is_hangup_ignored() -> bool {
 }
 
 /// Everything that an administrator must know, and one line in any case.
-fn tell(summary: &Summary, credentials: &CredentialsSource, is_dry_run: bool) {
+fn log_summary(summary: &Summary, credentials: &CredentialsSource, is_dry_run: bool) {
     let hint = hint(summary, credentials);
     let hint = hint.as_deref();
     let count = summary.problems().count();
@@ -321,47 +273,13 @@ fn tell(summary: &Summary, credentials: &CredentialsSource, is_dry_run: bool) {
         tracing::error!(hint, "{}", problem.message);
     }
     if untold > 0 {
-        tracing::error!(hint, "{} more; --format json tells all", render::counted(untold as u64, "problem"));
+        tracing::error!(hint, "{} more; --format json tells all", counted(untold as u64, "problem"));
     }
     for connection in &summary.connections {
-        let rejected = connection.counts.rejected;
-        if rejected > 0 {
-            tracing::error!(
-                "connection {}: {} could not be read and set aside in the table rejects, the runs beside are stored",
-                connection.name(),
-                render::counted(rejected, "record")
-            );
-        }
-        for (after, until) in &connection.gaps {
-            tracing::warn!(
-                "connection {}: runs that began between {after} and {until} may have come and gone unseen; sync more often",
-                connection.name()
-            );
-        }
+        page::describe_rejects(connection).iter().for_each(|note| tracing::error!("{note}"));
+        page::describe_gaps(connection).for_each(|note| tracing::warn!("{note}"));
     }
-    let verb = if is_dry_run { "would be " } else { "" };
-    let mut line = format!(
-        "{}: {}, {} listed, {verb}{} new, {verb}{} changed",
-        if is_dry_run { "dry run" } else { summary.outcome.as_str() },
-        render::counted(summary.connections.len() as u64, "connection"),
-        render::counted(summary.counts.listed, "run"),
-        render::render_count(summary.counts.new),
-        render::render_count(summary.counts.changed),
-    );
-    if summary.counts.rejected > 0 {
-        line.push_str(&format!(", {} set aside", render::render_count(summary.counts.rejected)));
-    }
-    if summary.unlisted() > 0 {
-        line.push_str(&format!(", {} no longer listed", render::render_count(summary.unlisted())));
-    }
-    if summary.quiet() > 0 {
-        line.push_str(&format!("; {} quiet", render::counted(summary.quiet(), "connection")));
-    }
-    line.push_str(&format!(
-        "; {} in {}",
-        render::counted(summary.requests, "request"),
-        render::render_duration(Duration::from_millis(summary.duration_ms.unsigned_abs()))
-    ));
+    let line = page::describe_outcome(summary, is_dry_run);
     tracing::info!(target: "run_archive::summary", "{line}");
 }
 

@@ -1,14 +1,14 @@
-//! A report as sections of sentences and tables: what its text and its Markdown share.
+//! What a command has to say as sections of sentences and tables: the model that all formats share.
 //!
 //! In: words of the program's own and text from data, which are kept apart. Out: nothing by itself; `text`
-//! gives it widths, `markdown` gives it marks. What comes from data is cleaned and cut when it enters, so
-//! that no format can forget it.
+//! gives it widths, `markdown` gives it marks, `html` makes a page of a report's. What comes from data is
+//! cleaned when it enters, so that no format can forget it.
 
-pub mod html;
-pub mod markdown;
-pub mod text;
+pub(super) mod html;
+mod markdown;
+mod text;
 
-use super::clean;
+use super::{Screen, clean};
 
 /// Characters of a text from data that are shown.
 const LONGEST: usize = 200;
@@ -20,6 +20,8 @@ pub(super) enum Span {
     Words(String),
     /// The program's own, to be noticed.
     Strong(String),
+    /// The program's own, of what became worse or is new; alone in its cell.
+    Alarm(&'static str),
     /// From data.
     Data(String),
     /// A name for machines, such as an id or an error's code; from data, too.
@@ -42,6 +44,17 @@ impl Phrase {
     /// The program's own words, to be noticed.
     pub(super) fn strong(mut self, words: impl Into<String>) -> Self {
         self.0.push(Span::Strong(words.into()));
+        self
+    }
+
+    /// A word of the program's own for what became worse or is new.
+    pub(super) fn alarm(word: &'static str) -> Self {
+        Self(vec![Span::Alarm(word)])
+    }
+
+    /// Text from data, however long, as it stands once it is cleaned.
+    pub(super) fn whole(mut self, text: &str) -> Self {
+        self.0.push(Span::Data(clean(text).into_owned()));
         self
     }
 
@@ -141,8 +154,10 @@ impl From<Option<String>> for Cell {
 /// How a column stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {
-    /// At its start; gives way where it is narrow.
+    /// At its start; cut where it is narrow.
     Text,
+    /// At its start; goes on in a line below where it is narrow, so that all of it is there.
+    Broken,
     /// At its start, and cut only where nothing else helps: half an id finds nothing.
     Whole,
     /// At its end.
@@ -163,6 +178,15 @@ pub(super) enum Place {
     IfRoom(u8),
     /// In the table if there is room, or in a line below the row.
     OrBelow(u8),
+}
+
+impl Place {
+    fn rank(self) -> Option<u8> {
+        match self {
+            Self::Table => None,
+            Self::IfRoom(rank) | Self::OrBelow(rank) => Some(rank),
+        }
+    }
 }
 
 /// A column.
@@ -205,32 +229,80 @@ impl Grid {
     }
 }
 
-/// A part of a section.
+/// A part of a section, from the top.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Block {
+    /// What all of it comes to, in a sentence.
+    Verdict(String),
     /// A heading inside the section.
     Heading(&'static str),
     /// A sentence or a few.
     Paragraph(Phrase),
     /// One of a list.
     Item(Phrase),
+    /// A line, however long: people pick it out with `grep`.
+    Line(Phrase),
+    /// A word and what it means.
+    Term(&'static str, String),
+    /// Commands that may be typed as they stand.
+    Commands(Vec<String>),
     /// A table.
     Grid(Grid),
 }
 
-/// A part of the report.
+/// What a section is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Topic {
+    /// What stands without a title: the top of a report, or all that a short document says.
+    Summary,
+    Changes,
+    Rates,
+    Failing,
+    Errors,
+    Durations,
+    Retries,
+    Slowest,
+    Unfinished,
+    Masked,
+    Trend,
+    Coverage,
+}
+
+impl Topic {
+    fn title(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Summary => return None,
+            Self::Changes => "What changed",
+            Self::Rates => "Failure rates by connection",
+            Self::Failing => "Failing now",
+            Self::Errors => "Errors by who can act",
+            Self::Durations => "Durations",
+            Self::Retries => "Retries",
+            Self::Slowest => "Slowest runs",
+            Self::Unfinished => "Unfinished runs",
+            Self::Masked => "Masked failures",
+            Self::Trend => "Weekly trend",
+            Self::Coverage => "What the numbers stand on",
+        })
+    }
+}
+
+/// A part of a document.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Section {
-    /// Absent: what stands at the top.
-    pub(super) title: Option<&'static str>,
-    /// What it says.
+    pub(super) topic: Topic,
     pub(super) blocks: Vec<Block>,
 }
 
 impl Section {
     /// An empty one.
-    pub(super) fn new(title: &'static str) -> Self {
-        Self { title: Some(title), blocks: Vec::new() }
+    pub(super) fn new(topic: Topic) -> Self {
+        Self { topic, blocks: Vec::new() }
+    }
+
+    /// The verdict on all.
+    pub(super) fn verdict(&mut self, sentence: String) {
+        self.blocks.push(Block::Verdict(sentence));
     }
 
     /// A heading more.
@@ -248,6 +320,16 @@ impl Section {
         self.blocks.push(Block::Item(phrase.into()));
     }
 
+    /// A line more.
+    pub(super) fn line(&mut self, phrase: impl Into<Phrase>) {
+        self.blocks.push(Block::Line(phrase.into()));
+    }
+
+    /// A word more, with its meaning.
+    pub(super) fn term(&mut self, word: &'static str, meaning: impl Into<String>) {
+        self.blocks.push(Block::Term(word, meaning.into()));
+    }
+
     /// A table more, without the columns that can tell nothing.
     pub(super) fn grid(&mut self, mut grid: Grid) {
         let is_told = |at: usize| {
@@ -263,5 +345,27 @@ impl Section {
             row.cells.retain(|_| of_cells.next() == Some(true));
         }
         self.blocks.push(Block::Grid(grid));
+    }
+}
+
+/// Sections, from the top; a page of a report, or the few lines of a command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document(pub(super) Vec<Section>);
+
+impl Document {
+    /// As text that fits the screen.
+    pub fn to_text(&self, screen: Screen) -> String {
+        text::render(self, screen)
+    }
+
+    /// As GitHub-flavoured Markdown.
+    pub fn to_markdown(&self) -> String {
+        markdown::render(self)
+    }
+}
+
+impl From<Section> for Document {
+    fn from(section: Section) -> Self {
+        Self(vec![section])
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use serde::Serialize;
 
 use super::{Archive, Error, Reader, Result};
 use crate::api::ConnectionId;
@@ -75,7 +76,7 @@ pub struct ConnectionState {
 }
 
 /// One line of `archive status`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct ConnectionStatus {
     /// `export`, `storage` or `manifest`.
     pub kind: String,
@@ -124,7 +125,7 @@ pub struct ConnectionStatus {
 }
 
 /// What the platform sent and this program did not know.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct DriftStatus {
     /// `run`, `job`, `task` or `error`.
     pub object: String,
@@ -139,11 +140,12 @@ pub struct DriftStatus {
     /// Runs that carried it.
     pub runs: u64,
     /// An example's id.
+    #[serde(rename = "example_run_id")]
     pub run_id: String,
 }
 
 /// The last sync or import.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct LastSync {
     /// `sync` or `import`.
     pub command: String,

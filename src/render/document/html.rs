@@ -9,8 +9,7 @@ mod drawing;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Align, Block, Cell, Grid, Phrase, Row, Section, Span};
-use crate::render::pages::report::sections;
+use super::{Align, Block, Cell, Document, Grid, Phrase, Row, Section, Span, Topic};
 use crate::render::wording::{counted, duration, interval, percent, period, share};
 use crate::render::{clean, render_count};
 use crate::report::figures::{Rate, Report};
@@ -23,31 +22,11 @@ const POLICY: &str =
 /// Buckets of the grid that are labelled each.
 const LABELLED: usize = 14;
 
-/// What the words mean.
-const WORDS: [(&str, &str); 8] = [
-    (
-        "Failure rate",
-        "Failed / (succeeded + partly succeeded + failed), of completed runs that started in the period, which ends before its last instant. Timed-out runs failed. Canceled, skipped and unfinished runs are shown, not counted.",
-    ),
-    ("95% interval", "Wilson's: where the rate may lie, given how few or many runs it stands on."),
-    (
-        "Worse, better",
-        "Said only where Fisher's exact test supports it at 5%; among connections, 5% of those named may be wrong (Benjamini and Hochberg).",
-    ),
-    ("Masked failure", "A run that says Success although a job or task in it failed or carries an error."),
-    ("Duration", "End minus start, where both are real and in this order."),
-    ("Queue time", "From a run's start to the start of its first job."),
-    (
-        "Median, p95",
-        "Values that occurred, by nearest rank. A median moved where it changed by a quarter and a second, and the 95% intervals of both do not meet.",
-    ),
-    ("Stuck", "Not completed a day after its start."),
-];
-
-/// The report as a page.
-pub fn render(report: &Report) -> String {
+/// A report's document as a page; charts are drawn of the figures.
+pub(in crate::render) fn render(document: &Document, report: &Report) -> String {
     let is_empty = report.coverage.connections.is_empty();
-    let sections = sections(report);
+    let (tops, sections): (Vec<&Section>, Vec<&Section>) =
+        document.0.iter().partition(|section| section.topic == Topic::Summary);
     let mut ids = 0;
     let mut id = || {
         ids += 1;
@@ -70,16 +49,16 @@ pub fn render(report: &Report) -> String {
                 div class="page" {
                     header {
                         h1 { "Exports, " (period(&report.period, &report.zone)) }
-                        p class="verdict" { (report.verdict.text) }
-                        @for block in sections.first().into_iter().flat_map(|section| section.blocks.iter().skip(1)) {
-                            div class="meta" { (show_block(block, "Summary", &mut id)) }
+                        @for block in tops.iter().flat_map(|section| &section.blocks) {
+                            @match block {
+                                Block::Verdict(sentence) => p class="verdict" { (sentence) },
+                                _ => div class="meta" { (show_block(block, "Summary", &mut id)) },
+                            }
                         }
                         @if !is_empty { (tiles(report)) }
                     }
                     main id="report" {
-                        @for section in sections.iter().skip(1) { (show_section(section, report, &mut id)) }
-                        h2 { "What the words mean" }
-                        dl class="words" { @for (word, meaning) in WORDS { dt { (word) } dd { (meaning) } } }
+                        @for section in sections { (show_section(section, report, &mut id)) }
                     }
                     footer { p { "Made by archive " (env!("CARGO_PKG_VERSION")) ". Ages are counted to " (report.zone.show_minute(&report.as_of)) " (" (report.zone) ")." } }
                 }
@@ -128,62 +107,71 @@ fn tiles(report: &Report) -> Markup {
 }
 
 fn show_section(section: &Section, report: &Report, id: &mut impl FnMut() -> usize) -> Markup {
-    let title = section.title.unwrap_or_default();
-    let has_rates = report.total.now.rated > 0;
-    let charts = match title {
-        "Failure rates by connection" => html! {
-            div class="charts" {
-                @if has_rates { (charts::connection_rates(report)) }
-                (charts::daily_runs(report))
-            }
-            (heat(report, id))
-        },
-        "Errors by who can act"
-            if !(report.errors.users.is_empty()
-                && report.errors.system.is_empty()
-                && report.errors.unknown.is_empty()) =>
-        {
-            html! { div class="charts" { (charts::errors(report)) } }
-        }
-        "Weekly trend" => html! {
-            div class="charts" {
-                @if report.weeks.iter().any(|week| week.rate.rated > 0) { (charts::weekly_rates(report)) }
-                @if report.weeks.iter().any(|week| week.durations.is_some()) { (charts::weekly_durations(report)) }
-            }
-        },
-        _ => html! {},
-    };
+    let title = section.topic.title().unwrap_or_default();
     html! {
         section {
             h2 { (title) }
-            (charts)
-            @for run in runs_of_items(own_blocks(&section.blocks)) {
-                @if let [Block::Item(_), ..] = run {
-                    ul { @for block in run { @if let Block::Item(phrase) = block { li { (show(phrase)) } } } }
-                } @else {
-                    @for block in run { (show_block(block, title, id)) }
+            (show_charts(section.topic, report, id))
+            @for run in section.blocks.chunk_by(|one, next| list_of(one).is_some() && list_of(one) == list_of(next)) {
+                @match run.first().and_then(list_of) {
+                    Some(List::Items) => ul { @for block in run { @if let Block::Item(phrase) = block { li { (show(phrase)) } } } },
+                    Some(List::Terms) => dl class="words" { @for block in run { @if let Block::Term(word, meaning) = block { dt { (word) } dd { (meaning) } } } },
+                    None => { @for block in run { (show_block(block, title, id)) } },
                 }
             }
         }
     }
 }
 
-/// The page tells what its words mean by itself, at its end.
-fn own_blocks(blocks: &[Block]) -> &[Block] {
-    let end = blocks.iter().position(|block| matches!(block, Block::Heading("What the words mean")));
-    &blocks[..end.unwrap_or(blocks.len())]
+/// The charts that say what the section says.
+fn show_charts(topic: Topic, report: &Report, id: &mut impl FnMut() -> usize) -> Markup {
+    let errors = &report.errors;
+    match topic {
+        Topic::Rates => html! {
+            div class="charts" {
+                @if report.total.now.rated > 0 { (charts::connection_rates(report)) }
+                (charts::daily_runs(report))
+            }
+            (heat(report, id))
+        },
+        Topic::Errors
+            if [&errors.users, &errors.system, &errors.unknown].iter().any(|list| !list.is_empty()) =>
+        {
+            html! { div class="charts" { (charts::errors(report)) } }
+        }
+        Topic::Trend => html! {
+            div class="charts" {
+                @if report.weeks.iter().any(|week| week.rate.rated > 0) { (charts::weekly_rates(report)) }
+                @if report.weeks.iter().any(|week| week.durations.is_some()) { (charts::weekly_durations(report)) }
+            }
+        },
+        _ => html! {},
+    }
 }
 
-/// The blocks, items that follow each other as one list.
-fn runs_of_items(blocks: &[Block]) -> impl Iterator<Item = &[Block]> {
-    blocks.chunk_by(|a, b| matches!((a, b), (Block::Item(_), Block::Item(_))))
+/// A list that blocks of one kind make where they follow each other.
+#[derive(PartialEq)]
+enum List {
+    Items,
+    Terms,
+}
+
+fn list_of(block: &Block) -> Option<List> {
+    match block {
+        Block::Item(_) => Some(List::Items),
+        Block::Term(..) => Some(List::Terms),
+        _ => None,
+    }
 }
 
 fn show_block(block: &Block, title: &str, id: &mut impl FnMut() -> usize) -> Markup {
     match block {
         Block::Heading(heading) => html! { h3 { (heading) } },
-        Block::Paragraph(phrase) => html! { p { (show(phrase)) } },
+        Block::Paragraph(phrase) | Block::Line(phrase) => html! { p { (show(phrase)) } },
+        Block::Verdict(sentence) => html! { p { strong { (sentence) } } },
         Block::Item(phrase) => html! { ul { li { (show(phrase)) } } },
+        Block::Term(word, meaning) => html! { dl class="words" { dt { (word) } dd { (meaning) } } },
+        Block::Commands(commands) => html! { pre { code { (commands.join("\n")) } } },
         Block::Grid(grid) => scrolled(id(), title, show_grid(grid)),
     }
 }
@@ -206,7 +194,7 @@ fn show_row(row: &Row, grid: &Grid) -> Markup {
     html! {
         tr class=[row.is_total.then_some("total").or((!row.below.is_empty()).then_some("noted"))] {
             @for (place, (cell, column)) in row.cells.iter().zip(&grid.columns).enumerate() {
-                @let is_noticed = matches!(cell, Cell::Phrase(phrase) if phrase.0 == [Span::Words("worse".to_owned())] || phrase.0 == [Span::Words("new".to_owned())]);
+                @let is_noticed = matches!(cell, Cell::Phrase(phrase) if matches!(phrase.0[..], [Span::Alarm(_)]));
                 @if place == 0 {
                     th scope="row" class="name" { (show_cell(cell)) }
                 } @else {
@@ -226,7 +214,7 @@ fn class(align: Align) -> &'static str {
     match align {
         Align::Number | Align::Share => "number",
         Align::Bar => "bar-cell",
-        Align::Text => "text",
+        Align::Text | Align::Broken => "text",
         Align::Whole => "whole",
     }
 }
@@ -246,6 +234,7 @@ fn show(phrase: &Phrase) -> Markup {
         @for span in &phrase.0 {
             @match span {
                 Span::Words(words) => (words),
+                Span::Alarm(word) => (word),
                 Span::Strong(words) => strong { (words) },
                 Span::Data(text) => bdi { (text) },
                 Span::Code(text) => code { (text) },
@@ -350,11 +339,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::render::sample;
+    use crate::render::{pages, sample};
 
     /// The page without its style, which no report changes.
     fn body(report: &Report) -> String {
-        render(report).replace(STYLE, "")
+        pages::report::to_html(report).replace(STYLE, "")
     }
 
     #[test]

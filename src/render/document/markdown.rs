@@ -1,42 +1,43 @@
-//! The report as GitHub-flavoured Markdown, for an issue, a wiki, a mail or a chat.
+//! A document as GitHub-flavoured Markdown, for an issue, a wiki, a mail or a chat.
 //!
-//! In: the finished figures. Out: headings, sentences, lists and tables, without HTML. What comes from data
+//! In: sections. Out: headings, sentences, lists and tables, without HTML. What comes from data
 //! goes through [`escape_markdown`], or into a code span where it is a plain name, and never begins a line.
 
-use super::{Align, Block, Cell, Grid, Phrase, Section, Span};
+use super::{Align, Block, Cell, Document, Grid, Phrase, Section, Span};
 use crate::render::clean::escape_markdown;
-use crate::render::pages::report::sections;
 use crate::render::wording::NO_BREAK;
-use crate::report::figures::Report;
 
 /// Signs of the longest bar.
 const LONG_BAR: f64 = 12.0;
 
-/// The report as Markdown.
-pub fn render(report: &Report) -> String {
+/// The document as Markdown.
+pub(super) fn render(document: &Document) -> String {
     let mut text = String::new();
-    for section in sections(report) {
-        write_section(&section, &mut text);
-    }
+    document.0.iter().for_each(|section| write_section(section, &mut text));
     text
 }
 
 fn write_section(section: &Section, text: &mut String) {
-    if let Some(title) = section.title {
+    if let Some(title) = section.topic.title() {
         start_block(text);
         text.push_str(&format!("## {title}\n"));
     }
     let mut is_in_list = false;
     for block in &section.blocks {
-        let is_item = matches!(block, Block::Item(_));
+        let is_item = matches!(block, Block::Item(_) | Block::Line(_) | Block::Term(..));
         if !(is_item && is_in_list) {
             start_block(text);
         }
         is_in_list = is_item;
         match block {
             Block::Heading(heading) => text.push_str(&format!("### {heading}\n")),
+            Block::Verdict(words) => text.push_str(&format!("**{}**\n", unglued(&escape_markdown(words)))),
             Block::Paragraph(phrase) => text.push_str(&format!("{}\n", sentence(phrase))),
-            Block::Item(phrase) => text.push_str(&format!("- {}\n", sentence(phrase))),
+            Block::Item(phrase) | Block::Line(phrase) => text.push_str(&format!("- {}\n", sentence(phrase))),
+            Block::Term(word, meaning) => text.push_str(&format!("- **{word}**: {}\n", unglued(meaning))),
+            Block::Commands(commands) => {
+                commands.iter().for_each(|command| text.push_str(&format!("    {command}\n")));
+            }
             Block::Grid(grid) => write_grid(grid, text),
         }
     }
@@ -73,7 +74,7 @@ fn write_grid(grid: &Grid, text: &mut String) {
 
 fn dashes(align: Align) -> &'static str {
     match align {
-        Align::Text | Align::Whole | Align::Bar => ":---",
+        Align::Text | Align::Broken | Align::Whole | Align::Bar => ":---",
         Align::Number | Align::Share => "---:",
     }
 }
@@ -87,14 +88,19 @@ fn show_cell(cell: &Cell) -> String {
     }
 }
 
-/// Only in a narrow cell does a number need to be held to its unit.
 fn sentence(phrase: &Phrase) -> String {
-    show(phrase).replace(NO_BREAK, " ")
+    unglued(&show(phrase))
+}
+
+/// Only in a narrow cell does a number need to be held to its unit.
+fn unglued(text: &str) -> String {
+    text.replace(NO_BREAK, " ")
 }
 
 fn show(phrase: &Phrase) -> String {
     let show = |span: &Span| match span {
         Span::Words(words) => words.clone(),
+        Span::Alarm(word) => (*word).to_owned(),
         Span::Strong(words) => format!("**{}**", escape_markdown(words)),
         Span::Data(text) => escape_markdown(text),
         Span::Code(text) if is_plain_name(text) => format!("`{text}`"),
@@ -114,8 +120,12 @@ mod tests {
     use proptest::prelude::*;
     use pulldown_cmark::{Event, LinkType, Options, Parser, Tag, TagEnd};
 
-    use super::*;
-    use crate::render::{clean, sample};
+    use crate::render::{clean, pages, sample};
+    use crate::report::figures::Report;
+
+    fn render(report: &Report) -> String {
+        pages::report::document(report).to_markdown()
+    }
 
     fn read(text: &str) -> impl Iterator<Item = Event<'_>> {
         Parser::new_ext(text, Options::all().difference(Options::ENABLE_SMART_PUNCTUATION))

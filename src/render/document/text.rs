@@ -1,23 +1,21 @@
-//! The report for a terminal, a mail or a log: sections in plain text that fit the screen.
+//! A document for a terminal, a mail or a log: sections in plain text that fit the screen.
 //!
-//! In: the finished figures, and what is drawn on. Out: lines no wider than the screen. With more room there
-//! are more columns and longer names; in a pipe all but the data's own text is ASCII. No colours.
+//! In: sections, and what is drawn on. Out: lines no wider than the screen, but for those that a document wants
+//! whole. With more room there are more columns and longer names; in a pipe all but the data's own text is
+//! ASCII. No colours.
 
-use unicode_width::UnicodeWidthStr as _;
-
-use super::{Align, Block, Cell, Column, Grid, Phrase, Place, Section, Span};
+use super::{Align, Block, Cell, Column, Document, Grid, Phrase, Place, Section, Span};
 use crate::render::Screen;
-use crate::render::pages::report::sections;
+use crate::render::layout::{self, Extent, Side, break_cell, draw_row, fit, gaps, prefix, width};
 use crate::render::wording::NO_BREAK;
-use crate::report::figures::Report;
 
-/// Blanks between two columns.
-const GAP: usize = 2;
 /// What columns that give way keep where others are let in: less for those of the first ranks.
 const COMFORTABLE: Room = Room { text: 32, bar: 16 };
 const TIGHT: Room = Room { text: 20, bar: 6 };
 /// What they keep in any case, if the screen has it.
 const NARROW: Room = Room { text: 10, bar: 6 };
+/// What a column keeps that is broken over lines.
+const BROKEN: usize = 8;
 /// The longest bar.
 const LONG_BAR: usize = 24;
 /// Lines of a text below a row.
@@ -29,12 +27,15 @@ struct Room {
     bar: usize,
 }
 
-/// The report as text.
-pub fn render(report: &Report, screen: Screen) -> String {
-    let paper = Paper { width: usize::from(screen.width).max(1), is_plain: !screen.is_terminal };
+/// The document as text.
+pub(super) fn render(document: &Document, screen: Screen) -> String {
+    let paper = Paper { screen, width: usize::from(screen.width).max(1), is_plain: !screen.is_terminal };
     let mut text = String::new();
-    for section in sections(report) {
-        paper.section(&section, &mut text);
+    for (at, section) in document.0.iter().enumerate() {
+        if at > 0 {
+            text.push('\n');
+        }
+        paper.section(section, &mut text);
     }
     text
 }
@@ -42,32 +43,40 @@ pub fn render(report: &Report, screen: Screen) -> String {
 /// What is written on.
 #[derive(Clone, Copy)]
 struct Paper {
+    screen: Screen,
     width: usize,
     is_plain: bool,
 }
 
 impl Paper {
     fn section(&self, section: &Section, text: &mut String) {
-        if let Some(title) = section.title {
-            text.push('\n');
+        if let Some(title) = section.topic.title() {
             self.wrap(&title.to_uppercase(), "", "", usize::MAX, text);
         }
-        let mut is_first = true;
-        for block in &section.blocks {
+        for (at, block) in section.blocks.iter().enumerate() {
             match block {
                 Block::Heading(heading) => {
-                    if !is_first {
+                    if at > 0 {
                         text.push('\n');
                     }
                     self.wrap(heading, "", "", usize::MAX, text);
                 }
+                Block::Verdict(sentence) => self.wrap(&self.own(sentence), "", "", usize::MAX, text),
                 Block::Paragraph(phrase) => self.wrap(&self.show(phrase), "", "", usize::MAX, text),
-                Block::Item(phrase) => {
-                    self.wrap(&self.show(phrase), "- ", "  ", usize::MAX, text);
+                Block::Item(phrase) => self.wrap(&self.show(phrase), "- ", "  ", usize::MAX, text),
+                Block::Term(word, meaning) => {
+                    self.wrap(&self.own(&format!("{word}: {meaning}")), "- ", "  ", usize::MAX, text);
+                }
+                Block::Line(phrase) => {
+                    text.push_str(&self.show(phrase));
+                    text.push('\n');
+                }
+                Block::Commands(commands) => {
+                    text.push('\n');
+                    commands.iter().for_each(|command| text.push_str(&format!("  {command}\n")));
                 }
                 Block::Grid(grid) => self.grid(grid, section, text),
             }
-            is_first = false;
         }
     }
 
@@ -77,6 +86,7 @@ impl Paper {
             .iter()
             .map(|span| match span {
                 Span::Words(words) | Span::Strong(words) => self.own(words),
+                Span::Alarm(word) => (*word).to_owned(),
                 Span::Data(text) | Span::Code(text) | Span::Link(text) => text.clone(),
             })
             .collect()
@@ -84,10 +94,7 @@ impl Paper {
 
     /// The program's own words, in ASCII if need be.
     fn own(&self, words: &str) -> String {
-        match self.is_plain {
-            true => words.replace('–', "-").replace('…', "..."),
-            false => words.to_owned(),
-        }
+        if self.is_plain { words.replace('–', "-").replace('…', "...") } else { words.to_owned() }
     }
 
     fn mark(&self) -> &'static str {
@@ -98,36 +105,7 @@ impl Paper {
     /// cut off.
     fn wrap(&self, words: &str, start: &str, indent: &str, most: usize, text: &mut String) {
         let (start, indent) = if indent.len() * 2 < self.width { (start, indent) } else { ("", "") };
-        let mut lines = Vec::new();
-        let mut line = start.to_owned();
-        let mut is_empty = true;
-        for word in words.split(' ').filter(|word| !word.is_empty()) {
-            let mut rest = word;
-            if !is_empty && width(&line) + 1 + width(rest) > self.width {
-                lines.push(std::mem::replace(&mut line, indent.to_owned()));
-                is_empty = true;
-            }
-            // A word wider than a line is broken; at least one character goes on each.
-            while is_empty && width(&line) + width(rest) > self.width {
-                let room = self.width.saturating_sub(width(&line));
-                let first = rest.chars().next().map_or(0, char::len_utf8);
-                let (head, tail) = rest.split_at(prefix(rest, room).max(first));
-                line.push_str(head);
-                lines.push(std::mem::replace(&mut line, indent.to_owned()));
-                rest = tail;
-            }
-            if rest.is_empty() {
-                continue;
-            }
-            if !is_empty {
-                line.push(' ');
-            }
-            line.push_str(rest);
-            is_empty = false;
-        }
-        if !is_empty {
-            lines.push(line);
-        }
+        let mut lines = layout::wrap(words, self.width, start, indent);
         if lines.len() > most {
             lines.truncate(most);
             if let Some(line) = lines.last_mut() {
@@ -148,7 +126,7 @@ impl Paper {
     }
 
     /// The text, or as much of it as fits with a mark that there is more.
-    fn fit(&self, text: &str, room: usize) -> String {
+    fn cut(&self, text: &str, room: usize) -> String {
         if width(text) <= room {
             return text.to_owned();
         }
@@ -170,40 +148,29 @@ impl Paper {
             (0..widest.len()).map(|at| widest[at].max(other.natural(at))).collect()
         });
         let widths = self.lay_out(shown.columns, &natural);
-        let drawn: Vec<usize> = (0..widths.len()).filter(|&at| widths[at].is_some()).collect();
-        let line = |cells: &[String]| {
-            let mut line = String::new();
-            for &at in &drawn {
-                let room = widths[at].unwrap_or(0);
-                if at != drawn[0] {
-                    line.push_str(&" ".repeat(GAP));
-                }
-                let cell = self.fit(&cells[at], room);
-                let rest = " ".repeat(room.saturating_sub(width(&cell)));
-                match shown.columns[at].align {
-                    Align::Text | Align::Whole | Align::Bar => line.extend([cell, rest]),
-                    Align::Number | Align::Share => line.extend([rest, cell]),
-                }
-            }
-            line
+        let drawn: Vec<(usize, usize)> =
+            widths.iter().enumerate().filter_map(|(at, width)| Some((at, (*width)?))).collect();
+        let columns: Vec<(usize, Side)> =
+            drawn.iter().map(|&(at, width)| (width, side(grid.columns[at].align))).collect();
+        let write_row = |cell: &dyn Fn(usize, usize) -> Vec<String>, text: &mut String| {
+            let cells: Vec<Vec<String>> = drawn.iter().map(|&(at, room)| cell(at, room)).collect();
+            draw_row(&cells, &columns).iter().for_each(|line| self.line(line, text));
         };
-        let titles: Vec<String> = shown.columns.iter().map(|column| column.title.to_owned()).collect();
-        self.line(&line(&titles), text);
-        let across =
-            drawn.iter().filter_map(|&at| widths[at]).sum::<usize>() + GAP * drawn.len().saturating_sub(1);
-        let rule = if self.is_plain { "-" } else { "─" }.repeat(across.min(self.width));
+
+        write_row(&|at, room| self.fill(grid.columns[at].align, grid.columns[at].title, room), text);
+        let across = drawn.iter().map(|(_, width)| width).sum::<usize>() + gaps(drawn.len());
+        let rule = self.screen.rule((across + edge(&grid.columns)).min(self.width));
         self.line(&rule, text);
+
         for (row, source) in shown.rows.iter().zip(&grid.rows) {
             if source.is_total {
                 self.line(&rule, text);
             }
-            let bars: Vec<String> = (0..row.len())
-                .map(|at| match &source.cells[at] {
-                    Cell::Bar(share) => self.bar(*share, widths[at].unwrap_or(0)),
-                    _ => row[at].clone(),
-                })
-                .collect();
-            self.line(&line(&bars), text);
+            let cell = |at: usize, room: usize| match &source.cells[at] {
+                Cell::Bar(share) => vec![self.bar(*share, room)],
+                _ => self.fill(grid.columns[at].align, &row[at], room),
+            };
+            write_row(&cell, text);
             for (at, column) in grid.columns.iter().enumerate() {
                 let is_below = matches!(column.place, Place::OrBelow(_)) && widths[at].is_none();
                 if is_below && !row[at].is_empty() {
@@ -214,6 +181,11 @@ impl Paper {
                 self.wrap(&self.show(phrase), "  ", "  ", LINES_BELOW, text);
             }
         }
+    }
+
+    /// A cell's lines: one where the column cuts what is too long.
+    fn fill(&self, align: Align, text: &str, room: usize) -> Vec<String> {
+        if align == Align::Broken { break_cell(text, room) } else { vec![self.cut(text, room)] }
     }
 
     /// All cells as text; bars get theirs when their width is known.
@@ -233,57 +205,46 @@ impl Paper {
         Shown { columns: &grid.columns, rows }
     }
 
-    /// The width of each column, or nothing for one that is left out.
+    /// The width of each column, or nothing for one that is left out: those that are always there, then rank by
+    /// rank those that leave the others enough room. No text is so long that it keeps a whole rank out.
     fn lay_out(&self, columns: &[Column], natural: &[usize]) -> Vec<Option<usize>> {
-        let gives_way = |at: usize| matches!(columns[at].align, Align::Text | Align::Bar);
-        let at_least = |at: usize, room: &Room| match columns[at].align {
+        let screen = self.width.saturating_sub(edge(columns));
+        let least = |at: usize, room: &Room| match columns[at].align {
             Align::Text => natural[at].min(room.text),
+            Align::Broken => natural[at].min(BROKEN),
             Align::Bar => natural[at].min(room.bar),
             Align::Whole | Align::Number | Align::Share => natural[at],
         };
-        let is_blank = |at: usize| natural[at] == 0;
-        let mut is_drawn: Vec<bool> =
-            (0..columns.len()).map(|at| columns[at].place == Place::Table && !is_blank(at)).collect();
-        let total = |is_drawn: &[bool], room: &Room| {
-            let drawn: Vec<usize> = (0..columns.len()).filter(|&at| is_drawn[at]).collect();
-            let gaps = GAP * drawn.len().saturating_sub(1);
-            drawn.into_iter().map(|at| at_least(at, room)).sum::<usize>() + gaps
-        };
-        let rank = |column: &Column| match column.place {
-            Place::IfRoom(rank) | Place::OrBelow(rank) => Some(rank),
-            Place::Table => None,
-        };
-        let mut ranks: Vec<u8> = columns.iter().filter_map(rank).collect();
+        let told: Vec<usize> = (0..columns.len()).filter(|&at| natural[at] > 0).collect();
+        let mut drawn: Vec<usize> =
+            told.iter().copied().filter(|&at| columns[at].place == Place::Table).collect();
+        let mut ranks: Vec<u8> = columns.iter().filter_map(|column| column.place.rank()).collect();
         ranks.sort_unstable();
         ranks.dedup();
-        for wanted in ranks {
-            let mut with: Vec<bool> = is_drawn.clone();
-            for (at, drawn) in with.iter_mut().enumerate() {
-                *drawn |= rank(&columns[at]) == Some(wanted) && !is_blank(at);
-            }
-            let room = if wanted <= 1 { &TIGHT } else { &COMFORTABLE };
-            if total(&with, room) <= self.width {
-                is_drawn = with;
+        for rank in ranks {
+            let is_in = |at: usize| drawn.contains(&at) || columns[at].place.rank() == Some(rank);
+            let with: Vec<usize> = told.iter().copied().filter(|&at| is_in(at)).collect();
+            let room = if rank <= 1 { &TIGHT } else { &COMFORTABLE };
+            if with.iter().map(|&at| least(at, room)).sum::<usize>() + gaps(with.len()) <= screen {
+                drawn = with;
             }
         }
-        let mut widths: Vec<Option<usize>> =
-            (0..columns.len()).map(|at| is_drawn[at].then(|| at_least(at, &NARROW))).collect();
-        let gaps = GAP * is_drawn.iter().filter(|&&drawn| drawn).count().saturating_sub(1);
-        let room = self.width.saturating_sub(gaps);
-        let sum = |widths: &[Option<usize>]| widths.iter().flatten().sum::<usize>();
-        // What is left goes to the narrowest text that wants more; what is missing comes off the widest.
-        while sum(&widths) < room {
-            let wants = |&at: &usize| gives_way(at) && widths[at].is_some_and(|width| width < natural[at]);
-            let Some(at) = (0..widths.len()).filter(wants).min_by_key(|&at| widths[at]) else { break };
-            widths[at] = widths[at].map(|width| width + 1);
+
+        let extents: Vec<Extent> = drawn
+            .iter()
+            .map(|&at| Extent {
+                natural: natural[at],
+                least: least(at, &NARROW),
+                gives_way: matches!(columns[at].align, Align::Text | Align::Broken | Align::Bar),
+            })
+            .collect();
+        let mut fitted = fit(&extents, screen);
+        // A table that is broken over lines has its numbers whole, and its lines longer than the screen.
+        if edge(columns) == 0 {
+            shrink(&mut fitted, screen.saturating_sub(gaps(drawn.len())));
         }
-        while sum(&widths) > room {
-            let Some(at) = (0..widths.len()).max_by_key(|&at| widths[at]).filter(|&at| widths[at] > Some(0))
-            else {
-                break;
-            };
-            widths[at] = widths[at].map(|width| width - 1);
-        }
+        let mut widths = vec![None; columns.len()];
+        drawn.iter().zip(fitted).for_each(|(&at, width)| widths[at] = Some(width));
         widths
     }
 
@@ -295,6 +256,27 @@ impl Paper {
         let eighths = (share * room as f64 * 8.0).round() as usize;
         let part = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
         "█".repeat(eighths / 8) + part
+    }
+}
+
+/// A blank at the end of a table that is broken over lines, below which its rule goes on.
+fn edge(columns: &[Column]) -> usize {
+    usize::from(columns.iter().any(|column| column.align == Align::Broken))
+}
+
+fn side(align: Align) -> Side {
+    match align {
+        Align::Text | Align::Broken | Align::Whole | Align::Bar => Side::Start,
+        Align::Number | Align::Share => Side::End,
+    }
+}
+
+/// Takes what is too much off the widest columns.
+fn shrink(widths: &mut [usize], room: usize) {
+    for _ in room..widths.iter().sum() {
+        if let Some(widest) = widths.iter_mut().max_by_key(|width| **width) {
+            *widest = widest.saturating_sub(1);
+        }
     }
 }
 
@@ -325,24 +307,17 @@ fn align_shares(rows: &mut [Vec<String>], at: usize) {
     }
 }
 
-fn width(text: &str) -> usize {
-    text.width()
-}
-
-/// Where the longest start of a text ends that is not wider than this.
-fn prefix(text: &str, room: usize) -> usize {
-    // Marks that take no room of their own may be many; a text of nothing else has an end, too.
-    let most = room.saturating_mul(4).saturating_add(8);
-    let ends = text.char_indices().map(|(at, c)| at + c.len_utf8()).take(most);
-    ends.filter(|&end| width(&text[..end]) <= room).last().unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::render::sample;
+    use crate::render::{pages, sample};
+    use crate::report::figures::Report;
+
+    fn render(report: &Report, screen: Screen) -> String {
+        pages::report::document(report).to_text(screen)
+    }
 
     const PIPE: Screen = Screen { width: 80, is_terminal: false };
 

@@ -9,7 +9,7 @@ mod errors;
 mod rates;
 mod runs;
 
-use crate::render::document::{Phrase, Section};
+use crate::render::document::{Document, Phrase, Section, Topic, html};
 use crate::render::render_count;
 use crate::render::wording::{self, counted, duration, moment, percent, relative, share};
 use crate::report::figures::{Alarm, ComparedRate, Direction, DurationChange, ErrorChange, Report};
@@ -20,7 +20,16 @@ const CONNECTIONS: usize = 15;
 const ROWS: usize = 5;
 
 /// The whole report.
-pub(in crate::render) fn sections(report: &Report) -> Vec<Section> {
+pub fn document(report: &Report) -> Document {
+    Document(sections(report))
+}
+
+/// The whole report as a page with charts.
+pub fn to_html(report: &Report) -> String {
+    html::render(&document(report), report)
+}
+
+fn sections(report: &Report) -> Vec<Section> {
     let mut sections = vec![head(report)];
     if report.coverage.connections.is_empty() {
         sections.extend(coverage::empty(report));
@@ -58,8 +67,8 @@ fn beyond(listed: usize, shown: usize) -> u64 {
 }
 
 fn head(report: &Report) -> Section {
-    let mut section = Section { title: None, blocks: Vec::new() };
-    section.say(Phrase::default().strong(report.verdict.text.clone()));
+    let mut section = Section::new(Topic::Summary);
+    section.verdict(report.verdict.text.clone());
     let period = Phrase::from(format!(
         "{} ({}), compared with {}",
         wording::period(&report.period, &report.zone),
@@ -103,7 +112,7 @@ fn describe_alarm(alarm: &Alarm) -> Phrase {
 }
 
 fn changes(report: &Report) -> Section {
-    let mut section = Section::new("What changed");
+    let mut section = Section::new(Topic::Changes);
     let changes = &report.changes;
     if changes.newly_failing.is_empty() && changes.recovered.is_empty() {
         // No connection for itself, but all of them together.

@@ -5,37 +5,28 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, TableStyle, Width};
-
-use crate::query::{Cell, Sink};
-
 use super::{FIRST_ROWS, FirstRows, show};
+use crate::query::{Cell, Sink};
 use crate::render::clean;
-use crate::render::layout::{GAP, Screen};
+use crate::render::layout::{Extent, Screen, Side, break_cell, draw_row, fit, gaps, width};
 
 /// Longer texts are cut: nobody reads them in a table, and other formats have them whole.
 const MOST_CHARACTERS: usize = 2_000;
 /// A column of text is not made narrower than this.
-const NARROW: u16 = 8;
+const NARROW: usize = 8;
 /// Nor than this, which a time needs, where the table is wider than the screen anyway.
-const READABLE: u16 = 28;
+const READABLE: usize = 28;
+/// A blank behind the last column, below which the rule goes on.
+const EDGE: usize = 1;
 
 /// Writes a table.
 pub struct TableRows<W: Write> {
     out: W,
     screen: Screen,
     first: FirstRows,
-    columns: Vec<Column>,
+    columns: Vec<(usize, Side)>,
     /// Rows that are not yet drawn.
     rows: Vec<Vec<String>>,
-}
-
-/// How a column is drawn, once that is known.
-struct Column {
-    is_number: bool,
-    width: u16,
-    /// The least width that it is legible in.
-    least: u16,
 }
 
 impl<W: Write> TableRows<W> {
@@ -44,118 +35,73 @@ impl<W: Write> TableRows<W> {
         Self { out, screen, first: FirstRows::default(), columns: Vec::new(), rows: Vec::new() }
     }
 
-    fn cells(row: &[String]) -> impl Iterator<Item = String> + '_ {
-        row.iter().map(|cell| clean(cell).into_owned())
-    }
-
     fn write_first(&mut self) -> io::Result<()> {
         let Some(first) = self.first.take() else { return Ok(()) };
-        let names: Vec<String> = Self::cells(&first.names).collect();
-        let mut table = comfy_table::Table::new();
-        for row in &first.rows {
-            table.add_row(Self::cells(row));
+        let names = cleaned(&first.names);
+        let rows: Vec<Vec<String>> = first.rows.iter().map(|row| cleaned(row)).collect();
+        let are_numbers: Vec<bool> = first.are_numbers().collect();
+        let mut extents: Vec<Extent> =
+            (0..names.len()).map(|at| extent(&names[at], are_numbers[at], &rows, at)).collect();
+        let room = usize::from(self.screen.width).saturating_sub(EDGE);
+        let least = extents.iter().map(|extent| extent.least).sum::<usize>() + gaps(extents.len());
+        if least > room {
+            // The lines are longer than the screen whatever is done, so that texts may as well be legible.
+            for extent in extents.iter_mut().filter(|extent| extent.gives_way) {
+                extent.least = extent.natural.min(READABLE);
+            }
         }
-        let mut widths = table.column_max_content_widths();
-        widths.resize(names.len(), 1);
-        let columns = first.are_numbers().zip(&names).zip(widths).map(|((is_number, name), values)| {
-            let name_width = width(name);
-            // The name above numbers is broken after its underscores where that saves room.
-            let least = match is_number {
-                true => values.max(parts(name).map(width).max().unwrap_or(1)),
-                false => NARROW.min(values.max(name_width)),
-            };
-            Column { is_number, width: values.max(name_width), least }
-        });
-        self.columns = columns.collect();
-        fit(&mut self.columns, self.screen.width);
-        let header = names.iter().zip(&self.columns).map(|(name, column)| match column.is_number {
-            true => break_name(name, column.width),
-            false => name.clone(),
-        });
-        table.set_header(header);
-        self.write(table)
+
+        let sides = are_numbers.iter().map(|is_number| if *is_number { Side::End } else { Side::Start });
+        self.columns = fit(&extents, room).into_iter().zip(sides).collect();
+        let header: Vec<Vec<String>> = names
+            .iter()
+            .zip(&self.columns)
+            .map(|(name, (width, side))| match side {
+                Side::Start => break_cell(name, *width),
+                Side::End => break_name(name, *width),
+            })
+            .collect();
+        let across = self.columns.iter().map(|(width, _)| width).sum::<usize>() + gaps(self.columns.len());
+        let rule = self.screen.rule(across + EDGE);
+        for line in draw_row(&header, &self.columns).iter().chain([&rule]) {
+            writeln!(self.out, "{line}")?;
+        }
+        rows.iter().try_for_each(|row| self.write_row(row))
     }
 
     /// Draws the rows that are waiting. Numbers are never broken: a longer one makes its column wider.
     fn write_rows(&mut self) -> io::Result<()> {
-        if self.rows.is_empty() {
-            return Ok(());
-        }
-        let mut table = comfy_table::Table::new();
-        for row in self.rows.drain(..) {
-            table.add_row(Self::cells(&row));
-        }
-        for (column, width) in self.columns.iter_mut().zip(table.column_max_content_widths()) {
-            if column.is_number {
-                column.width = column.width.max(width);
+        let rows: Vec<Vec<String>> = self.rows.drain(..).map(|row| cleaned(&row)).collect();
+        for (at, (room, side)) in self.columns.iter_mut().enumerate() {
+            if *side == Side::End {
+                *room = (*room).max(widest(&rows, at));
             }
         }
-        self.write(table)
+        rows.iter().try_for_each(|row| self.write_row(row))
     }
 
-    fn write(&mut self, mut table: comfy_table::Table) -> io::Result<()> {
-        let line = if self.screen.is_terminal { '─' } else { '-' };
-        table
-            .load_style(TableStyle::new().header_separator(LineStyle::none().fill(line).junction(line)))
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(u16::MAX)
-            .force_no_tty();
-        for (drawn, column) in table.column_iter_mut().zip(&self.columns) {
-            drawn.set_padding((0, GAP));
-            drawn.set_constraint(ColumnConstraint::Absolute(Width::Fixed(column.width.saturating_add(GAP))));
-            if column.is_number {
-                drawn.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        self.out.write_all(table.trim_fmt().as_bytes())?;
-        self.out.write_all(b"\n")
+    fn write_row(&mut self, row: &[String]) -> io::Result<()> {
+        let cells: Vec<Vec<String>> =
+            row.iter().zip(&self.columns).map(|(cell, (room, _))| break_cell(cell, *room)).collect();
+        draw_row(&cells, &self.columns).iter().try_for_each(|line| writeln!(self.out, "{line}"))
     }
 }
 
-/// Makes columns narrower until all fit, as far as that goes: those of numbers first, then the widest of text.
-fn fit(columns: &mut [Column], screen: u16) {
-    let room = usize::from(screen).saturating_sub((columns.len() * usize::from(GAP + 1)).saturating_sub(1));
-    let total = |columns: &[Column]| columns.iter().map(|column| usize::from(column.width)).sum::<usize>();
-    if total(columns) <= room {
-        return;
-    }
-    let least: usize = columns.iter().map(|column| usize::from(column.least)).sum();
-    let narrowest = if least > room { READABLE } else { NARROW };
-    for column in columns.iter_mut().filter(|column| column.is_number) {
-        column.width = column.least;
-    }
-    let texts = |columns: &[Column]| {
-        let mut widths: Vec<u16> =
-            columns.iter().filter(|column| !column.is_number).map(|column| column.width).collect();
-        widths.sort_unstable_by(|one, other| other.cmp(one));
-        widths
-    };
-    // The widest ones are cut to one width: the largest at which all fit.
-    let widths = texts(columns);
-    let mut excess = total(columns).saturating_sub(room);
-    let mut cap = widths.first().copied().unwrap_or(0);
-    for (at, width) in widths.iter().enumerate() {
-        let (count, next) = (at + 1, widths.get(at + 1).copied().unwrap_or(0));
-        let step = usize::from(width - next);
-        if excess <= step * count {
-            cap = width - u16::try_from(excess.div_ceil(count)).unwrap_or(u16::MAX);
-            excess = 0;
-            break;
-        }
-        excess -= step * count;
-        cap = next;
-    }
-    let cap = if excess > 0 { narrowest } else { cap.max(narrowest) };
-    for column in columns.iter_mut().filter(|column| !column.is_number) {
-        column.width = column.width.min(cap);
-    }
+fn cleaned(cells: &[String]) -> Vec<String> {
+    cells.iter().map(|cell| clean(cell).into_owned()).collect()
 }
 
-/// As wide as a terminal shows it.
-fn width(text: &str) -> u16 {
-    let mut table = comfy_table::Table::new();
-    table.add_row([text]);
-    table.column_max_content_widths().first().copied().unwrap_or(0)
+fn widest(rows: &[Vec<String>], at: usize) -> usize {
+    rows.iter().map(|row| width(&row[at])).max().unwrap_or(0)
+}
+
+/// How wide a column is. The name above numbers is broken after its underscores where that saves room.
+fn extent(name: &str, is_number: bool, rows: &[Vec<String>], at: usize) -> Extent {
+    let values = widest(rows, at);
+    let natural = values.max(width(name));
+    let least =
+        if is_number { values.max(parts(name).map(width).max().unwrap_or(1)) } else { NARROW.min(natural) };
+    Extent { natural, least, gives_way: !is_number }
 }
 
 /// A name in the parts that end with an underscore, or with the name.
@@ -164,7 +110,7 @@ fn parts(name: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The name over as many lines as the width asks for.
-fn break_name(name: &str, most: u16) -> String {
+fn break_name(name: &str, most: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for part in parts(name) {
         let last = lines.len() - 1;
@@ -174,7 +120,7 @@ fn break_name(name: &str, most: u16) -> String {
             lines[last].push_str(part);
         }
     }
-    lines.join("\n")
+    lines
 }
 
 impl<W: Write> Sink for TableRows<W> {
@@ -290,7 +236,7 @@ nightly
             let table = written(&["a", "b", "c"], rows);
             for line in table.lines() {
                 prop_assert!(line.chars().all(|c| !c.is_control()), "{:?}", line);
-                prop_assert!(width(line) <= PIPE.width + 1, "{:?}", line);
+                prop_assert!(width(line) <= usize::from(PIPE.width), "{:?}", line);
             }
         }
     }

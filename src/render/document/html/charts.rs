@@ -13,7 +13,7 @@ use super::drawing::{
 use super::{data_table, shown};
 use crate::render::render_count;
 use crate::render::wording::{counted, day, duration, interval, novelty, percent, share};
-use crate::report::figures::{ConnectionRate, ErrorCode, Interval, Rate, Report};
+use crate::report::figures::{ConnectionRate, ErrorCode, Interval, Novelty, Rate, Report};
 use crate::time::UtcText;
 
 const HEIGHT: f64 = 210.0;
@@ -236,9 +236,11 @@ pub(super) fn errors(report: &Report) -> Markup {
         let names = error.names();
         names.first().map_or_else(|| "without key or code".to_owned(), |name| shown(name, NAME))
     };
-    let note = |who: &str, error: &ErrorCode| match novelty(error.novelty) {
-        "" => format!("  {}, {who}", counted(error.runs, "run")),
-        novelty => format!("  {}, {who}, {novelty}", counted(error.runs, "run")),
+    let note = |who: &str, error: &ErrorCode| match error.novelty {
+        Novelty::Known => format!("  {}, {who}", counted(error.runs, "run")),
+        Novelty::New | Novelty::Returned => {
+            format!("  {}, {who}, {}", counted(error.runs, "run"), novelty(error.novelty))
+        }
     };
     let height = 40.0 * errors.len() as f64 + 4.0;
     let svg = html! {

@@ -4,40 +4,42 @@
 use super::{CONNECTIONS, ROWS, beyond, label, more};
 use crate::render::document::Align::{Number, Text, Whole};
 use crate::render::document::Place::{IfRoom, Table};
-use crate::render::document::{Grid, Phrase, Section};
+use crate::render::document::{Grid, Phrase, Section, Topic};
 use crate::render::render_count;
 use crate::render::wording::{counted, moment};
 use crate::report::figures::{ConnectionCoverage, Coverage, Report};
 
 /// What the words mean, in as few as it takes.
-const WORDS: [(&str, &str); 5] = [
+const WORDS: [(&str, &str); 8] = [
     (
         "Failure rate",
         "failed / (succeeded + partly succeeded + failed), of the finished runs that started in the period; a \
-         run that timed out failed",
+         run that timed out failed; canceled, skipped and unfinished ones are shown, not counted",
     ),
     ("95% interval", "Wilson's; the fewer runs, the wider"),
     (
         "Change",
-        "in parentheses where nothing supports it; supported are rates by Fisher's exact test, corrected for \
-         the number of connections, and medians whose 95% intervals do not meet",
+        "in parentheses where nothing supports it; supported are rates by Fisher's exact test at 5%, corrected \
+         for the number of connections (Benjamini and Hochberg), and medians whose 95% intervals do not meet; \
+         a median is listed as changed where it also moved by a quarter and a second",
     ),
+    ("Masked failure", "a run that says Success although a job or task in it failed or carries an error"),
+    ("Duration", "end minus start, where both are real and in this order"),
     ("Median, p90, p95, p99", "nearest rank: each is a value that occurred"),
     ("Queue", "from a run's start to its first job's start"),
+    ("Stuck", "not completed a day after its start"),
 ];
-
-const TITLE: &str = "What the numbers stand on";
 
 /// Where nothing is archived there is only the last attempt to tell of.
 pub(super) fn empty(report: &Report) -> Option<Section> {
-    let mut section = Section::new(TITLE);
+    let mut section = Section::new(Topic::Coverage);
     last_sync(&mut section, report);
     rejects(&mut section, &report.coverage);
     (!section.blocks.is_empty()).then_some(section)
 }
 
 pub(super) fn coverage(report: &Report) -> Section {
-    let mut section = Section::new(TITLE);
+    let mut section = Section::new(Topic::Coverage);
     let coverage = &report.coverage;
     archived(&mut section, report);
     let ahead = coverage.connections.iter().filter_map(|connection| describe_clock(connection, report));
@@ -59,14 +61,14 @@ pub(super) fn coverage(report: &Report) -> Section {
     last_sync(&mut section, report);
     if report.total.now.runs > 0 || report.weeks.iter().any(|week| week.rate.rated > 0) {
         section.heading("What the words mean");
-        WORDS.iter().for_each(|(word, meaning)| section.item(label(word).words(*meaning)));
+        WORDS.iter().for_each(|(word, meaning)| section.term(word, *meaning));
     }
     if !report.verdict.alarms.is_empty() && report.min_runs > 1 {
         let runs = counted(report.min_runs, "run");
-        section.item(label("Alarm").words(format!("raised by no rate from fewer than {runs}")));
+        section.term("Alarm", format!("raised by no rate from fewer than {runs}"));
     }
     let as_of = moment(&report.as_of, &report.zone, &report.as_of);
-    section.item(label("Ages").words(format!("counted to {as_of} ({})", report.zone)));
+    section.term("Ages", format!("counted to {as_of} ({})", report.zone));
     section
 }
 

@@ -3,10 +3,10 @@
 use super::{beyond, more};
 use crate::render::document::Align::{Number, Text, Whole};
 use crate::render::document::Place::{IfRoom, Table};
-use crate::render::document::{Grid, Phrase, Row, Section};
+use crate::render::document::{Grid, Phrase, Row, Section, Topic};
 use crate::render::render_count;
 use crate::render::wording;
-use crate::report::figures::{ErrorCode, Report};
+use crate::report::figures::{ErrorCode, Novelty, Report};
 
 /// Rows of each table.
 const ERRORS: usize = 8;
@@ -22,7 +22,7 @@ pub(super) fn name(names: &[&str]) -> Phrase {
 }
 
 pub(super) fn errors(report: &Report) -> Section {
-    let mut section = Section::new("Errors by who can act");
+    let mut section = Section::new(Topic::Errors);
     let errors = &report.errors;
     let groups = [
         ("Users can fix", &errors.users),
@@ -68,13 +68,19 @@ fn grid(group: &[ErrorCode], report: &Report) -> Grid {
                 render_count(error.runs_before).into(),
                 render_count(error.connections).into(),
                 render_count(error.tasks).into(),
-                wording::novelty(error.novelty).into(),
+                describe_novelty(error.novelty).into(),
                 wording::moment(&error.last_seen, &report.zone, &report.as_of).into(),
             ],
             is_total: false,
         });
     }
     grid
+}
+
+/// What is new is noticed.
+fn describe_novelty(novelty: Novelty) -> Phrase {
+    let word = wording::novelty(novelty);
+    if novelty == Novelty::New { Phrase::alarm(word) } else { word.into() }
 }
 
 /// System, phase and category, as far as they are said.

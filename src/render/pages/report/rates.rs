@@ -3,7 +3,7 @@
 use super::{CONNECTIONS, beyond, more};
 use crate::render::document::Align::{Bar, Number, Share, Text, Whole};
 use crate::render::document::Place::{IfRoom, Table};
-use crate::render::document::{Cell, Grid, Phrase, Row, Section};
+use crate::render::document::{Cell, Grid, Phrase, Row, Section, Topic};
 use crate::render::render_count;
 use crate::render::wording::{self, counted, duration, moment, percent, share};
 use crate::report::figures::{ComparedRate, Direction, Rate, Report};
@@ -19,7 +19,7 @@ const UNCOUNTED: [Uncounted; 4] = [
 ];
 
 pub(super) fn rates(report: &Report) -> Section {
-    let mut section = Section::new("Failure rates by connection");
+    let mut section = Section::new(Topic::Rates);
     let total = &report.total;
     let uncounted: Vec<Uncounted> = UNCOUNTED.into_iter().filter(|(_, of)| of(&total.now) > 0).collect();
     let has_partly = total.now.partly_succeeded > 0;
@@ -51,7 +51,7 @@ pub(super) fn rates(report: &Report) -> Section {
             now.interval.map(wording::interval).into(),
             rate.before.failure_rate.map(percent).into(),
             wording::change(rate).into(),
-            wording::direction(rate.direction).into(),
+            describe_direction(rate.direction).into(),
         ];
         if has_partly {
             cells.push(render_count(now.partly_succeeded).into());
@@ -87,10 +87,16 @@ pub(super) fn rates(report: &Report) -> Section {
     section
 }
 
+/// What became worse is noticed.
+fn describe_direction(direction: Direction) -> Phrase {
+    let word = wording::direction(direction);
+    if direction == Direction::Worse { Phrase::alarm(word) } else { word.into() }
+}
+
 /// Absent where there is nothing to say.
 pub(super) fn failing(report: &Report) -> Option<Section> {
     let failing = &report.failing;
-    let mut section = Section::new("Failing now");
+    let mut section = Section::new(Topic::Failing);
     if !failing.streaks.is_empty() {
         let mut grid = Grid::default()
             .column("connection", Text, Table)
@@ -129,7 +135,7 @@ pub(super) fn failing(report: &Report) -> Option<Section> {
 }
 
 pub(super) fn trend(report: &Report) -> Section {
-    let mut section = Section::new("Weekly trend");
+    let mut section = Section::new(Topic::Trend);
     let weeks = counted(report.weeks.len() as u64, "week");
     if report.weeks.iter().all(|week| week.rate.runs == 0) {
         section.say(format!("No run started in the {weeks} that end with this period."));

@@ -4,7 +4,7 @@
 use super::{ROWS, beyond, more};
 use crate::render::document::Align::{Number, Text, Whole};
 use crate::render::document::Place::{IfRoom, OrBelow, Table};
-use crate::render::document::{Cell, Grid, Phrase, Section};
+use crate::render::document::{Cell, Grid, Phrase, Section, Topic};
 use crate::render::render_count;
 use crate::render::wording::{counted, duration, median_change, moment};
 use crate::report::figures::{ComparedPercentiles, Report};
@@ -13,7 +13,7 @@ use crate::report::figures::{ComparedPercentiles, Report};
 const LONGER: usize = 10;
 
 pub(super) fn durations(report: &Report) -> Section {
-    let mut section = Section::new("Durations");
+    let mut section = Section::new(Topic::Durations);
     let durations = &report.durations;
     let levels = [
         ("runs", &durations.runs),
@@ -78,7 +78,7 @@ pub(super) fn retries(report: &Report) -> Option<Section> {
     if retries.tasks == 0 {
         return None;
     }
-    let mut section = Section::new("Retries");
+    let mut section = Section::new(Topic::Retries);
     let before = match retries.attempts_before {
         0 => "none in the period before".to_owned(),
         many => format!("{} in the period before", render_count(many)),
@@ -116,7 +116,7 @@ pub(super) fn retries(report: &Report) -> Option<Section> {
 
 /// Absent where none has a duration.
 pub(super) fn slowest(report: &Report) -> Option<Section> {
-    let mut section = Section::new("Slowest runs");
+    let mut section = Section::new(Topic::Slowest);
     let mut grid = Grid::default()
         .column("connection", Text, Table)
         .column("took", Number, Table)
@@ -137,7 +137,7 @@ pub(super) fn slowest(report: &Report) -> Option<Section> {
 }
 
 pub(super) fn unfinished(report: &Report) -> Section {
-    let mut section = Section::new("Unfinished runs");
+    let mut section = Section::new(Topic::Unfinished);
     let unfinished = &report.unfinished;
     if unfinished.runs == 0 {
         section.say("Every archived run is finished.");
@@ -202,7 +202,7 @@ pub(super) fn masked(report: &Report) -> Option<Section> {
     if report.total.now.runs == 0 {
         return None;
     }
-    let mut section = Section::new("Masked failures");
+    let mut section = Section::new(Topic::Masked);
     if masked.runs == 0 {
         section.say("No run that says Success hides a failed job or task.");
         return Some(section);
