@@ -26,12 +26,13 @@ pub fn backup(settings: settings::Backup) -> Result<ExitCode, CommandError> {
     }
     let is_sound = complaints.is_empty();
     if !is_sound && to.symlink_metadata().is_ok() {
-        // What has the name may be the last sound copy.
+        // The file that has this name may be the last sound copy, so that an unsound one does not replace it.
         let error = anyhow!("the archive is not sound, so {} was left as it is", to.display());
         let hint = "archive verify tells what is wrong, and --repair mends it; a copy under a new name is made all the same";
         return Err(CommandError::new(ExitCode::Partial, error).with_hint(hint));
     }
-    // A copy of a damaged archive is kept all the same: it may be the last one. Whoever asked is told.
+    // A copy of a damaged archive is kept under a new name all the same, because a later one may hold less; the
+    // exit code and the messages say that it is not sound.
     let size = copy.keep(to, settings.replace).map_err(explain)?;
     let code = if is_sound { ExitCode::Done } else { ExitCode::Partial };
     let done = BackedUp {
@@ -97,7 +98,8 @@ pub(super) fn check(copy: &Copy) -> Result<(Vec<String>, Option<u64>), query::Er
     Ok((complaints.chain(rules).chain(altered).collect(), Some(runs)))
 }
 
-/// The same error with what to do where a copy was to be made: no sync will make it later.
+/// The same error with what to do where a copy was to be made. The usual hint for a full disk says that the next
+/// sync goes on, but no sync makes a copy.
 pub(super) fn explain(error: store::Error) -> CommandError {
     match error {
         store::Error::Full(_) => CommandError::new(ExitCode::Failed, error).with_hint(

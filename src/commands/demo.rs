@@ -19,7 +19,7 @@ use crate::settings;
 use crate::store::Archive;
 use crate::sync::{self, Options, Scope, Summary, now};
 
-/// Any number gives another history; this one is told in the README.
+/// What the emulated history is drawn from. The README shows what this seed gives.
 const SEED: u64 = 2;
 
 /// Shows what the program does, on a platform of its own.
@@ -31,7 +31,7 @@ pub fn demo(settings: settings::Demo) -> Result<ExitCode, CommandError> {
         Emulator::start(history::platform(end - week, SEED)).context("starting the emulated platform")?;
     let (connections, runs) = {
         let mut platform = emulator.platform();
-        // Many small pages, as the platform's documentation shows them.
+        // The platform's documentation shows pages of 50 runs; larger ones would fetch all of it at once.
         platform.faults.page_cap = Some(50);
         let runs: usize = platform.connections.values().map(|connection| connection.listing.len()).sum();
         (platform.connections.len() as u64, runs as u64)

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::backup;
 use crate::error::{CommandError, ExitCode};
 use crate::render::counted;
-use crate::render::pages::prune::Pruned;
+use crate::render::pages::prune::PruneResult;
 use crate::settings::{self, Consent, Format};
 use crate::store::backup::Copy;
 use crate::store::prune::Plan;
@@ -18,7 +18,7 @@ use crate::sync::now;
 /// Says what is older and may go, and takes it out where that is agreed to.
 pub fn prune(settings: settings::Prune) -> Result<ExitCode, CommandError> {
     let (before, with_runs) = (&settings.before, settings.with_runs);
-    // Made by a sync or import: there is nothing to prune in a new one.
+    // Opening for reading first keeps a prune of a mistyped path from making an empty archive there.
     let reader = Reader::open(&settings.db)?;
     if settings.consent == Consent::None {
         let plan = reader.plan_prune(before, with_runs)?;
@@ -30,8 +30,8 @@ pub fn prune(settings: settings::Prune) -> Result<ExitCode, CommandError> {
     let mut plan = archive.plan_prune(before, with_runs)?;
     let copy = match &settings.consent {
         Consent::AfterBackup(to) if !plan.is_empty() => {
-            // The file is not open for writing while the copy is made: what was written between is told by
-            // the newest sync.
+            // The archive is closed while the copy is made, so that a sync may write meanwhile. A newer sync in the
+            // archive afterwards says that the copy lacks something.
             let stamp = archive.read_newest_sync()?;
             archive.close()?;
             make_copy(&settings.db, to)?;
@@ -55,7 +55,7 @@ pub fn prune(settings: settings::Prune) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::Done)
 }
 
-/// Makes a copy as `archive backup` does. One that is not sound is none.
+/// Makes a copy as `archive backup` does, and refuses one that is not sound: what is pruned is in the copy alone.
 fn make_copy(from: &Path, to: &Path) -> Result<(), CommandError> {
     backup::check_target(from, to, false)?;
     let copy = Copy::make(from, to).map_err(backup::explain)?;
@@ -70,7 +70,8 @@ fn make_copy(from: &Path, to: &Path) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// No sync goes on with a prune: the next prune does.
+/// The same error with what to do about a full disk. The usual hint says that the next sync goes on, but only
+/// another prune does.
 fn explain(error: store::Error) -> CommandError {
     match error {
         store::Error::Full(_) => CommandError::new(ExitCode::Failed, error)
@@ -81,7 +82,7 @@ fn explain(error: store::Error) -> CommandError {
 
 /// Prints what goes, or has gone, and says what that means.
 fn report(settings: &settings::Prune, plan: &Plan, copy: Option<&Path>) -> Result<(), CommandError> {
-    let pruned = Pruned::new(plan, settings.with_runs, settings.consent != Consent::None, copy);
+    let pruned = PruneResult::new(plan, settings.with_runs, settings.consent != Consent::None, copy);
     super::print(settings.format, &pruned, || pruned.document())?;
     if settings.format != Format::Json {
         tracing::info!(target: "run_archive::summary", "{}", pruned.describe_outcome(plan.is_empty()));

@@ -19,15 +19,17 @@ use crate::query::{self, Database, Error, Limits, Sink, Value};
 use crate::render::{Csv, JsonRows, MarkdownRows, Output, Screen, TableRows};
 use crate::settings::{self, QueryFormat, Statement};
 
-/// The stack of the thread that SQLite works on: deeply nested statements need some.
+/// The stack of the thread that SQLite works on. SQLite works through nested expressions by recursion, and a stack
+/// that overflows would end the process without a word.
 const STACK_BYTES: usize = 16 << 20;
-/// How long a query may go on after its time; SQLite ends by itself between two of its steps.
+/// How long a query may go on after its time. SQLite looks at the clock between two steps and ends by itself; the
+/// command waits this long for a step before it ends without an answer.
 const GRACE: Duration = Duration::from_secs(2);
-/// Between two looks at the clock.
+/// The time between two looks at the clock while the query's thread works.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A statement, and what is known of it by its name.
-struct Chosen {
+struct ChosenQuery {
     sql: String,
     name: Option<String>,
 }
@@ -42,10 +44,10 @@ pub fn query(settings: settings::Query) -> Result<ExitCode, CommandError> {
             if settings.describe {
                 return catalog::describe(found, &settings);
             }
-            Chosen { sql: found.sql.clone(), name: Some(found.name.clone()) }
+            ChosenQuery { sql: found.sql.clone(), name: Some(found.name.clone()) }
         }
-        Statement::Text(sql) => Chosen { sql: sql.clone(), name: None },
-        Statement::Stdin => Chosen { sql: read_stdin()?, name: None },
+        Statement::Text(sql) => ChosenQuery { sql: sql.clone(), name: None },
+        Statement::Stdin => ChosenQuery { sql: read_stdin()?, name: None },
     };
     let database = Database::open(&settings.db)?;
     let clock = database.clock();
@@ -60,9 +62,10 @@ pub fn query(settings: settings::Query) -> Result<ExitCode, CommandError> {
     let work = move || {
         let mut out = sink(settings.format, screen, BufWriter::with_capacity(1 << 16, out));
         let ended = carry_out(&database, &chosen, &settings, out.as_mut());
-        // Before the command ends with the answer: closing puts away what SQLite keeps beside the file.
+        // The database is closed before the answer ends the command, because closing removes the log that SQLite keeps
+        // beside the file.
         drop((database, out));
-        // Nobody listens where the command has ended.
+        // Sending fails only where the command has ended without waiting for this query.
         tell.send(ended).ok();
     };
     let thread = thread::Builder::new().name("query".to_owned()).stack_size(STACK_BYTES);
@@ -71,32 +74,32 @@ pub fn query(settings: settings::Query) -> Result<ExitCode, CommandError> {
         match told.recv_timeout(LOOK) {
             Ok(ended) => break ended,
             Err(RecvTimeoutError::Timeout) if clock.overdue().is_some_and(|overdue| overdue > GRACE) => {
-                break Err(Failure::from(Error::Timeout(limit)));
+                break Err(StreamFailure::from(Error::Timeout(limit)));
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                break Err(Failure::Other(anyhow!("the query broke off").into()));
+                break Err(StreamFailure::Other(anyhow!("the query broke off").into()));
             }
         }
     };
     match ended {
         Ok(()) => output.keep()?,
-        Err(Failure::Writing(error)) if may_be_left && error.kind() == io::ErrorKind::BrokenPipe => {}
-        Err(Failure::Writing(error)) => return Err(output.failed(error)),
-        Err(Failure::Other(error)) => return Err(error),
+        Err(StreamFailure::Writing(error)) if may_be_left && error.kind() == io::ErrorKind::BrokenPipe => {}
+        Err(StreamFailure::Writing(error)) => return Err(output.failed(error)),
+        Err(StreamFailure::Other(error)) => return Err(error),
     }
     Ok(ExitCode::Done)
 }
 
 /// Why no more rows came.
-enum Failure {
+enum StreamFailure {
     /// They could not be written.
     Writing(io::Error),
     /// All else.
     Other(CommandError),
 }
 
-impl From<query::Error> for Failure {
+impl From<query::Error> for StreamFailure {
     fn from(error: query::Error) -> Self {
         match error {
             Error::Sink(error) => Self::Writing(error),
@@ -105,7 +108,7 @@ impl From<query::Error> for Failure {
     }
 }
 
-impl From<CommandError> for Failure {
+impl From<CommandError> for StreamFailure {
     fn from(error: CommandError) -> Self {
         Self::Other(error)
     }
@@ -113,10 +116,10 @@ impl From<CommandError> for Failure {
 
 fn carry_out(
     database: &Database,
-    chosen: &Chosen,
+    chosen: &ChosenQuery,
     settings: &settings::Query,
     sink: &mut dyn Sink,
-) -> Result<(), Failure> {
+) -> Result<(), StreamFailure> {
     let limits = Limits { timeout: Some(settings.timeout) };
     let takes = database.parameters(&chosen.sql, limits)?;
     let parameters = fill(database, chosen, settings, &takes)?;
@@ -128,7 +131,7 @@ fn carry_out(
 /// The values of the statement's parameters: as typed, and those that options and the calendar give.
 fn fill(
     database: &Database,
-    chosen: &Chosen,
+    chosen: &ChosenQuery,
     settings: &settings::Query,
     takes: &[String],
 ) -> Result<Vec<(String, Value)>, CommandError> {
@@ -153,7 +156,7 @@ fn fill(
         (None, Some(until)) => fill("until", "until", until.as_str().into())?,
         (Some(since), until) => {
             fill("since", "since", since.as_str().into())?;
-            // It is a default where only --since was typed, and some queries have no end.
+            // Where only --since was typed the end is a default, which is dropped for queries that take no end.
             if let Some(until) = until.filter(|_| settings.is_until_typed || has("until")) {
                 fill("until", "until", until.as_str().into())?;
             }

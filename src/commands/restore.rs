@@ -15,7 +15,7 @@ use crate::store::Reader;
 use crate::store::restore::{self, Restore};
 use crate::sync::now;
 
-/// What to do where the copy is not restored for what it is.
+/// What to do where the copy is damaged, so that it is not restored.
 const UNSOUND_HINT: &str =
     "archive verify --offline --db FILE tells all that is wrong with it; restore another copy";
 
@@ -23,9 +23,9 @@ const UNSOUND_HINT: &str =
 pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
     let began = Instant::now();
     let (path, file) = (&settings.db, &settings.file);
-    let mut restore = Restore::begin(path, file, now()).map_err(told)?;
+    let mut restore = Restore::begin(path, file, now()).map_err(add_hint)?;
     let of_file = |error| match error {
-        query::Error::Store(error) => told(restore::Error::of_copy(error, file)),
+        query::Error::Store(error) => add_hint(restore::Error::of_copy(error, file)),
         error => error.into(),
     };
     let (complaints, runs) = check(restore.copy()).map_err(of_file)?;
@@ -36,15 +36,16 @@ pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
         let error = anyhow!("{} is not sound, and was not restored", file.display());
         return Err(CommandError::new(ExitCode::Failed, error).with_hint(UNSOUND_HINT));
     }
-    let as_of = match restore.copy().is_current {
-        true => Reader::open(&restore.copy().path())
-            .and_then(|copy| copy.read_last_sync())
-            .map_err(|error| of_file(error.into()))?
-            .map(|sync| sync.ended_at.unwrap_or(sync.started_at)),
-        false => None,
-    };
+    // Only this version's tables are known to say when the last sync of the copy ended.
+    let mut as_of = None;
+    if restore.copy().is_current {
+        let last_sync = Reader::open(&restore.copy().path()).and_then(|copy| copy.read_last_sync());
+        let last_sync = last_sync.map_err(|error| of_file(error.into()))?;
+        as_of = last_sync.map(|sync| sync.ended_at.unwrap_or(sync.started_at));
+    }
+    // The steps are few and their order is what keeps an archive in its place at any time: see `store::restore`.
     let size = restore.copy().size();
-    while let Some(step) = restore.next_step().map_err(told)? {
+    while let Some(step) = restore.next_step().map_err(add_hint)? {
         tracing::debug!("{step:?}");
     }
     let done = Restored {
@@ -67,7 +68,7 @@ pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::Done)
 }
 
-/// Says where that is which was there before, and what is wrong with it.
+/// Logs where the archive is that was replaced, and what is wrong with it.
 fn log_set_aside(done: &Restored) {
     let Some(set_aside) = &done.set_aside else { return };
     match &done.damage {
@@ -82,7 +83,7 @@ fn log_set_aside(done: &Restored) {
 }
 
 /// An error with its exit code and what to do about it; the archive is as it was.
-fn told(error: restore::Error) -> CommandError {
+fn add_hint(error: restore::Error) -> CommandError {
     use restore::Error as E;
     match error {
         E::Copy(error) => of_copy(error),

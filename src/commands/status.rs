@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::{CommandError, ExitCode};
-use crate::render::pages::status::{self, Status};
+use crate::render::pages::status::{self, ArchiveStatus};
 use crate::settings;
 use crate::store::read::{ConnectionStatus, LastSync};
 use crate::store::{self, Reader};
@@ -25,18 +25,18 @@ pub fn status(settings: settings::Status) -> Result<ExitCode, CommandError> {
         connections.retain(is_chosen);
     }
     let last_sync = read_last_sync(&reader, &settings.db)?;
-    let status = Status { connections, last_sync, drift: reader.read_drift()? };
+    let status = ArchiveStatus { connections, last_sync, drift: reader.read_drift()? };
     super::print(settings.format, &status, || status::document(&status, &now))?;
     Ok(ExitCode::Done)
 }
 
-/// The sync or import that began last. One that was killed says that it runs, until the next one begins; that
-/// nobody holds the archive tells that it does not.
+/// The sync or import that began last. The row of one that was killed still says that it runs; where nobody holds
+/// the archive's lock, it is shown as interrupted.
 fn read_last_sync(reader: &Reader, db: &Path) -> Result<Option<LastSync>, CommandError> {
     let is_running = |sync: &Option<LastSync>| sync.as_ref().is_some_and(|sync| sync.outcome == RUNNING);
     let mut last_sync = reader.read_last_sync()?;
     if is_running(&last_sync) && store::is_held(db) == Some(false) {
-        // It may have ended between the two looks; what it wrote then is there by now.
+        // A sync may have ended, and let go of the lock, after its row was read: its row is read again.
         last_sync = reader.read_last_sync()?;
         if let Some(sync) = last_sync.as_mut().filter(|sync| sync.outcome == RUNNING) {
             sync.outcome = "interrupted".to_owned();

@@ -18,7 +18,7 @@ use crate::store::fleet::KnownConnection;
 use crate::store::{self, Archive, Reader};
 use crate::sync::{self, Options, Outcome, Progress, Scope, Summary};
 
-/// Problems told one by one; the table `walks` and `--format json` have them all.
+/// Problems that are logged one by one; the table `walks` and `--format json` have all of them.
 const MOST_TOLD: usize = 20;
 
 /// What to do where nothing is found.
@@ -34,12 +34,13 @@ pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
     }
     let credentials_source = settings.platform.credentials_source.clone();
     let summary = run_async(async move {
-        // What is wrong with the settings leaves no archive behind, and who cannot have the archive asks
-        // the platform nothing.
+        // The client checks the settings before the archive is opened, so that wrong ones leave no new file behind.
+        // The archive is opened before the first request, so that a sync that finds it held asks nothing.
         let client = client(&settings.platform, settings.platform.pages_in_flight + settings.concurrency)?;
-        let store = match is_dry_run {
-            true => Store::ToCompare(open_to_compare(&path)?),
-            false => Store::ToWrite(Archive::open(&path, cache_mib)?),
+        let store = if is_dry_run {
+            Store::ToCompare(open_to_compare(&path)?)
+        } else {
+            Store::ToWrite(Archive::open(&path, cache_mib)?)
         };
         let known = match &store {
             Store::ToWrite(archive) => {
@@ -125,7 +126,7 @@ pub(super) fn remember_requests(
     let now = sync::now();
     let Some(since) = now.before(longest) else { return Ok(()) };
     for (requested_at, requests) in reader.read_requests_since(&since)? {
-        // A time to come is a clock that was set back: it may as well be now.
+        // A sync that lies in the future was dated by a clock that was set back since; its requests count as sent now.
         let ago = requested_at.milliseconds_until(&now).unwrap_or_default();
         client.remember_requests(requests, Duration::from_millis(ago.unsigned_abs()));
     }
@@ -158,7 +159,8 @@ pub(super) fn client(platform: &settings::Platform, in_flight: usize) -> Result<
 fn options(settings: settings::Sync, known: &[KnownConnection]) -> Result<Options, CommandError> {
     let mut connections = settings.connections;
     for typed in settings.chosen {
-        // What is not archived yet can only be an id: the platform tells whether there is one.
+        // A connection that is not archived yet can only be named by its id; the platform knows whether it exists. No
+        // id holds a blank, so that a text with one is a mistyped name.
         let chosen = super::choose_connection(known, &typed)?;
         if chosen.is_none() && typed.as_str().contains(char::is_whitespace) {
             return Err(super::unknown(known, &typed));
@@ -184,7 +186,7 @@ pub(super) fn run_async<T>(future: impl Future<Output = T>) -> Result<T, Command
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("starting")?;
     let done = runtime.block_on(future);
-    // An answer that is still being read is of no use any more; waiting for it would keep the process.
+    // An answer that is still being read is not used any more, and waiting for it would keep the process alive.
     runtime.shutdown_background();
     Ok(done)
 }
@@ -231,11 +233,8 @@ async fn asked_to_stop() {
         use tokio::signal::unix::{SignalKind, signal};
         let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
         if let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) {
-            // Whoever started this with `nohup` wants it to go on.
-            let hangup = match is_hangup_ignored() {
-                true => None,
-                false => signal(SignalKind::hangup()).ok(),
-            };
+            // `nohup` ignores the signal so that the sync goes on when the terminal closes.
+            let hangup = if is_hangup_ignored() { None } else { signal(SignalKind::hangup()).ok() };
             let hung_up = async {
                 match hangup {
                     Some(mut hangup) => hangup.recv().await,
@@ -256,7 +255,7 @@ async fn asked_to_stop() {
 fn is_hangup_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    // A bit for each signal; SIGHUP is the first.
+    // The mask has a bit for each signal; SIGHUP is signal 1, and so the lowest bit.
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
@@ -297,7 +296,7 @@ fn hint(summary: &Summary, credentials: &CredentialsSource) -> Option<Cow<'stati
         |reason| matches!(reason, Reason::Forbidden),
         |reason| matches!(reason, Reason::BudgetSpent { .. } | Reason::ShareSpent),
     ];
-    // More time helps only where something answered.
+    // Where the sync failed nothing was answered at all, and more time would not help.
     let is_out_of_time = |reason: &Reason| matches!(reason, Reason::BudgetSpent { .. } | Reason::ShareSpent);
     let helps = |reason: &Reason| summary.exit_code != ExitCode::Failed || !is_out_of_time(reason);
     let reasons = || summary.problems().filter_map(|problem| problem.reason).filter(helps);

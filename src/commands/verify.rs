@@ -12,11 +12,9 @@ use crate::verify::{self, Options, Report};
 /// Proves the archive.
 pub fn verify(settings: settings::Verify) -> Result<ExitCode, CommandError> {
     let connections = super::known_connections(&settings.db, &settings.connections)?;
-    // Whoever cannot have the archive for a repair asks the platform nothing.
-    let mut archive = match settings.repair {
-        true => Some(Archive::open(&settings.db, settings.cache_mib)?),
-        false => None,
-    };
+    // A repair that finds the archive held ends here, before the platform is asked.
+    let mut archive =
+        if settings.repair { Some(Archive::open(&settings.db, settings.cache_mib)?) } else { None };
     let before = verify::check_offline(&settings.db)?;
     let mut report = Report {
         offline: before,

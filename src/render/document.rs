@@ -10,12 +10,12 @@ mod text;
 
 use super::{Screen, clean};
 
-/// Characters of a text from data that are shown.
+/// Characters of a text from data that a report shows: a name of a megabyte would hide everything else.
 const LONGEST: usize = 200;
 
 /// A part of a sentence or cell.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Span {
+pub(super) enum Inline {
     /// The program's own: may hold `–` and `…`, and no sign that marks something up.
     Words(String),
     /// The program's own, to be noticed.
@@ -32,53 +32,53 @@ pub(super) enum Span {
 
 /// A sentence, a part of one, or a cell.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub(super) struct Phrase(pub(super) Vec<Span>);
+pub(super) struct Phrase(pub(super) Vec<Inline>);
 
 impl Phrase {
     /// The program's own words.
     pub(super) fn words(mut self, words: impl Into<String>) -> Self {
-        self.0.push(Span::Words(words.into()));
+        self.0.push(Inline::Words(words.into()));
         self
     }
 
     /// The program's own words, to be noticed.
     pub(super) fn strong(mut self, words: impl Into<String>) -> Self {
-        self.0.push(Span::Strong(words.into()));
+        self.0.push(Inline::Strong(words.into()));
         self
     }
 
     /// A word of the program's own for what became worse or is new.
     pub(super) fn alarm(word: &'static str) -> Self {
-        Self(vec![Span::Alarm(word)])
+        Self(vec![Inline::Alarm(word)])
     }
 
     /// Text from data, however long, as it stands once it is cleaned.
     pub(super) fn whole(mut self, text: &str) -> Self {
-        self.0.push(Span::Data(clean(text).into_owned()));
+        self.0.push(Inline::Data(clean(text).into_owned()));
         self
     }
 
     /// Text from data.
     pub(super) fn data(self, text: &str) -> Self {
-        self.foreign(text, Span::Data)
+        self.foreign(text, Inline::Data)
     }
 
     /// A name for machines.
     pub(super) fn code(self, text: &str) -> Self {
-        self.foreign(text, Span::Code)
+        self.foreign(text, Inline::Code)
     }
 
     /// A link where it is a plain https one; the text of it otherwise.
     pub(super) fn link(self, text: &str) -> Self {
-        self.foreign(text, |text| if is_plain_link(&text) { Span::Link(text) } else { Span::Data(text) })
+        self.foreign(text, |text| if is_plain_link(&text) { Inline::Link(text) } else { Inline::Data(text) })
     }
 
     /// Whether there is nothing to read.
     pub(super) fn is_blank(&self) -> bool {
-        self.0.iter().all(|span| matches!(span, Span::Words(words) if words.is_empty()))
+        self.0.iter().all(|span| matches!(span, Inline::Words(words) if words.is_empty()))
     }
 
-    fn foreign(mut self, text: &str, make: impl Fn(String) -> Span) -> Self {
+    fn foreign(mut self, text: &str, make: impl Fn(String) -> Inline) -> Self {
         let text = clean(text);
         let text = text.trim();
         if text.is_empty() {
@@ -86,8 +86,8 @@ impl Phrase {
         }
         match text.char_indices().nth(LONGEST) {
             Some((end, _)) => {
-                self.0.push(Span::Data(text[..end].to_owned()));
-                self.0.push(Span::Words("…".to_owned()));
+                self.0.push(Inline::Data(text[..end].to_owned()));
+                self.0.push(Inline::Words("…".to_owned()));
             }
             None => self.0.push(make(text.to_owned())),
         }
@@ -130,7 +130,7 @@ fn is_plain_link(text: &str) -> bool {
 
 /// What stands in a table's cell.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Cell {
+pub(super) enum GridCell {
     /// A text; may be empty.
     Phrase(Phrase),
     /// A figure that cannot be told.
@@ -139,13 +139,13 @@ pub(super) enum Cell {
     Bar(f64),
 }
 
-impl<T: Into<Phrase>> From<T> for Cell {
+impl<T: Into<Phrase>> From<T> for GridCell {
     fn from(phrase: T) -> Self {
         Self::Phrase(phrase.into())
     }
 }
 
-impl From<Option<String>> for Cell {
+impl From<Option<String>> for GridCell {
     fn from(words: Option<String>) -> Self {
         words.map_or(Self::Absent, Self::from)
     }
@@ -171,7 +171,7 @@ pub(super) enum Align {
 /// Where a column stands if there is little room. Columns of one rank come and go together, the smaller
 /// ranks first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Presence {
     /// Always in the table.
     Table,
     /// In the table if there is room, or not at all.
@@ -180,7 +180,7 @@ pub(super) enum Place {
     OrBelow(u8),
 }
 
-impl Place {
+impl Presence {
     fn rank(self) -> Option<u8> {
         match self {
             Self::Table => None,
@@ -194,14 +194,14 @@ impl Place {
 pub(super) struct Column {
     pub(super) title: &'static str,
     pub(super) align: Align,
-    pub(super) place: Place,
+    pub(super) place: Presence,
 }
 
 /// A row.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Row {
     /// One for each column.
-    pub(super) cells: Vec<Cell>,
+    pub(super) cells: Vec<GridCell>,
     /// What is too long for a cell: lines below the row, or a list below the table.
     pub(super) below: Vec<Phrase>,
     /// The sum of the others.
@@ -217,13 +217,13 @@ pub(super) struct Grid {
 
 impl Grid {
     /// A column more.
-    pub(super) fn column(mut self, title: &'static str, align: Align, place: Place) -> Self {
+    pub(super) fn column(mut self, title: &'static str, align: Align, place: Presence) -> Self {
         self.columns.push(Column { title, align, place });
         self
     }
 
     /// A row more.
-    pub(super) fn row(&mut self, cells: Vec<Cell>) {
+    pub(super) fn row(&mut self, cells: Vec<GridCell>) {
         debug_assert_eq!(cells.len(), self.columns.len());
         self.rows.push(Row { cells, ..Row::default() });
     }
@@ -333,8 +333,8 @@ impl Section {
     /// A table more, without the columns that can tell nothing.
     pub(super) fn grid(&mut self, mut grid: Grid) {
         let is_told = |at: usize| {
-            grid.columns[at].place == Place::Table
-                || grid.rows.iter().any(|row| row.cells[at] != Cell::Absent)
+            grid.columns[at].place == Presence::Table
+                || grid.rows.iter().any(|row| row.cells[at] != GridCell::Absent)
         };
         let is_told: Vec<bool> = (0..grid.columns.len()).map(is_told).collect();
         let keep = || is_told.iter().copied();

@@ -3,6 +3,7 @@
 //! In: what a command found or did. Out: a [`Document`](super::Document), or a structure whose fields are a
 //! contract: a new field is fine, a renamed one breaks somebody's script.
 
+pub mod catalog;
 pub mod demo;
 pub mod import;
 pub mod keep;
@@ -12,15 +13,15 @@ pub mod status;
 pub mod sync;
 pub mod verify;
 
-use super::document::{Align, Grid, Phrase, Place};
+use super::document::{Align, Grid, Phrase, Presence};
 
 /// Problems and findings of one kind that are told one by one.
 const MOST_NAMED: usize = 5;
 
 /// A table whose first column is a name and whose others are numbers.
 fn name_and_numbers(name: &'static str, numbers: &[&'static str]) -> Grid {
-    let grid = Grid::default().column(name, Align::Broken, Place::Table);
-    numbers.iter().fold(grid, |grid, title| grid.column(title, Align::Number, Place::Table))
+    let grid = Grid::default().column(name, Align::Broken, Presence::Table);
+    numbers.iter().fold(grid, |grid, title| grid.column(title, Align::Number, Presence::Table))
 }
 
 /// A line about something of this name, as it came.

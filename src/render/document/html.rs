@@ -9,7 +9,7 @@ mod drawing;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Align, Block, Cell, Document, Grid, Phrase, Row, Section, Span, Topic};
+use super::{Align, Block, Document, Grid, GridCell, Inline, Phrase, Row, Section, Topic};
 use crate::render::wording::{counted, duration, interval, percent, period, share};
 use crate::render::{clean, render_count};
 use crate::report::figures::{Rate, Report};
@@ -27,6 +27,7 @@ pub(in crate::render) fn render(document: &Document, report: &Report) -> String 
     let is_empty = report.coverage.connections.is_empty();
     let (tops, sections): (Vec<&Section>, Vec<&Section>) =
         document.0.iter().partition(|section| section.topic == Topic::Summary);
+    // Each table that scrolls is a region with a label of its own, as screen readers ask for.
     let mut ids = 0;
     let mut id = || {
         ids += 1;
@@ -114,8 +115,8 @@ fn show_section(section: &Section, report: &Report, id: &mut impl FnMut() -> usi
             (show_charts(section.topic, report, id))
             @for run in section.blocks.chunk_by(|one, next| list_of(one).is_some() && list_of(one) == list_of(next)) {
                 @match run.first().and_then(list_of) {
-                    Some(List::Items) => ul { @for block in run { @if let Block::Item(phrase) = block { li { (show(phrase)) } } } },
-                    Some(List::Terms) => dl class="words" { @for block in run { @if let Block::Term(word, meaning) = block { dt { (word) } dd { (meaning) } } } },
+                    Some(ListKind::Items) => ul { @for block in run { @if let Block::Item(phrase) = block { li { (show(phrase)) } } } },
+                    Some(ListKind::Terms) => dl class="words" { @for block in run { @if let Block::Term(word, meaning) = block { dt { (word) } dd { (meaning) } } } },
                     None => { @for block in run { (show_block(block, title, id)) } },
                 }
             }
@@ -151,15 +152,15 @@ fn show_charts(topic: Topic, report: &Report, id: &mut impl FnMut() -> usize) ->
 
 /// A list that blocks of one kind make where they follow each other.
 #[derive(PartialEq)]
-enum List {
+enum ListKind {
     Items,
     Terms,
 }
 
-fn list_of(block: &Block) -> Option<List> {
+fn list_of(block: &Block) -> Option<ListKind> {
     match block {
-        Block::Item(_) => Some(List::Items),
-        Block::Term(..) => Some(List::Terms),
+        Block::Item(_) => Some(ListKind::Items),
+        Block::Term(..) => Some(ListKind::Terms),
         _ => None,
     }
 }
@@ -194,7 +195,7 @@ fn show_row(row: &Row, grid: &Grid) -> Markup {
     html! {
         tr class=[row.is_total.then_some("total").or((!row.below.is_empty()).then_some("noted"))] {
             @for (place, (cell, column)) in row.cells.iter().zip(&grid.columns).enumerate() {
-                @let is_noticed = matches!(cell, Cell::Phrase(phrase) if matches!(phrase.0[..], [Span::Alarm(_)]));
+                @let is_noticed = matches!(cell, GridCell::Phrase(phrase) if matches!(phrase.0[..], [Inline::Alarm(_)]));
                 @if place == 0 {
                     th scope="row" class="name" { (show_cell(cell)) }
                 } @else {
@@ -219,11 +220,11 @@ fn class(align: Align) -> &'static str {
     }
 }
 
-fn show_cell(cell: &Cell) -> Markup {
+fn show_cell(cell: &GridCell) -> Markup {
     match cell {
-        Cell::Phrase(phrase) => show(phrase),
-        Cell::Absent => html! { "–" },
-        Cell::Bar(share) => {
+        GridCell::Phrase(phrase) => show(phrase),
+        GridCell::Absent => html! { "–" },
+        GridCell::Bar(share) => {
             html! { span class="bar" style={ "width:" (format!("{:.0}", share.clamp(0.0, 1.0) * 100.0)) "%" } {} }
         }
     }
@@ -233,12 +234,12 @@ fn show(phrase: &Phrase) -> Markup {
     html! {
         @for span in &phrase.0 {
             @match span {
-                Span::Words(words) => (words),
-                Span::Alarm(word) => (word),
-                Span::Strong(words) => strong { (words) },
-                Span::Data(text) => bdi { (text) },
-                Span::Code(text) => code { (text) },
-                Span::Link(link) => a href=(link) rel="noopener noreferrer" { (link) },
+                Inline::Words(words) => (words),
+                Inline::Alarm(word) => (word),
+                Inline::Strong(words) => strong { (words) },
+                Inline::Data(text) => bdi { (text) },
+                Inline::Code(text) => code { (text) },
+                Inline::Link(link) => a href=(link) rel="noopener noreferrer" { (link) },
             }
         }
     }
@@ -248,7 +249,7 @@ fn show(phrase: &Phrase) -> Markup {
 fn heat(report: &Report, id: &mut impl FnMut() -> usize) -> Markup {
     let buckets = &report.buckets;
     let every = buckets.all.len().div_ceil(LABELLED).max(1);
-    // A weekday tells apart the days of two weeks at most.
+    // A label of a weekday and a day of the month is unique in two weeks; a longer period needs the month.
     let form = if buckets.all.len() > LABELLED { "%-d %b" } else { "%a %-d" };
     let label = |place: usize| {
         buckets.all.get(place).map(|bucket| report.zone.local(&bucket.period.since).format(form).to_string())

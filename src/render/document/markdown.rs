@@ -3,7 +3,7 @@
 //! In: sections. Out: headings, sentences, lists and tables, without HTML. What comes from data
 //! goes through [`escape_markdown`], or into a code span where it is a plain name, and never begins a line.
 
-use super::{Align, Block, Cell, Document, Grid, Phrase, Section, Span};
+use super::{Align, Block, Document, Grid, GridCell, Inline, Phrase, Section};
 use crate::render::clean::escape_markdown;
 use crate::render::wording::NO_BREAK;
 
@@ -79,12 +79,12 @@ fn dashes(align: Align) -> &'static str {
     }
 }
 
-fn show_cell(cell: &Cell) -> String {
+fn show_cell(cell: &GridCell) -> String {
     match cell {
-        Cell::Phrase(phrase) => show(phrase),
-        Cell::Absent => "–".to_owned(),
+        GridCell::Phrase(phrase) => show(phrase),
+        GridCell::Absent => "–".to_owned(),
         // A share that is no number becomes no bar.
-        Cell::Bar(share) => "█".repeat((share.clamp(0.0, 1.0) * LONG_BAR).round() as usize),
+        GridCell::Bar(share) => "█".repeat((share.clamp(0.0, 1.0) * LONG_BAR).round() as usize),
     }
 }
 
@@ -98,14 +98,14 @@ fn unglued(text: &str) -> String {
 }
 
 fn show(phrase: &Phrase) -> String {
-    let show = |span: &Span| match span {
-        Span::Words(words) => words.clone(),
-        Span::Alarm(word) => (*word).to_owned(),
-        Span::Strong(words) => format!("**{}**", escape_markdown(words)),
-        Span::Data(text) => escape_markdown(text),
-        Span::Code(text) if is_plain_name(text) => format!("`{text}`"),
-        Span::Code(text) => escape_markdown(text),
-        Span::Link(link) => format!("<{link}>"),
+    let show = |span: &Inline| match span {
+        Inline::Words(words) => words.clone(),
+        Inline::Alarm(word) => (*word).to_owned(),
+        Inline::Strong(words) => format!("**{}**", escape_markdown(words)),
+        Inline::Data(text) => escape_markdown(text),
+        Inline::Code(text) if is_plain_name(text) => format!("`{text}`"),
+        Inline::Code(text) => escape_markdown(text),
+        Inline::Link(link) => format!("<{link}>"),
     };
     phrase.0.iter().map(show).collect()
 }

@@ -4,25 +4,25 @@
 //! whole. With more room there are more columns and longer names; in a pipe all but the data's own text is
 //! ASCII. No colours.
 
-use super::{Align, Block, Cell, Column, Document, Grid, Phrase, Place, Section, Span};
+use super::{Align, Block, Column, Document, Grid, GridCell, Inline, Phrase, Presence, Section};
 use crate::render::Screen;
 use crate::render::layout::{self, Extent, Side, break_cell, draw_row, fit, gaps, prefix, width};
 use crate::render::wording::NO_BREAK;
 
 /// What columns that give way keep where others are let in: less for those of the first ranks.
-const COMFORTABLE: Room = Room { text: 32, bar: 16 };
-const TIGHT: Room = Room { text: 20, bar: 6 };
+const COMFORTABLE: LeastWidths = LeastWidths { text: 32, bar: 16 };
+const TIGHT: LeastWidths = LeastWidths { text: 20, bar: 6 };
 /// What they keep in any case, if the screen has it.
-const NARROW: Room = Room { text: 10, bar: 6 };
+const NARROW: LeastWidths = LeastWidths { text: 10, bar: 6 };
 /// What a column keeps that is broken over lines.
 const BROKEN: usize = 8;
-/// The longest bar.
+/// A longer bar is no easier to compare, and takes room from names.
 const LONG_BAR: usize = 24;
-/// Lines of a text below a row.
+/// Lines of a text below a row: the table stays a table where descriptions are long.
 const LINES_BELOW: usize = 2;
 
 /// The widths of columns that give way.
-struct Room {
+struct LeastWidths {
     text: usize,
     bar: usize,
 }
@@ -85,9 +85,9 @@ impl Paper {
             .0
             .iter()
             .map(|span| match span {
-                Span::Words(words) | Span::Strong(words) => self.own(words),
-                Span::Alarm(word) => (*word).to_owned(),
-                Span::Data(text) | Span::Code(text) | Span::Link(text) => text.clone(),
+                Inline::Words(words) | Inline::Strong(words) => self.own(words),
+                Inline::Alarm(word) => (*word).to_owned(),
+                Inline::Data(text) | Inline::Code(text) | Inline::Link(text) => text.clone(),
             })
             .collect()
     }
@@ -139,7 +139,7 @@ impl Paper {
 
     fn grid(&self, grid: &Grid, section: &Section, text: &mut String) {
         let shown = self.shown(grid);
-        // Tables of the same columns stand in the same columns.
+        // Tables of a section with the same columns get the same widths, so that the eye finds a figure at one place.
         let alike = section.blocks.iter().filter_map(|block| match block {
             Block::Grid(other) if other.columns == grid.columns => Some(self.shown(other)),
             _ => None,
@@ -167,12 +167,12 @@ impl Paper {
                 self.line(&rule, text);
             }
             let cell = |at: usize, room: usize| match &source.cells[at] {
-                Cell::Bar(share) => vec![self.bar(*share, room)],
+                GridCell::Bar(share) => vec![self.bar(*share, room)],
                 _ => self.fill(grid.columns[at].align, &row[at], room),
             };
             write_row(&cell, text);
             for (at, column) in grid.columns.iter().enumerate() {
-                let is_below = matches!(column.place, Place::OrBelow(_)) && widths[at].is_none();
+                let is_below = matches!(column.place, Presence::OrBelow(_)) && widths[at].is_none();
                 if is_below && !row[at].is_empty() {
                     self.wrap(&format!("{} {}", column.title, row[at]), "  ", "  ", LINES_BELOW, text);
                 }
@@ -190,10 +190,10 @@ impl Paper {
 
     /// All cells as text; bars get theirs when their width is known.
     fn shown<'a>(&self, grid: &'a Grid) -> Shown<'a> {
-        let cell = |cell: &Cell| match cell {
-            Cell::Phrase(phrase) => self.show(phrase),
-            Cell::Absent => self.own("–"),
-            Cell::Bar(_) => String::new(),
+        let cell = |cell: &GridCell| match cell {
+            GridCell::Phrase(phrase) => self.show(phrase),
+            GridCell::Absent => self.own("–"),
+            GridCell::Bar(_) => String::new(),
         };
         let mut rows: Vec<Vec<String>> =
             grid.rows.iter().map(|row| row.cells.iter().map(cell).collect()).collect();
@@ -209,7 +209,7 @@ impl Paper {
     /// rank those that leave the others enough room. No text is so long that it keeps a whole rank out.
     fn lay_out(&self, columns: &[Column], natural: &[usize]) -> Vec<Option<usize>> {
         let screen = self.width.saturating_sub(edge(columns));
-        let least = |at: usize, room: &Room| match columns[at].align {
+        let least = |at: usize, room: &LeastWidths| match columns[at].align {
             Align::Text => natural[at].min(room.text),
             Align::Broken => natural[at].min(BROKEN),
             Align::Bar => natural[at].min(room.bar),
@@ -217,7 +217,7 @@ impl Paper {
         };
         let told: Vec<usize> = (0..columns.len()).filter(|&at| natural[at] > 0).collect();
         let mut drawn: Vec<usize> =
-            told.iter().copied().filter(|&at| columns[at].place == Place::Table).collect();
+            told.iter().copied().filter(|&at| columns[at].place == Presence::Table).collect();
         let mut ranks: Vec<u8> = columns.iter().filter_map(|column| column.place.rank()).collect();
         ranks.sort_unstable();
         ranks.dedup();
@@ -239,7 +239,7 @@ impl Paper {
             })
             .collect();
         let mut fitted = fit(&extents, screen);
-        // A table that is broken over lines has its numbers whole, and its lines longer than the screen.
+        // A number that is broken over lines would be read as two: such a table is wider than a very narrow screen.
         if edge(columns) == 0 {
             shrink(&mut fitted, screen.saturating_sub(gaps(drawn.len())));
         }
@@ -259,7 +259,8 @@ impl Paper {
     }
 }
 
-/// A blank at the end of a table that is broken over lines, below which its rule goes on.
+/// The rule of a table that is broken over lines is longer than its columns by this, as it has been since the first
+/// version.
 fn edge(columns: &[Column]) -> usize {
     usize::from(columns.iter().any(|column| column.align == Align::Broken))
 }

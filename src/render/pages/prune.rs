@@ -5,14 +5,14 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::error::ExitCode;
-use crate::render::document::{Align, Document, Grid, Place, Section, Topic};
+use crate::render::document::{Align, Document, Grid, Presence, Section, Topic};
 use crate::render::{render_count, render_size};
 use crate::store::prune::{Plan, Share};
 use crate::time::UtcText;
 
 /// A prune; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct Pruned<'a> {
+pub struct PruneResult<'a> {
     exit_code: u8,
     dry_run: bool,
     before: UtcText,
@@ -24,7 +24,7 @@ pub struct Pruned<'a> {
     runs: Option<&'a Share>,
 }
 
-impl<'a> Pruned<'a> {
+impl<'a> PruneResult<'a> {
     /// What goes by this plan, with or without runs.
     pub fn new(plan: &'a Plan, with_runs: bool, is_done: bool, copy: Option<&Path>) -> Self {
         Self {
@@ -42,10 +42,10 @@ impl<'a> Pruned<'a> {
     /// A table of what goes.
     pub fn document(&self) -> Document {
         let mut grid = Grid::default()
-            .column("what", Align::Broken, Place::Table)
-            .column("rows", Align::Number, Place::Table)
-            .column("about", Align::Number, Place::Table)
-            .column("oldest", Align::Broken, Place::Table);
+            .column("what", Align::Broken, Presence::Table)
+            .column("rows", Align::Number, Presence::Table)
+            .column("about", Align::Number, Presence::Table)
+            .column("oldest", Align::Broken, Presence::Table);
         let always = [("revisions", self.revisions), ("rejects", self.rejects), ("walks", self.walks)];
         for (what, share) in always.into_iter().chain(self.runs.map(|share| ("runs", share))) {
             grid.row(vec![

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{MOST_NAMED, line_of};
 use crate::api::Kind;
-use crate::render::document::{Align, Document, Grid, Phrase, Place, Section, Topic};
+use crate::render::document::{Align, Document, Grid, Phrase, Presence, Section, Topic};
 use crate::render::{counted, render_count};
 use crate::store::read::{ConnectionStatus, DriftStatus, LastSync};
 use crate::time::{UtcText, ago};
@@ -15,7 +15,7 @@ const OLD_ANSWER_MS: i64 = 2 * 24 * 3600 * 1000;
 
 /// The status; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct Status {
+pub struct ArchiveStatus {
     /// One by one.
     pub connections: Vec<ConnectionStatus>,
     /// The sync or import that began last.
@@ -25,7 +25,7 @@ pub struct Status {
 }
 
 /// The status: a table, then what needs a sentence.
-pub fn document(status: &Status, now: &UtcText) -> Document {
+pub fn document(status: &ArchiveStatus, now: &UtcText) -> Document {
     let mut section = Section::new(Topic::Summary);
     if status.connections.is_empty() {
         section.line("no connection is archived yet");
@@ -52,15 +52,15 @@ pub fn document(status: &Status, now: &UtcText) -> Document {
 fn table(connections: &[ConnectionStatus], now: &UtcText) -> Grid {
     // Where all are of the usual kind, the word tells nothing.
     let has_kinds = connections.iter().any(|connection| connection.kind != Kind::Export.as_str());
-    let mut grid = Grid::default().column("connection", Align::Broken, Place::Table);
+    let mut grid = Grid::default().column("connection", Align::Broken, Presence::Table);
     if has_kinds {
-        grid = grid.column("kind", Align::Broken, Place::Table);
+        grid = grid.column("kind", Align::Broken, Presence::Table);
     }
     grid = grid
-        .column("runs", Align::Number, Place::Table)
-        .column("unfinished", Align::Number, Place::Table)
-        .column("newest run", Align::Broken, Place::Table)
-        .column("complete as of", Align::Broken, Place::Table);
+        .column("runs", Align::Number, Presence::Table)
+        .column("unfinished", Align::Number, Presence::Table)
+        .column("newest run", Align::Broken, Presence::Table)
+        .column("complete as of", Align::Broken, Presence::Table);
 
     let mut row = |name: Phrase, kind: &str, counts: [u64; 2], times: [&Option<String>; 2]| {
         let mut cells = vec![name.into()];
@@ -105,7 +105,8 @@ fn ago_or_blank(time: &str, now: &UtcText) -> String {
     UtcText::from_stored(time).map(|time| ago(&time, now)).unwrap_or_default()
 }
 
-/// What was met while archiving a connection, a line each.
+/// What needs a sentence about a connection, a line each: first what makes its figures doubtful, then what is missing
+/// from them for a known reason.
 fn describe_history(section: &mut Section, connection: &ConnectionStatus, now: &UtcText) {
     let mut note = |sentence: Phrase| section.line(line_of(&connection.name, sentence));
     if let Some(then) = connection.clock_ahead_at.as_deref().and_then(UtcText::from_stored) {

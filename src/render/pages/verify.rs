@@ -239,6 +239,7 @@ fn describe_rows(section: &mut Section, offline: &Offline) {
         section.line(format!("altered in the archive: {} more", counted(more as u64, "run")));
     }
 
+    // The line that sums the file up stands below what is wrong with it, where a terminal shows it last.
     let state = if offline.broken() == 0 { "sound" } else { "not sound" };
     let (rules, proved) = (counted(offline.rules.len() as u64, "rule"), counted(digests.proved, "run"));
     let without = match digests.without {
@@ -290,6 +291,7 @@ fn since(compared: &Compared) -> u64 {
     compared.new + compared.went_on
 }
 
+/// What differs, a line each. A long list is cut: a connection of the wrong environment differs in every run.
 fn describe_compared(section: &mut Section, compared: &Compared) {
     let mut note = |sentence: Phrase| section.line(line_of(&compared.name, sentence));
     if let Some(problem) = &compared.problem {

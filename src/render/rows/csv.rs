@@ -34,7 +34,7 @@ impl<W: Write> Sink for Csv<W> {
 
         for cell in cells {
             self.field.clear();
-            // A String takes any text.
+            // Writing to a String never fails.
             match cell {
                 Cell::Null => {}
                 Cell::Integer(number) => write!(self.field, "{number}").unwrap_or_default(),
@@ -63,14 +63,12 @@ fn plain(error: csv::Error) -> io::Error {
 /// A text that no spreadsheet takes for a formula, and that steers no terminal; line feeds and tabs stay.
 fn neutralize(text: &str) -> Cow<'_, str> {
     let keep = |c: char| if matches!(c, '\n' | '\t') { Some(c) } else { replacement(c) };
-    let text = match text.chars().all(|c| keep(c) == Some(c)) {
-        true => Cow::Borrowed(text),
-        false => Cow::Owned(text.chars().filter_map(keep).collect()),
+    let text = if text.chars().all(|c| keep(c) == Some(c)) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(text.chars().filter_map(keep).collect())
     };
-    match is_formula(&text) {
-        true => Cow::Owned(format!("'{text}")),
-        false => text,
-    }
+    if is_formula(&text) { Cow::Owned(format!("'{text}")) } else { text }
 }
 
 /// Whether a spreadsheet may read more than text out of it. Blanks in front do not keep it from that.

@@ -14,9 +14,9 @@ use crate::render::layout::{Extent, Screen, Side, break_cell, draw_row, fit, gap
 const MOST_CHARACTERS: usize = 2_000;
 /// A column of text is not made narrower than this.
 const NARROW: usize = 8;
-/// Nor than this, which a time needs, where the table is wider than the screen anyway.
+/// Where the table is wider than the screen anyway, a column of text keeps this width, which a time in UTC needs.
 const READABLE: usize = 28;
-/// A blank behind the last column, below which the rule goes on.
+/// The rule below the header is longer than the columns by this, as it has been since the first version.
 const EDGE: usize = 1;
 
 /// Writes a table.

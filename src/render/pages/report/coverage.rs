@@ -3,7 +3,7 @@
 
 use super::{CONNECTIONS, ROWS, beyond, label, more};
 use crate::render::document::Align::{Number, Text, Whole};
-use crate::render::document::Place::{IfRoom, Table};
+use crate::render::document::Presence::{IfRoom, Table};
 use crate::render::document::{Grid, Phrase, Section, Topic};
 use crate::render::render_count;
 use crate::render::wording::{counted, moment};

@@ -2,7 +2,7 @@
 
 use super::{beyond, more};
 use crate::render::document::Align::{Number, Text, Whole};
-use crate::render::document::Place::{IfRoom, Table};
+use crate::render::document::Presence::{IfRoom, Table};
 use crate::render::document::{Grid, Phrase, Row, Section, Topic};
 use crate::render::render_count;
 use crate::render::wording;

@@ -2,8 +2,8 @@
 
 use super::{CONNECTIONS, beyond, more};
 use crate::render::document::Align::{Bar, Number, Share, Text, Whole};
-use crate::render::document::Place::{IfRoom, Table};
-use crate::render::document::{Cell, Grid, Phrase, Row, Section, Topic};
+use crate::render::document::Presence::{IfRoom, Table};
+use crate::render::document::{Grid, GridCell, Phrase, Row, Section, Topic};
 use crate::render::render_count;
 use crate::render::wording::{self, counted, duration, moment, percent, share};
 use crate::report::figures::{ComparedRate, Direction, Rate, Report};
@@ -45,7 +45,7 @@ pub(super) fn rates(report: &Report) -> Section {
             (rated, _) => share(now.failed, rated),
         };
         let mut cells = vec![
-            Cell::Phrase(name),
+            GridCell::Phrase(name),
             failed.into(),
             now.failure_rate.map(percent).into(),
             now.interval.map(wording::interval).into(),
@@ -165,7 +165,7 @@ pub(super) fn trend(report: &Report) -> Section {
                 (rated, _) => share(rate.failed, rated).into(),
             },
             rate.failure_rate.map(percent).into(),
-            bar.map_or_else(|| "".into(), Cell::Bar),
+            bar.map_or_else(|| "".into(), GridCell::Bar),
             rate.interval.map(wording::interval).into(),
             week.durations.map(|durations| duration(durations.p50_ms)).into(),
             week.durations.map(|durations| duration(durations.p95_ms)).into(),

@@ -3,8 +3,8 @@
 
 use super::{ROWS, beyond, more};
 use crate::render::document::Align::{Number, Text, Whole};
-use crate::render::document::Place::{IfRoom, OrBelow, Table};
-use crate::render::document::{Cell, Grid, Phrase, Section, Topic};
+use crate::render::document::Presence::{IfRoom, OrBelow, Table};
+use crate::render::document::{Grid, GridCell, Phrase, Section, Topic};
 use crate::render::render_count;
 use crate::render::wording::{counted, duration, median_change, moment};
 use crate::report::figures::{ComparedPercentiles, Report};
@@ -58,7 +58,7 @@ fn columns(what: &'static str, count: &'static str) -> Grid {
         .column("max", Number, IfRoom(2))
 }
 
-fn cells(what: Phrase, compared: &ComparedPercentiles) -> Vec<Cell> {
+fn cells(what: Phrase, compared: &ComparedPercentiles) -> Vec<GridCell> {
     let now = compared.now;
     vec![
         what.into(),
@@ -186,7 +186,7 @@ pub(super) fn unfinished(report: &Report) -> Section {
             run.age_ms.map(duration).into(),
             notes.join(", ").into(),
             run.started_at.map(|time| moment(&time, &report.zone, &report.as_of)).into(),
-            run.state.as_deref().map_or(Cell::Absent, |state| Phrase::default().code(state).into()),
+            run.state.as_deref().map_or(GridCell::Absent, |state| Phrase::default().code(state).into()),
             Phrase::default().code(&run.run_id).into(),
         ]);
     }
@@ -229,7 +229,7 @@ pub(super) fn masked(report: &Report) -> Option<Section> {
             moment(&run.started_at, &report.zone, &report.as_of).into(),
             render_count(run.failed_jobs).into(),
             render_count(run.failed_tasks).into(),
-            run.error_keys.as_deref().map_or(Cell::Absent, |keys| Phrase::default().data(keys).into()),
+            run.error_keys.as_deref().map_or(GridCell::Absent, |keys| Phrase::default().data(keys).into()),
             Phrase::default().code(&run.run_id).into(),
         ]);
     }
