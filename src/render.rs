@@ -9,7 +9,7 @@ mod document;
 mod layout;
 mod numbers;
 mod output;
-pub mod pages;
+pub(crate) mod pages;
 mod rows;
 #[cfg(test)]
 mod sample;

@@ -22,7 +22,6 @@ pub(super) enum Inline {
     Strong(String),
     /// The program's own, of what became worse or is new; alone in its cell.
     Alarm(&'static str),
-    /// From data.
     Data(String),
     /// A name for machines, such as an id or an error's code; from data, too.
     Code(String),
@@ -35,7 +34,6 @@ pub(super) enum Inline {
 pub(super) struct Phrase(pub(super) Vec<Inline>);
 
 impl Phrase {
-    /// The program's own words.
     pub(super) fn words(mut self, words: impl Into<String>) -> Self {
         self.0.push(Inline::Words(words.into()));
         self
@@ -57,13 +55,9 @@ impl Phrase {
         self.0.push(Inline::Data(clean(text).into_owned()));
         self
     }
-
-    /// Text from data.
     pub(super) fn data(self, text: &str) -> Self {
         self.foreign(text, Inline::Data)
     }
-
-    /// A name for machines.
     pub(super) fn code(self, text: &str) -> Self {
         self.foreign(text, Inline::Code)
     }
@@ -101,8 +95,6 @@ impl Phrase {
             whole.and(phrase)
         })
     }
-
-    /// This, then that.
     pub(super) fn and(mut self, that: Self) -> Self {
         self.0.extend(that.0);
         self
@@ -188,16 +180,12 @@ impl Presence {
         }
     }
 }
-
-/// A column.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Column {
     pub(super) title: &'static str,
     pub(super) align: Align,
     pub(super) place: Presence,
 }
-
-/// A row.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Row {
     /// One for each column.
@@ -207,8 +195,6 @@ pub(super) struct Row {
     /// The sum of the others.
     pub(super) is_total: bool,
 }
-
-/// A table.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Grid {
     pub(super) columns: Vec<Column>,
@@ -216,13 +202,10 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    /// A column more.
     pub(super) fn column(mut self, title: &'static str, align: Align, place: Presence) -> Self {
         self.columns.push(Column { title, align, place });
         self
     }
-
-    /// A row more.
     pub(super) fn row(&mut self, cells: Vec<GridCell>) {
         debug_assert_eq!(cells.len(), self.columns.len());
         self.rows.push(Row { cells, ..Row::default() });
@@ -246,7 +229,6 @@ pub(super) enum Block {
     Term(&'static str, String),
     /// Commands that may be typed as they stand.
     Commands(Vec<String>),
-    /// A table.
     Grid(Grid),
 }
 
@@ -295,37 +277,24 @@ pub(super) struct Section {
 }
 
 impl Section {
-    /// An empty one.
     pub(super) fn new(topic: Topic) -> Self {
         Self { topic, blocks: Vec::new() }
     }
-
-    /// The verdict on all.
     pub(super) fn verdict(&mut self, sentence: String) {
         self.blocks.push(Block::Verdict(sentence));
     }
-
-    /// A heading more.
     pub(super) fn heading(&mut self, heading: &'static str) {
         self.blocks.push(Block::Heading(heading));
     }
-
-    /// A paragraph more.
     pub(super) fn say(&mut self, phrase: impl Into<Phrase>) {
         self.blocks.push(Block::Paragraph(phrase.into()));
     }
-
-    /// An item more.
     pub(super) fn item(&mut self, phrase: impl Into<Phrase>) {
         self.blocks.push(Block::Item(phrase.into()));
     }
-
-    /// A line more.
     pub(super) fn line(&mut self, phrase: impl Into<Phrase>) {
         self.blocks.push(Block::Line(phrase.into()));
     }
-
-    /// A word more, with its meaning.
     pub(super) fn term(&mut self, word: &'static str, meaning: impl Into<String>) {
         self.blocks.push(Block::Term(word, meaning.into()));
     }

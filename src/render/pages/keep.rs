@@ -9,22 +9,16 @@ use crate::render::{counted, render_duration, render_size};
 /// A backup; its fields are a contract.
 #[derive(Debug, Serialize)]
 pub struct BackedUp {
-    /// What the process ends with.
     pub exit_code: u8,
-    /// The copy.
     pub file: String,
-    /// Its size.
     pub bytes: u64,
     /// Runs in it, where this version can count them.
     pub runs: Option<u64>,
-    /// What is wrong with it.
     pub problems: Vec<String>,
-    /// How long it took.
     pub duration_ms: u64,
 }
 
 impl BackedUp {
-    /// In a line.
     pub fn describe(&self) -> String {
         format!(
             "{}: {}{} in {}, {}",
@@ -40,28 +34,23 @@ impl BackedUp {
 /// A restored copy; its fields are a contract.
 #[derive(Debug, Serialize)]
 pub struct Restored {
-    /// What the process ends with.
     pub exit_code: u8,
-    /// The copy.
     pub file: String,
     /// The archive in whose place it is.
     pub db: String,
-    /// Its size.
     pub bytes: u64,
     /// Runs in it, where this version can count them.
     pub runs: Option<u64>,
     /// When the last sync of the copy ended.
     pub as_of: Option<String>,
-    /// Where that is now which was there before.
+    /// The file that the replaced archive is kept in.
     pub set_aside: Option<String>,
-    /// What is wrong with that.
+    /// What is wrong with the replaced archive.
     pub damage: Option<String>,
-    /// How long it took.
     pub duration_ms: u64,
 }
 
 impl Restored {
-    /// In a line.
     pub fn describe(&self) -> String {
         let as_of = self.as_of.as_deref().and_then(|time| time.get(..19));
         format!(
@@ -79,20 +68,14 @@ impl Restored {
 /// A file written anew; its fields are a contract.
 #[derive(Debug, Serialize)]
 pub struct Compacted {
-    /// What the process ends with.
     pub exit_code: u8,
-    /// The archive.
     pub file: String,
-    /// Its size.
     pub bytes_before: u64,
-    /// Its size now.
     pub bytes_after: u64,
-    /// How long it took.
     pub duration_ms: u64,
 }
 
 impl Compacted {
-    /// In a line.
     pub fn describe(&self) -> String {
         format!(
             "{}: {} before, {} now, in {}",

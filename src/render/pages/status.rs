@@ -16,11 +16,8 @@ const OLD_ANSWER_MS: i64 = 2 * 24 * 3600 * 1000;
 /// The status; its fields are a contract.
 #[derive(Debug, Serialize)]
 pub struct ArchiveStatus {
-    /// One by one.
     pub connections: Vec<ConnectionStatus>,
-    /// The sync or import that began last.
     pub last_sync: Option<LastSync>,
-    /// What the platform began to send.
     pub drift: Vec<DriftStatus>,
 }
 
