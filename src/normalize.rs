@@ -7,140 +7,28 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::convert::Infallible;
 
 use serde_json::value::RawValue;
 
 use crate::api::wire::{self, Object};
 use crate::time::UtcText;
 
+mod columns;
 pub mod digest;
 mod drift;
+mod json;
 mod merge;
 mod volatile;
 
+pub use columns::{Column, Columns, Job, Kind, Run, RunError, Source, Task, TaskError, Text, Value};
 pub use digest::Digest;
 pub use drift::Drift;
-use drift::Drifts;
+use drift::{Drifts, Known};
+use json::{JsonObject, push_compact};
+pub use json::{is_whole, rebuild};
 pub use merge::{Merged, Unread, merge};
 pub use volatile::{VOLATILE, find_volatile};
-
-/// Text that a column holds, or nothing.
-pub type Text<'a> = Option<Cow<'a, str>>;
-
-/// What runs, jobs and tasks have in common.
-#[derive(Debug, Default, PartialEq)]
-pub struct Execution<'a> {
-    /// `state` as sent.
-    pub state: Text<'a>,
-    /// `result` as sent.
-    pub result: Text<'a>,
-    /// `startDateTime` as an instant.
-    pub started_at: Option<UtcText>,
-    /// `endDateTime` as an instant.
-    pub ended_at: Option<UtcText>,
-}
-
-impl Execution<'_> {
-    /// End minus start in milliseconds, only where both are real and in that order.
-    pub fn duration_ms(&self) -> Option<i64> {
-        self.started_at?.milliseconds_until(&self.ended_at?)
-    }
-}
-
-/// One run with everything below it.
-#[derive(Debug, Default, PartialEq)]
-pub struct Run<'a> {
-    /// The platform's id, opaque.
-    pub id: Cow<'a, str>,
-    /// State, result and times.
-    pub execution: Execution<'a>,
-    /// `phase`, of a synchronization's run.
-    pub phase: Text<'a>,
-    /// The run's own error, of a synchronization's run.
-    pub error: Option<RunError<'a>>,
-    /// What the columns cannot give back, as a JSON object.
-    pub extra: Option<String>,
-    /// The jobs in the order sent.
-    pub jobs: Vec<Job<'a>>,
-    /// Of all this; `None` where an archived run was stored without one.
-    pub digest: Option<Digest>,
-    /// What this program does not know of what was sent; not read from the archive.
-    pub drift: Vec<Drift>,
-}
-
-/// The error of a run itself; at least one of its texts is there.
-#[derive(Debug, Default, PartialEq)]
-pub struct RunError<'a> {
-    /// `errorKey`.
-    pub error_key: Text<'a>,
-    /// `description`.
-    pub description: Text<'a>,
-}
-
-/// One job of a run; its place in the list is part of its identity.
-#[derive(Debug, Default, PartialEq)]
-pub struct Job<'a> {
-    /// The platform's id.
-    pub id: Text<'a>,
-    /// State, result and times.
-    pub execution: Execution<'a>,
-    /// `connectorType`, sent by older versions of the service.
-    pub connector_type: Text<'a>,
-    /// What the columns cannot give back.
-    pub extra: Option<String>,
-    /// The tasks in the order sent.
-    pub tasks: Vec<Task<'a>>,
-}
-
-/// One task of a job.
-#[derive(Debug, Default, PartialEq)]
-pub struct Task<'a> {
-    /// The platform's id.
-    pub id: Text<'a>,
-    /// State, result and times.
-    pub execution: Execution<'a>,
-    /// `retryAttempts`.
-    pub retry_attempts: Option<i64>,
-    /// `exportOutputFileId`, sent by newer versions of the service.
-    pub export_output_file_id: Text<'a>,
-    /// `storageFileId`, of a storage connection's task.
-    pub storage_file_id: Text<'a>,
-    /// `sourceFileId`, of a manifest connection's task: the caller's own text.
-    pub source_file_id: Text<'a>,
-    /// What the columns cannot give back.
-    pub extra: Option<String>,
-    /// The task's error object; boxed, because most tasks have none.
-    pub error: Option<Box<TaskError<'a>>>,
-}
-
-/// The error object of a task. A task that succeeded may carry one.
-#[derive(Debug, Default, Clone, PartialEq)]
-pub struct TaskError<'a> {
-    /// `errorCode`.
-    pub error_code: Text<'a>,
-    /// `message`, technical text.
-    pub message: Text<'a>,
-    /// `details`.
-    pub details: Text<'a>,
-    /// `bridgeExitCode`: both -7002 and 4294967295 are documented.
-    pub bridge_exit_code: Option<i64>,
-    /// `system`; spelled `Exporter` and `exporter`.
-    pub system: Text<'a>,
-    /// `phase`.
-    pub phase: Text<'a>,
-    /// `category`.
-    pub category: Text<'a>,
-    /// `descriptionKey`, the stable key of an error.
-    pub description_key: Text<'a>,
-    /// `description`, text for the user.
-    pub description: Text<'a>,
-    /// `kbArticleLink`, often empty.
-    pub kb_article_link: Text<'a>,
-    /// `canUserFix`.
-    pub can_user_fix: Option<bool>,
-    /// What the columns cannot give back.
-    pub extra: Option<String>,
-}
 
 /// Bytes of one run.
 pub const MAX_BYTES: usize = 16 << 20;
@@ -233,17 +121,10 @@ pub fn normalize_merged(raw: &str) -> Result<Run<'_>, Reject> {
         Some(jobs) => jobs.into_iter().map(|job| normalize_job(job, &mut drift)).collect::<Result<_, _>>()?,
         None => Vec::new(),
     };
-    let phase = members.take_text("phase");
-    drift::RUN.note_value("phase", phase.as_deref(), &mut drift);
-    let mut run = Run {
-        id,
-        execution: members.take_execution(&drift::RUN, &mut drift),
-        phase,
-        error: members.take_run_error(),
-        jobs,
-        extra: members.into_extra(&drift::RUN, &mut drift),
-        ..Run::default()
-    };
+    let error = members.take_run_error();
+    let mut run = Run { id, error, jobs, ..members.take_columns() };
+    drift::RUN.note_values(&run, &mut drift);
+    run.extra = members.into_extra(&drift::RUN, &mut drift);
     run.drift = drift.into_vec();
     run.digest = Some(digest::digest_of_rows(&run));
     Ok(run)
@@ -269,43 +150,21 @@ fn normalize_job<'a>(mut members: Members<'a>, drift: &mut Drifts) -> Result<Job
         Some(tasks) => tasks.into_iter().map(|task| normalize_task(task, drift)).collect::<Result<_, _>>()?,
         None => Vec::new(),
     };
-    Ok(Job {
-        id: members.take_text("id"),
-        execution: members.take_execution(&drift::JOB, drift),
-        connector_type: members.take_text("connectorType"),
-        tasks,
-        extra: members.into_extra(&drift::JOB, drift),
-    })
+    let columns = members.take_columns();
+    drift::JOB.note_values(&columns, drift);
+    Ok(Job { tasks, extra: members.into_extra(&drift::JOB, drift), ..columns })
 }
 
 fn normalize_task<'a>(mut members: Members<'a>, drift: &mut Drifts) -> Result<Task<'a>, Reject> {
-    Ok(Task {
-        error: members.take_object("error")?.map(|error| Box::new(normalize_error(error, drift))),
-        id: members.take_text("id"),
-        execution: members.take_execution(&drift::TASK, drift),
-        retry_attempts: members.take_integer("retryAttempts"),
-        export_output_file_id: members.take_text("exportOutputFileId"),
-        storage_file_id: members.take_text("storageFileId"),
-        source_file_id: members.take_text("sourceFileId"),
-        extra: members.into_extra(&drift::TASK, drift),
-    })
+    let error = members.take_object("error")?.map(|error| Box::new(normalize_error(error, drift)));
+    let columns = members.take_columns();
+    drift::TASK.note_values(&columns, drift);
+    Ok(Task { error, extra: members.into_extra(&drift::TASK, drift), ..columns })
 }
 
 fn normalize_error<'a>(mut members: Members<'a>, drift: &mut Drifts) -> TaskError<'a> {
-    TaskError {
-        error_code: members.take_text("errorCode"),
-        message: members.take_text("message"),
-        details: members.take_text("details"),
-        bridge_exit_code: members.take_integer("bridgeExitCode"),
-        system: members.take_text("system"),
-        phase: members.take_text("phase"),
-        category: members.take_text("category"),
-        description_key: members.take_text("descriptionKey"),
-        description: members.take_text("description"),
-        kb_article_link: members.take_text("kbArticleLink"),
-        can_user_fix: members.take_bool("canUserFix"),
-        extra: members.into_extra(&drift::ERROR, drift),
-    }
+    let columns = members.take_columns();
+    TaskError { extra: members.into_extra(&drift::ERROR, drift), ..columns }
 }
 
 /// What the columns of a connection cannot give back of its JSON.
@@ -369,37 +228,17 @@ impl<'a> Members<'a> {
         self.take(name, |value| wire::string(value).filter(|text| !text.contains('\0')))
     }
 
-    fn take_integer(&mut self, name: &str) -> Option<i64> {
-        self.take(name, |value| {
-            value.get().parse::<i64>().ok().filter(|number| number.to_string() == value.get())
-        })
-    }
-
-    fn take_bool(&mut self, name: &str) -> Option<bool> {
-        self.take(name, |value| value.get().parse().ok())
-    }
-
-    fn take_execution(&mut self, known: &drift::Known, drift: &mut Drifts) -> Execution<'a> {
-        let execution = Execution {
-            state: self.take_text("state"),
-            result: self.take_text("result"),
-            started_at: self.take_time("startDateTime"),
-            ended_at: self.take_time("endDateTime"),
-        };
-        known.note_value("state", execution.state.as_deref(), drift);
-        known.note_value("result", execution.result.as_deref(), drift);
-        execution
+    fn take_columns<T: Columns<'a>>(&mut self) -> T {
+        let Ok(columns) = T::read(self);
+        columns
     }
 
     /// The error of a run, where it is an object of one or both of its texts and nothing else.
     fn take_run_error(&mut self) -> Option<RunError<'a>> {
         self.take("error", |value| {
             let mut members = Members::new(Object::parse(value.get()).ok()?).ok()?;
-            let error = RunError {
-                error_key: members.take_text("errorKey"),
-                description: members.take_text("description"),
-            };
-            let is_whole = members.0.is_empty() && (error.error_key.is_some() || error.description.is_some());
+            let error: RunError<'_> = members.take_columns();
+            let is_whole = members.0.is_empty() && error != RunError::default();
             is_whole.then_some(error)
         })
     }
@@ -433,7 +272,7 @@ impl<'a> Members<'a> {
     }
 
     /// What is left, noting what of it is not known.
-    fn into_extra(self, known: &drift::Known, drift: &mut Drifts) -> Option<String> {
+    fn into_extra(self, known: &Known, drift: &mut Drifts) -> Option<String> {
         for (name, value) in &self.0 {
             known.note_member(name, value, drift);
         }
@@ -454,157 +293,27 @@ impl<'a> Members<'a> {
     }
 }
 
-/// Copies JSON without the white space between its tokens; the tokens stay as they were sent.
-fn push_compact(out: &mut String, json: &str) {
-    let (mut in_string, mut escaped) = (false, false);
-    for character in json.chars() {
-        if in_string {
-            in_string = escaped || character != '"';
-            escaped = !escaped && character == '\\';
-        } else if character == '"' {
-            in_string = true;
-        } else if character.is_ascii_whitespace() {
-            continue;
-        }
-        out.push(character);
-    }
-}
+/// A value that no column can give back stays with the members, and so in `extra`.
+impl<'a> Source<'a> for Members<'a> {
+    type Error = Infallible;
 
-/// Writes one JSON object, member by member.
-struct JsonObject(String);
-
-impl JsonObject {
-    fn new() -> Self {
-        Self("{".to_owned())
+    fn text(&mut self, column: &Column) -> Result<Text<'a>, Infallible> {
+        Ok(self.take_text(column.field))
     }
 
-    fn member(&mut self, name: &str, write: impl FnOnce(&mut String)) {
-        if self.0.len() > 1 {
-            self.0.push(',');
-        }
-        push_string(&mut self.0, name);
-        self.0.push(':');
-        write(&mut self.0);
+    fn time(&mut self, column: &Column) -> Result<Option<UtcText>, Infallible> {
+        Ok(self.take_time(column.field))
     }
 
-    fn text(&mut self, name: &str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.member(name, |out| push_string(out, value));
-        }
+    fn integer(&mut self, column: &Column) -> Result<Option<i64>, Infallible> {
+        Ok(self.take(column.field, |value| {
+            value.get().parse::<i64>().ok().filter(|number| number.to_string() == value.get())
+        }))
     }
 
-    fn raw(&mut self, name: &str, value: Option<impl ToString>) {
-        if let Some(value) = value {
-            self.member(name, |out| out.push_str(&value.to_string()));
-        }
+    fn boolean(&mut self, column: &Column) -> Result<Option<bool>, Infallible> {
+        Ok(self.take(column.field, |value| value.get().parse().ok()))
     }
-
-    /// The members of `extra`; their names are not written again from columns.
-    fn extra(&mut self, extra: &Option<String>) -> Vec<String> {
-        let Some(object) = extra.as_deref().and_then(|extra| Object::parse(extra).ok()) else {
-            return Vec::new();
-        };
-        for (name, value) in &object.0 {
-            self.member(name, |out| out.push_str(value.get()));
-        }
-        object.0.into_iter().map(|(name, _)| name.into_owned()).collect()
-    }
-
-    fn execution(&mut self, execution: &Execution<'_>, in_extra: &[String]) {
-        self.text("state", execution.state.as_deref());
-        self.text("result", execution.result.as_deref());
-        for (name, time) in [("startDateTime", execution.started_at), ("endDateTime", execution.ended_at)] {
-            if !in_extra.iter().any(|other| other == name) {
-                self.text(name, time.map(|time| time.as_sent()).as_deref());
-            }
-        }
-    }
-
-    fn array<T>(&mut self, name: &str, items: &[T], write: impl Fn(&T) -> String) {
-        if !items.is_empty() {
-            self.member(name, |out| {
-                out.push('[');
-                out.push_str(&items.iter().map(write).collect::<Vec<_>>().join(","));
-                out.push(']');
-            });
-        }
-    }
-
-    fn finish(mut self) -> String {
-        self.0.push('}');
-        self.0
-    }
-}
-
-fn push_string(out: &mut String, text: &str) {
-    out.push_str(&serde_json::Value::from(text).to_string());
-}
-
-/// The run's JSON as it came, key for key, in an order of its own: equal rows give equal text.
-pub fn rebuild(run: &Run<'_>) -> String {
-    let mut json = JsonObject::new();
-    let in_extra = json.extra(&run.extra);
-    json.text("id", Some(&run.id));
-    json.execution(&run.execution, &in_extra);
-    json.text("phase", run.phase.as_deref());
-    json.raw("error", run.error.as_ref().map(rebuild_run_error));
-    json.array("jobs", &run.jobs, rebuild_job);
-    json.finish()
-}
-
-/// Whether every `extra` of a run's rows is a JSON object, so that [`rebuild`] gives back all of it.
-pub fn is_whole(run: &Run<'_>) -> bool {
-    let reads = |extra: &Option<String>| extra.as_deref().is_none_or(|extra| Object::parse(extra).is_ok());
-    let task =
-        |task: &Task<'_>| reads(&task.extra) && task.error.as_deref().is_none_or(|error| reads(&error.extra));
-    reads(&run.extra) && run.jobs.iter().all(|job| reads(&job.extra) && job.tasks.iter().all(task))
-}
-
-fn rebuild_run_error(error: &RunError<'_>) -> String {
-    let mut json = JsonObject::new();
-    json.text("errorKey", error.error_key.as_deref());
-    json.text("description", error.description.as_deref());
-    json.finish()
-}
-
-fn rebuild_job(job: &Job<'_>) -> String {
-    let mut json = JsonObject::new();
-    let in_extra = json.extra(&job.extra);
-    json.text("id", job.id.as_deref());
-    json.text("connectorType", job.connector_type.as_deref());
-    json.execution(&job.execution, &in_extra);
-    json.array("tasks", &job.tasks, rebuild_task);
-    json.finish()
-}
-
-fn rebuild_task(task: &Task<'_>) -> String {
-    let mut json = JsonObject::new();
-    let in_extra = json.extra(&task.extra);
-    json.text("id", task.id.as_deref());
-    json.execution(&task.execution, &in_extra);
-    json.raw("retryAttempts", task.retry_attempts);
-    json.text("exportOutputFileId", task.export_output_file_id.as_deref());
-    json.text("storageFileId", task.storage_file_id.as_deref());
-    json.text("sourceFileId", task.source_file_id.as_deref());
-    json.raw("error", task.error.as_deref().map(rebuild_error));
-    json.finish()
-}
-
-fn rebuild_error(error: &TaskError<'_>) -> String {
-    let mut json = JsonObject::new();
-    json.extra(&error.extra);
-    json.text("errorCode", error.error_code.as_deref());
-    json.text("message", error.message.as_deref());
-    json.text("details", error.details.as_deref());
-    json.raw("bridgeExitCode", error.bridge_exit_code);
-    json.text("system", error.system.as_deref());
-    json.text("phase", error.phase.as_deref());
-    json.text("category", error.category.as_deref());
-    json.text("descriptionKey", error.description_key.as_deref());
-    json.text("description", error.description.as_deref());
-    json.text("kbArticleLink", error.kb_article_link.as_deref());
-    json.raw("canUserFix", error.can_user_fix);
-    json.finish()
 }
 
 #[cfg(test)]
@@ -801,7 +510,7 @@ mod tests {
             "endDateTime":null,"connectionId":"c","region":1,"phase":"MasterFile","error":{"errorKey":"k"},
             "jobs":[{"id":"j","tasks":[{"retryAttempts":"2","cost":1,"error":{"canUserFix":null,"hint":""}},{"cost":2}]}]}"#;
         let run = normalize(sent).unwrap();
-        assert_eq!(run.error, Some(RunError { error_key: Some("k".into()), description: None }));
+        assert_eq!(run.error, Some(RunError { error_key: Some("k".into()), error_description: None }));
         let notes: Vec<_> = run
             .drift
             .iter()

@@ -1,18 +1,22 @@
 //! The archive's one file: opening, locking, migrating, and the only two doors to it.
 //!
 //! In: a path. Out: an [`Archive`] to write through (one process at a time, told by a lock file that
-//! the kernel releases at death) or a [`Reader`]. What is written and read stands in `write` and
-//! `read`; no SQL type leaves this module. A file that is no archive is never touched.
+//! the kernel releases at death) or a [`Reader`]. What is written and read stands in one file for
+//! each noun (`runs`, `walks`, `syncs` …); no SQL type leaves this module. A file that is no archive is never touched.
 //!
 //! The database file is opened by SQLite; `header` looks at it by hand only while no connection of this
 //! process has it open, which `handle` knows. `new` makes a file, `lock` says whose turn it is to write.
 
 pub mod backup;
+mod cells;
 pub mod check;
+pub mod checkpoints;
 mod drift;
+mod error_runs;
 pub mod fleet;
 mod handle;
 mod header;
+pub mod known;
 mod limited;
 mod links;
 mod lock;
@@ -20,18 +24,36 @@ mod names;
 mod new;
 mod open;
 pub mod prune;
-pub mod read;
 mod reader;
-mod rejects;
+pub mod records;
+pub mod rejects;
 pub mod restore;
 pub mod room;
+mod runs;
 pub mod schema;
 mod sight;
 mod staging;
+pub mod status;
+pub mod syncs;
 pub mod unfinished;
 mod walk_rows;
-pub mod write;
+pub mod walks;
 mod writer;
+
+/// For now.
+pub mod write {
+    pub use super::records::{Counts, Received, Source};
+    pub use super::rejects::Reject;
+    pub use super::syncs::SyncTotals;
+    pub use super::walks::{Part, WalkEnd, WalkOutcome};
+}
+/// For now.
+pub mod read {
+    pub use super::checkpoints::ConnectionState;
+    pub use super::known::{Known, Standing};
+    pub use super::status::{ConnectionStatus, DriftStatus};
+    pub use super::syncs::LastSync;
+}
 
 use std::io;
 use std::path::{Path, PathBuf};

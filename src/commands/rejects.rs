@@ -6,7 +6,7 @@ use crate::error::{CommandError, ExitCode};
 use crate::query::{self, Catalog, Database, Limits};
 use crate::render::{Screen, counted, render_count};
 use crate::settings;
-use crate::store::write::SyncTotals;
+use crate::store::syncs::SyncTotals;
 use crate::store::{Archive, READING_LIMIT, Reader};
 use crate::sync::{self, now};
 

@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::error::{CommandError, ExitCode};
 use crate::render::pages::status::{self, ArchiveStatus};
 use crate::settings;
-use crate::store::read::{ConnectionStatus, LastSync};
+use crate::store::status::ConnectionStatus;
+use crate::store::syncs::LastSync;
 use crate::store::{self, Reader};
 use crate::sync::now;
 

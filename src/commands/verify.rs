@@ -4,7 +4,7 @@ use super::sync::{client, remember_requests, run_async};
 use crate::error::{CommandError, ExitCode};
 use crate::render::pages::verify::{Verification, describe_outcome, document};
 use crate::settings::{self, CredentialsSource};
-use crate::store::write::SyncTotals;
+use crate::store::syncs::SyncTotals;
 use crate::store::{Archive, Reader};
 use crate::sync::now;
 use crate::verify::{self, Options, Report};

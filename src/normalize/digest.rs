@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
-use super::{Execution, MAX_DEPTH, Run, Task};
+use super::{Columns, MAX_DEPTH, Run, Value};
 use crate::api::wire::{Object, array, string};
 
 /// What a run's content adds up to.
@@ -108,65 +108,41 @@ pub fn digest_of_rows(run: &Run<'_>) -> Digest {
     let mut sum = Sum::default();
     let way = Way::default();
     sum.object(way);
-    let extra = extra(&mut sum, way, &run.extra);
-    text(&mut sum, way, "id", Some(&run.id));
-    execution(&mut sum, way, &run.execution, &extra);
-    text(&mut sum, way, "phase", run.phase.as_deref());
+    sum.text(way.member("id"), &run.id);
+    columns(&mut sum, way, &run.extra, run);
     if let Some(error) = &run.error {
-        let way = way.member("error");
-        sum.object(way);
-        text(&mut sum, way, "errorKey", error.error_key.as_deref());
-        text(&mut sum, way, "description", error.description.as_deref());
+        object(&mut sum, way.member("error"), &None, error);
     }
     list(&mut sum, way.member("jobs"), &run.jobs, |sum, way, job| {
-        let extra = self::extra(sum, way, &job.extra);
-        text(sum, way, "id", job.id.as_deref());
-        execution(sum, way, &job.execution, &extra);
-        text(sum, way, "connectorType", job.connector_type.as_deref());
-        list(sum, way.member("tasks"), &job.tasks, task);
+        columns(sum, way, &job.extra, job);
+        list(sum, way.member("tasks"), &job.tasks, |sum, way, task| {
+            columns(sum, way, &task.extra, task);
+            if let Some(error) = task.error.as_deref() {
+                object(sum, way.member("error"), &error.extra, error);
+            }
+        });
     });
     sum.digest()
 }
 
-fn task(sum: &mut Sum, way: Way, task: &Task<'_>) {
-    let extra = extra(sum, way, &task.extra);
-    text(sum, way, "id", task.id.as_deref());
-    execution(sum, way, &task.execution, &extra);
-    token(sum, way, "retryAttempts", task.retry_attempts);
-    text(sum, way, "exportOutputFileId", task.export_output_file_id.as_deref());
-    text(sum, way, "storageFileId", task.storage_file_id.as_deref());
-    text(sum, way, "sourceFileId", task.source_file_id.as_deref());
-    if let Some(error) = task.error.as_deref() {
-        let way = way.member("error");
-        sum.object(way);
-        self::extra(sum, way, &error.extra);
-        for (name, value) in [
-            ("errorCode", &error.error_code),
-            ("message", &error.message),
-            ("details", &error.details),
-            ("system", &error.system),
-            ("phase", &error.phase),
-            ("category", &error.category),
-            ("descriptionKey", &error.description_key),
-            ("description", &error.description),
-            ("kbArticleLink", &error.kb_article_link),
-        ] {
-            text(sum, way, name, value.as_deref());
+fn object<'a>(sum: &mut Sum, way: Way, extra: &Option<String>, object: &impl Columns<'a>) {
+    sum.object(way);
+    columns(sum, way, extra, object);
+}
+
+/// Adds what the columns of an object hold, and the members of its `extra`.
+fn columns<'a>(sum: &mut Sum, way: Way, extra: &Option<String>, object: &impl Columns<'a>) {
+    let in_extra = self::extra(sum, way, extra);
+    for (column, value) in object.cells() {
+        match value {
+            None => {}
+            Some(Value::Text(value)) => sum.text(way.member(column.field), value),
+            // Where the form that was sent is in `extra`, the column only says what it means.
+            Some(Value::Time(_)) if in_extra.iter().any(|name| name == column.field) => {}
+            Some(Value::Time(time)) => sum.text(way.member(column.field), &time.as_sent()),
+            Some(Value::Integer(number)) => sum.token(way.member(column.field), &number.to_string()),
+            Some(Value::Boolean(word)) => sum.token(way.member(column.field), &word.to_string()),
         }
-        token(sum, way, "bridgeExitCode", error.bridge_exit_code);
-        token(sum, way, "canUserFix", error.can_user_fix);
-    }
-}
-
-fn text(sum: &mut Sum, way: Way, name: &str, value: Option<&str>) {
-    if let Some(value) = value {
-        sum.text(way.member(name), value);
-    }
-}
-
-fn token(sum: &mut Sum, way: Way, name: &str, value: Option<impl ToString>) {
-    if let Some(value) = value {
-        sum.token(way.member(name), &value.to_string());
     }
 }
 
@@ -182,17 +158,6 @@ fn extra<'a>(sum: &mut Sum, way: Way, extra: &'a Option<String>) -> Vec<Cow<'a, 
         sum.value(way.member(name), value, LEVELS);
     }
     object.0.into_iter().map(|(name, _)| name).collect()
-}
-
-fn execution(sum: &mut Sum, way: Way, execution: &Execution<'_>, in_extra: &[Cow<'_, str>]) {
-    text(sum, way, "state", execution.state.as_deref());
-    text(sum, way, "result", execution.result.as_deref());
-    for (name, time) in [("startDateTime", execution.started_at), ("endDateTime", execution.ended_at)] {
-        // Where the form that was sent is in `extra`, the column only says what it means.
-        if !in_extra.iter().any(|other| other == name) {
-            text(sum, way, name, time.map(|time| time.as_sent()).as_deref());
-        }
-    }
 }
 
 /// An empty list is none: what stood in its place is in `extra`.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::value::RawValue;
 
 use super::merge::Unread;
+use super::{Column, Columns, Job, Kind, Run, Task, TaskError, Value};
 use crate::api::wire;
 
 /// The type of a list in which something is no object.
@@ -75,10 +76,13 @@ impl Drift {
     }
 }
 
-/// What is known of one kind of object: its name, and its fields with the types they have been sent with.
+/// What is known of one kind of object: its name, its columns, and what else is sent in it.
 pub(super) struct Known {
     pub(super) object: &'static str,
-    fields: &'static [(&'static str, Type)],
+    columns: &'static [Column],
+    others: &'static [(&'static str, Type)],
+    /// Fields of which the documentation lists the values.
+    documented: &'static [(&'static str, &'static [&'static str])],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,64 +99,27 @@ use Type::{Boolean, List, Number, Object, Text};
 
 pub(super) const RUN: Known = Known {
     object: "run",
-    fields: &[
-        ("id", Text),
-        ("connectionId", Text),
-        ("state", Text),
-        ("result", Text),
-        ("startDateTime", Text),
-        ("endDateTime", Text),
-        ("phase", Text),
-        ("error", Object),
-        ("jobs", List),
-    ],
+    columns: Run::COLUMNS,
+    others: &[("id", Text), ("connectionId", Text), ("error", Object), ("jobs", List)],
+    documented: &[("state", STATES), ("result", RESULTS), ("phase", PHASES)],
 };
 
 pub(super) const JOB: Known = Known {
     object: "job",
-    fields: &[
-        ("id", Text),
-        ("state", Text),
-        ("result", Text),
-        ("startDateTime", Text),
-        ("endDateTime", Text),
-        ("connectorType", Text),
-        ("tasks", List),
-    ],
+    columns: Job::COLUMNS,
+    others: &[("tasks", List)],
+    documented: &[("state", STATES), ("result", RESULTS)],
 };
 
 pub(super) const TASK: Known = Known {
     object: "task",
-    fields: &[
-        ("id", Text),
-        ("state", Text),
-        ("result", Text),
-        ("startDateTime", Text),
-        ("endDateTime", Text),
-        ("retryAttempts", Number),
-        ("exportOutputFileId", Text),
-        ("storageFileId", Text),
-        ("sourceFileId", Text),
-        ("error", Object),
-    ],
+    columns: Task::COLUMNS,
+    others: &[("error", Object)],
+    documented: &[("state", STATES), ("result", RESULTS)],
 };
 
-pub(super) const ERROR: Known = Known {
-    object: "error",
-    fields: &[
-        ("errorCode", Text),
-        ("message", Text),
-        ("details", Text),
-        ("bridgeExitCode", Number),
-        ("system", Text),
-        ("phase", Text),
-        ("category", Text),
-        ("descriptionKey", Text),
-        ("description", Text),
-        ("kbArticleLink", Text),
-        ("canUserFix", Boolean),
-    ],
-};
+pub(super) const ERROR: Known =
+    Known { object: "error", columns: TaskError::COLUMNS, others: &[], documented: &[] };
 
 /// The documented states; see the API notes, section 1.2.
 const STATES: &[&str] = &[
@@ -172,38 +139,46 @@ const RESULTS: &[&str] =
 const PHASES: &[&str] = &["Preprocessor", "MasterFile", "ReferenceFile"];
 
 impl Known {
+    /// The type that a field of this name has been sent with; `None` where no such field is known.
+    fn type_of(&self, name: &str) -> Option<Type> {
+        let column = self.columns.iter().find(|column| column.field == name);
+        let other = || self.others.iter().find(|(known, _)| *known == name).map(|(_, sent)| *sent);
+        column.map(|column| Type::in_column(column.kind)).or_else(other)
+    }
+
     /// Notes a member that no column took.
     pub(super) fn note_member(&self, name: &str, value: &RawValue, notes: &mut Drifts) {
         let found = Type::of(value);
-        match self.fields.iter().find(|(known, _)| *known == name) {
+        match self.type_of(name) {
             None => notes.add(self.note(name, "field", "")),
             // A list stays here where something in it is no object; an empty one says nothing.
-            Some((_, List)) if found == List => {
+            Some(List) if found == List => {
                 if wire::array(value).is_some_and(|elements| !elements.is_empty()) {
                     notes.add(self.note(name, "type", LIST_WITHOUT_OBJECTS));
                 }
             }
             // An explicit null, a time in another form: known ways of saying little.
-            Some((_, expected)) if found == Type::Null || found == *expected && found != Number => {}
+            Some(expected) if found == Type::Null || found == expected && found != Number => {}
             Some(_) => notes.add(self.note(name, "type", found.as_str())),
         }
     }
 
-    /// Notes the value of an enumeration.
-    pub(super) fn note_value(&self, name: &str, value: Option<&str>, notes: &mut Drifts) {
-        let known = match name {
-            "state" => STATES,
-            "result" => RESULTS,
-            _ => PHASES,
-        };
-        if let Some(value) = value.filter(|value| !known.contains(value)) {
-            notes.add(self.note(name, "value", value));
+    /// Notes values that the documentation does not list.
+    pub(super) fn note_values<'a>(&self, object: &impl Columns<'a>, notes: &mut Drifts) {
+        for (column, value) in object.cells() {
+            let Some(Value::Text(value)) = value else { continue };
+            let Some((_, known)) = self.documented.iter().find(|(field, _)| *field == column.field) else {
+                continue;
+            };
+            if !known.contains(&value) {
+                notes.add(self.note(column.field, "value", value));
+            }
         }
     }
 
     /// Whether a field of this name is known.
     pub(super) fn has_field(&self, name: &str) -> bool {
-        self.fields.iter().any(|(known, _)| *known == name)
+        self.type_of(name).is_some()
     }
 
     pub(super) fn note(&self, field: &str, what: &'static str, value: &str) -> Drift {
@@ -213,6 +188,15 @@ impl Known {
 }
 
 impl Type {
+    /// How the platform sends what a column holds.
+    fn in_column(kind: Kind) -> Self {
+        match kind {
+            Kind::Text | Kind::Time => Text,
+            Kind::Integer => Number,
+            Kind::Boolean => Boolean,
+        }
+    }
+
     fn of(value: &RawValue) -> Self {
         match value.get().as_bytes().first() {
             Some(b'"') => Text,

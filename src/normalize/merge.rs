@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
-use super::{JsonObject, Run};
+use super::{Drift, JsonObject, Run};
 use crate::api::wire::{Object, array, is_null, string};
 use crate::time::UtcText;
 
@@ -43,6 +43,17 @@ pub enum Unread {
 }
 
 impl Unread {
+    /// The note of a time that could not be read; what else could not be is among the notes of its run.
+    pub fn time_drift(self) -> Option<Drift> {
+        let Self::Time { object, field } = self else { return None };
+        Some(Drift {
+            object,
+            field: field.to_owned(),
+            what: "type",
+            value: "text that is no time".to_owned(),
+        })
+    }
+
     /// What of a run's children could not be read, as its rows tell: they are in `extra`, and in no table.
     pub fn of_run(run: &Run<'_>) -> Option<Self> {
         run.drift.iter().find_map(|drift| drift.unread_children())

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::drift::{self, Drift, Known};
-use super::{Job, Run, Task};
+use super::{Columns as _, Job, Run, Task};
 use crate::api::wire::{Object, array, string};
 
 /// The word of the notes: URLs in this field differ from answer to answer, in their query alone.
@@ -19,8 +19,9 @@ pub const VOLATILE: &str = "volatile";
 /// where anything else differs, or nothing does.
 pub fn find_volatile(archived: &Run<'_>, received: &Run<'_>) -> Option<Vec<Drift>> {
     let mut fields = Vec::new();
-    let is_same = (&archived.id, &archived.execution, &archived.phase, &archived.error)
-        == (&received.id, &received.execution, &received.phase, &received.error)
+    let is_same = archived.id == received.id
+        && archived.cells().eq(received.cells())
+        && archived.error == received.error
         && is_same_extra(&drift::RUN, &archived.extra, &received.extra, &mut fields)
         && all(&archived.jobs, &received.jobs, |archived, received| {
             is_same_job(archived, received, &mut fields)
@@ -31,35 +32,20 @@ pub fn find_volatile(archived: &Run<'_>, received: &Run<'_>) -> Option<Vec<Drift
 }
 
 fn is_same_job(archived: &Job<'_>, received: &Job<'_>, fields: &mut Vec<Drift>) -> bool {
-    // No `..`: a column that is added to a job must be compared, or this does not compile.
-    let Job { id, execution, connector_type, extra, tasks } = archived;
-    (id, execution, connector_type) == (&received.id, &received.execution, &received.connector_type)
-        && is_same_extra(&drift::JOB, extra, &received.extra, fields)
-        && all(tasks, &received.tasks, |archived, received| is_same_task(archived, received, fields))
+    archived.cells().eq(received.cells())
+        && is_same_extra(&drift::JOB, &archived.extra, &received.extra, fields)
+        && all(&archived.tasks, &received.tasks, |archived, received| {
+            is_same_task(archived, received, fields)
+        })
 }
 
 fn is_same_task(archived: &Task<'_>, received: &Task<'_>, fields: &mut Vec<Drift>) -> bool {
-    // The columns of both without what is looked into below.
-    fn columns<'a, 'b>(task: &'a Task<'b>) -> impl PartialEq + use<'a, 'b> {
-        let Task {
-            id,
-            execution,
-            retry_attempts,
-            export_output_file_id,
-            storage_file_id,
-            source_file_id,
-            extra: _,
-            error: _,
-        } = task;
-        (id, execution, retry_attempts, export_output_file_id, storage_file_id, source_file_id)
-    }
-    columns(archived) == columns(received)
+    archived.cells().eq(received.cells())
         && is_same_extra(&drift::TASK, &archived.extra, &received.extra, fields)
         && match (&archived.error, &received.error) {
             (Some(archived), Some(received)) => {
-                let mut error = archived.clone();
-                error.extra.clone_from(&received.extra);
-                error == *received && is_same_extra(&drift::ERROR, &archived.extra, &received.extra, fields)
+                archived.cells().eq(received.cells())
+                    && is_same_extra(&drift::ERROR, &archived.extra, &received.extra, fields)
             }
             (None, None) => true,
             _ => false,

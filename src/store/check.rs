@@ -6,8 +6,8 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Map, Value};
 
-use super::read::{self, freshness};
-use super::{Archive, Error, Reader, Result, schema};
+use super::status::freshness;
+use super::{Archive, Error, Reader, Result, runs, schema};
 use crate::api::ConnectionId;
 use crate::normalize::digest::{Digest, digest_of_rows};
 use crate::time::UtcText;
@@ -87,6 +87,7 @@ impl Reader {
 
     /// Rebuilds every run from its rows and holds it against its digest.
     pub fn check_digests(&self) -> Result<Digests> {
+        // Each page has the time limit of one question: a file of a million runs takes longer than that.
         let check = || {
             let mut digests = Digests::default();
             // By the rows that there are: keys may lie as far apart as somebody likes.
@@ -104,7 +105,7 @@ impl Reader {
                     break;
                 }
                 next = last.checked_add(1);
-                for (run_key, run) in read::runs_between(&self.connection, first, last)? {
+                for (run_key, run) in runs::runs_between(&self.connection, first, last)? {
                     match run.digest {
                         None => digests.without += 1,
                         Some(digest) if digest == digest_of_rows(&run) => digests.proved += 1,
@@ -153,36 +154,33 @@ impl Reader {
 
     /// The archived copy of a run.
     pub fn read_copy(&self, connection_key: i64, id: &str) -> Result<Option<Copy>> {
-        let read = || {
+        self.run(|connection| {
             let sql = "SELECT run_key, state IS 'Completed', unlisted_at IS NOT NULL FROM runs
                        WHERE connection_key = ?1 AND id = ?2";
-            let found = self
-                .connection
+            let found = connection
                 .prepare_cached(sql)?
                 .query_row(params![connection_key, id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
             let Some((run_key, is_completed, is_unlisted)) = found.optional()? else { return Ok(None) };
-            let Some(run) = read::run(&self.connection, run_key)? else { return Ok(None) };
+            let Some(run) = runs::run(connection, run_key)? else { return Ok(None) };
             Ok(Some(Copy {
                 run_key,
                 is_completed,
                 is_unlisted,
-                json: json(&self.connection, run_key)?,
+                json: json(connection, run_key)?,
                 digest: run.digest,
                 digest_of_rows: digest_of_rows(&run),
             }))
-        };
-        self.sqlite(read())
+        })
     }
 
     /// Keys and ids of the runs that are archived as listed.
     pub fn read_listed_runs(&self, connection_key: i64) -> Result<Vec<(i64, String)>> {
         let sql =
             "SELECT run_key, id FROM runs WHERE connection_key = ?1 AND unlisted_at IS NULL ORDER BY run_key";
-        let read = || {
-            let mut statement = self.connection.prepare(sql)?;
+        self.run(|connection| {
+            let mut statement = connection.prepare(sql)?;
             statement.query_map([connection_key], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        };
-        self.sqlite(read())
+        })
     }
 }
 
@@ -364,23 +362,23 @@ impl Archive {
         back: &[i64],
         now: &UtcText,
     ) -> Result<()> {
-        let write = || {
+        self.run(|connection| {
             for run_key in gone {
                 let sql = "UPDATE runs SET unlisted_at = ?2 WHERE run_key = ?1 AND unlisted_at IS NULL";
-                self.connection.prepare_cached(sql)?.execute(params![run_key, now.as_str()])?;
+                connection.prepare_cached(sql)?.execute(params![run_key, now.as_str()])?;
             }
             for run_key in back {
                 let sql = "UPDATE runs SET unlisted_at = NULL, not_found_at = NULL WHERE run_key = ?1";
-                self.connection.prepare_cached(sql)?.execute([run_key])?;
+                connection.prepare_cached(sql)?.execute([run_key])?;
             }
             let recount = "UPDATE checkpoints
                            SET listed = (SELECT count(*) FROM runs
                                          WHERE runs.connection_key = checkpoints.connection_key
                                            AND unlisted_at IS NULL)
                            WHERE connection_key = ?1";
-            self.connection.execute(recount, [connection_key])
-        };
-        self.sqlite(write()).map(drop)
+            connection.execute(recount, [connection_key])
+        })
+        .map(drop)
     }
 
     /// Takes rows away that belong to no run, and keeps what they say in `rejects`: a run that is stored anew
@@ -394,21 +392,17 @@ impl Archive {
     pub fn repair_derived(&mut self) -> Result<()> {
         self.sqlite(self.connection.execute_batch(include_str!("repair_derived.sql")))?;
         self.refresh_names()?;
-        let write = || {
+        self.run(|connection| {
             let sql = "SELECT run_key FROM runs WHERE digest IS NULL";
-            let keys: Vec<i64> = self
-                .connection
-                .prepare(sql)?
-                .query_map([], |row| row.get(0))?
-                .collect::<rusqlite::Result<_>>()?;
+            let keys: Vec<i64> =
+                connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
             for run_key in keys {
-                let Some(run) = read::run(&self.connection, run_key)? else { continue };
+                let Some(run) = runs::run(connection, run_key)? else { continue };
                 let digest = digest_of_rows(&run);
                 let sql = "UPDATE runs SET digest = ?2 WHERE run_key = ?1";
-                self.connection.prepare_cached(sql)?.execute(params![run_key, digest])?;
+                connection.prepare_cached(sql)?.execute(params![run_key, digest])?;
             }
             Ok(())
-        };
-        self.sqlite(write())
+        })
     }
 }

@@ -46,9 +46,9 @@ impl Archive {
 
     /// Its key, and whether it was never met before.
     fn insert_connection(&mut self, id: &ConnectionId, now: &UtcText) -> Result<(i64, bool)> {
-        let write = || {
+        self.run(|connection| {
             let values = params![id.kind().as_str(), id.as_str(), now.as_str()];
-            if let Some(key) = find_connection(&self.connection, id)? {
+            if let Some(key) = find_connection(connection, id)? {
                 return Ok((key, false));
             }
             // Rows of a connection that somebody removed would become those of whoever is given its key.
@@ -60,13 +60,12 @@ impl Archive {
                                 UNION ALL SELECT max(connection_key) FROM walks
                                 UNION ALL SELECT max(connection_key) FROM rejects
                                 UNION ALL SELECT max(connection_key) FROM pruned_runs)";
-            self.connection.prepare_cached(insert)?.execute(values)?;
-            let key = self.connection.last_insert_rowid();
+            connection.prepare_cached(insert)?.execute(values)?;
+            let key = connection.last_insert_rowid();
             let insert = "INSERT INTO checkpoints (connection_key) VALUES (?1) ON CONFLICT DO NOTHING";
-            self.connection.prepare_cached(insert)?.execute([key])?;
+            connection.prepare_cached(insert)?.execute([key])?;
             Ok((key, true))
-        };
-        self.sqlite(write())
+        })
     }
 
     /// Gives a connection the id that it is known by in its own answer: its UUID in other letters than it was
@@ -81,10 +80,9 @@ impl Archive {
     /// one that the platform lists it by.
     fn respell_as_listed(&mut self, connection_key: i64, id: &str) -> Result<()> {
         let sql = "SELECT id FROM connections WHERE connection_key = ?1";
-        let read = || -> rusqlite::Result<String> {
-            self.connection.prepare_cached(sql)?.query_row([connection_key], |row| row.get(0))
-        };
-        let archived = self.sqlite(read())?;
+        let archived: String = self.run(|connection| {
+            connection.prepare_cached(sql)?.query_row([connection_key], |row| row.get(0))
+        })?;
         if is_respelled(&archived, id) {
             self.respell_connection(connection_key, id)?;
         }
@@ -93,17 +91,16 @@ impl Archive {
 
     /// Gives an iModel, or with `ITWIN` an iTwin, the id that it is listed by, wherever it is named.
     fn respell_above(&mut self, above: Above, id: &str) -> Result<()> {
-        let write = || {
-            let Some(archived) = find_above(&self.connection, above, id)? else { return Ok(()) };
+        self.run(|connection| {
+            let Some(archived) = find_above(connection, above, id)? else { return Ok(()) };
             if !is_respelled(&archived, id) {
                 return Ok(());
             }
             for sql in above.respell() {
-                self.connection.execute(sql, [&archived, id])?;
+                connection.execute(sql, [&archived, id])?;
             }
             Ok(())
-        };
-        self.sqlite(write())
+        })
     }
 
     /// The id by which an iModel or iTwin is archived: as it is, or as the same UUID in other letters.
@@ -113,35 +110,35 @@ impl Archive {
     }
 
     /// Stores what the platform says of a connection, where it differs.
-    pub fn store_connection(&mut self, connection_key: i64, connection: &wire::Connection) -> Result<()> {
-        let extra = normalize::connection_extra(&connection.json);
+    pub fn store_connection(&mut self, connection_key: i64, answer: &wire::Connection) -> Result<()> {
+        let extra = normalize::connection_extra(&answer.json);
         let sql = "UPDATE connections
                    SET display_name = ?2, imodel_id = ?3, itwin_id = ?4, authentication_type = ?5, extra = ?6,
                        name = iif(display_name IS ?2, name, coalesce(nullif(?2, ''), id))
                    WHERE connection_key = ?1
                      AND (display_name, imodel_id, itwin_id, authentication_type, extra) IS NOT (?2, ?3, ?4, ?5, ?6)";
-        let write = || {
-            self.connection.prepare_cached(sql)?.execute(params![
+        self.run(|connection| {
+            connection.prepare_cached(sql)?.execute(params![
                 connection_key,
-                connection.display_name,
-                connection.imodel_id,
-                connection.itwin_id,
-                connection.authentication_type,
+                answer.display_name,
+                answer.imodel_id,
+                answer.itwin_id,
+                answer.authentication_type,
                 extra
             ])
-        };
-        self.sqlite(write()).map(drop)
+        })
+        .map(drop)
     }
 
     /// Notes that the platform says the connection does not exist, or that it does again.
     pub fn mark_connection(&mut self, connection_key: i64, unlisted_at: Option<&UtcText>) -> Result<()> {
         let sql = "UPDATE connections SET unlisted_at = ?2
                    WHERE connection_key = ?1 AND (unlisted_at IS NULL) = (?2 IS NOT NULL)";
-        let write = || {
+        self.run(|connection| {
             let values = params![connection_key, unlisted_at.map(UtcText::as_str)];
-            self.connection.prepare_cached(sql)?.execute(values)
-        };
-        self.sqlite(write()).map(drop)
+            connection.prepare_cached(sql)?.execute(values)
+        })
+        .map(drop)
     }
 
     /// Notes of connections that no run had begun, at that time, since their last complete walk: whatever a
@@ -152,14 +149,13 @@ impl Archive {
                        proved_walk_key = (SELECT max(walk_key) FROM walks
                                          WHERE walks.connection_key = checkpoints.connection_key)
                    WHERE connection_key = ?1";
-        let write = || {
-            let mut statement = self.connection.prepare_cached(sql)?;
+        self.run(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
             for id in quiet {
-                statement.execute(params![find_connection(&self.connection, id)?, at.as_str()])?;
+                statement.execute(params![find_connection(connection, id)?, at.as_str()])?;
             }
             Ok(())
-        };
-        self.sqlite(write())
+        })
     }
 
     /// Stores an iTwin, with its name where that was told.
@@ -199,15 +195,14 @@ impl Archive {
         for imodel in imodels {
             self.respell_above(Above::Imodel, &imodel.id)?;
         }
-        let write = || {
-            let mut statement = self.connection.prepare_cached(sql)?;
+        self.run(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
             for imodel in imodels {
                 let extra = normalize::named_extra(&imodel.json);
                 statement.execute(params![imodel.id, itwin, imodel.name, extra, now.as_str()])?;
             }
             Ok(())
-        };
-        self.sqlite(write())
+        })
     }
 
     /// Stores an iModel that was asked for by its id.
@@ -221,11 +216,10 @@ impl Archive {
     pub fn read_imodels(&self, itwin: &str) -> Result<Vec<KnownImodel>> {
         let sql = "SELECT id, display_name, asked_at, unlisted_at IS NULL FROM imodels WHERE itwin_id = ?1";
         let itwin = self.archived_id(Above::Itwin, itwin)?;
-        let read = || {
-            let mut statement = self.connection.prepare_cached(sql)?;
+        self.run(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
             statement.query_map([itwin], known_imodel)?.collect()
-        };
-        self.sqlite(read())
+        })
     }
 
     /// What is known of one iModel.
@@ -270,16 +264,15 @@ impl Archive {
     /// Notes that an iModel is there, if it was thought not to be.
     fn note_back(&mut self, imodel: &str) -> Result<()> {
         let sql = "UPDATE imodels SET unlisted_at = NULL WHERE id = ?1 AND unlisted_at IS NOT NULL";
-        let write = || self.connection.prepare_cached(sql)?.execute([imodel]);
-        self.sqlite(write()).map(drop)
+        self.run(|connection| connection.prepare_cached(sql)?.execute([imodel])).map(drop)
     }
 
     /// Notes that an iModel was asked for its connections, of all kinds that are wanted.
     pub fn note_asked(&mut self, imodel: &str, now: &UtcText) -> Result<()> {
         let sql = "UPDATE imodels SET asked_at = ?2 WHERE id = ?1";
         let imodel = self.archived_id(Above::Imodel, imodel)?;
-        let write = || self.connection.prepare_cached(sql)?.execute(params![imodel, now.as_str()]);
-        self.sqlite(write()).map(drop)
+        self.run(|connection| connection.prepare_cached(sql)?.execute(params![imodel, now.as_str()]))
+            .map(drop)
     }
 
     /// Notes that an iModel is no longer there for these credentials.

@@ -13,7 +13,7 @@ use super::handle::Handle;
 use super::names::{check_writable, count_names, length};
 use super::{
     APPLICATION_ID, Error, Found, READERS_TIMEOUT, Result, beside, check_version, embedded, inspect,
-    known_version, lock, new, prepare_connection, real_path, schema, version, write,
+    known_version, lock, new, prepare_connection, real_path, schema, version, walks,
 };
 
 /// Checkpoints every 64 MiB of log rather than SQLite's 4: half the writing in a backfill.
@@ -27,7 +27,7 @@ pub struct Archive {
     /// Runs written since the last commit.
     pub(super) uncommitted: usize,
     /// The walks under way, by key.
-    pub(super) walks: HashMap<i64, write::WalkRecord>,
+    pub(super) walks: HashMap<i64, walks::WalkRecord>,
     /// The lock lasts as long as the file is open.
     _lock: File,
 }
@@ -99,6 +99,45 @@ impl Archive {
         connection.close().map_err(|error| Error::from_sqlite(&path, &error))
     }
 
+    pub(super) fn begin(&mut self) -> Result<()> {
+        self.sqlite(self.connection.execute_batch("BEGIN IMMEDIATE"))
+    }
+
+    pub(super) fn commit(&mut self) -> Result<()> {
+        self.uncommitted = 0;
+        self.sqlite(self.connection.execute_batch("COMMIT"))
+    }
+
+    pub(super) fn roll_back(&mut self) {
+        // The error that led here is the one to tell; SQLite may have rolled back by itself.
+        let _ = self.connection.execute_batch("ROLLBACK");
+    }
+
+    pub(super) fn uncommitted(&self) -> usize {
+        self.uncommitted
+    }
+
+    /// Runs `work` as one transaction.
+    pub fn write<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.begin()?;
+        match work(self) {
+            Ok(value) => self.commit().map(|()| value),
+            Err(error) => {
+                self.roll_back();
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs statements, and tells their errors by meaning.
+    pub(super) fn run<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        self.sqlite(work(&self.connection))
+    }
+
+    pub(super) fn inconsistent(&self, what: &'static str, table: &'static str, key: i64) -> Error {
+        Error::Inconsistent { path: self.path.clone(), what, table, key }
+    }
+
     pub(super) fn sqlite<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
         result.map_err(|error| {
             // SQLite says which rule was broken, but not that the rule is somebody else's.
@@ -139,20 +178,35 @@ fn roll_back(path: &Path) -> Result<Found> {
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
     let found = version(connection).map_err(|error| Error::from_sqlite(path, &error))?;
     check_version(path, found)?;
+    if found != known_version() {
+        schema::require_free_names(connection, path, found)?;
+        // Grouped: the tables and the record of their version in one transaction.
+        let migrated = embedded::migrations::runner().set_grouped(true).run(connection);
+        migrated.map_err(|error| migration_error(path, &error))?;
+    }
+    make_views(connection).map_err(|error| Error::from_sqlite(path, &error))
+}
+
+fn migration_error(path: &Path, error: &refinery::Error) -> Error {
+    if let refinery::error::Kind::Connection(_, cause) = error.kind()
+        && let Some(error) = cause.downcast_ref::<rusqlite::Error>()
+    {
+        return Error::from_sqlite(path, error);
+    }
+    Error::Sqlite { path: path.to_owned(), what: format!("migrating: {error}") }
+}
+
+/// Makes the views of this version where the file has those of an earlier one, which `user_version` tells: the
+/// process that migrated the tables may have been killed before it came to the views.
+pub(super) fn make_views(connection: &mut Connection) -> rusqlite::Result<()> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found == known_version() {
         return Ok(());
     }
-    schema::require_free_names(connection, path, found)?;
-    // Grouped: the tables and the record of their version in one transaction.
-    let migrated = embedded::migrations::runner().set_grouped(true).run(connection);
-    migrated.map(drop).map_err(|error| {
-        if let refinery::error::Kind::Connection(_, cause) = error.kind()
-            && let Some(error) = cause.downcast_ref::<rusqlite::Error>()
-        {
-            return Error::from_sqlite(path, error);
-        }
-        Error::Sqlite { path: path.to_owned(), what: format!("migrating: {error}") }
-    })
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(include_str!("../../migrations/views.sql"))?;
+    transaction.pragma_update(None, "user_version", known_version())?;
+    transaction.commit()
 }
 
 /// Reads the top of every table of ours, so that most damage is found before anything is written. Tables of

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Archive, Reader, Result, read};
+use super::{Archive, Reader, Result, runs};
 use crate::normalize;
 use crate::time::UtcText;
 
@@ -206,12 +206,21 @@ fn measure(connection: &Connection, run_keys: &[i64]) -> rusqlite::Result<u64> {
     let every = run_keys.len().div_ceil(MEASURED).max(1);
     let (mut bytes, mut measured) = (0, 0);
     for run_key in run_keys.iter().step_by(every) {
-        if let Some(run) = read::run(connection, *run_key)? {
+        if let Some(run) = runs::run(connection, *run_key)? {
             bytes += normalize::rebuild(&run).len() as u64;
             measured += 1;
         }
     }
     Ok(bytes.checked_div(measured).unwrap_or_default() * run_keys.len() as u64)
+}
+
+/// The key of the next run where that is not the one after the newest: a key that a pruned run had is given to no
+/// other, because walks count runs by it.
+pub(super) fn key_above_pruned(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT newest_run_key + 1 FROM prunes
+               WHERE prune_key = (SELECT max(prune_key) FROM prunes)
+                 AND newest_run_key >= coalesce((SELECT max(run_key) FROM runs), 0)";
+    connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()
 }
 
 /// Whether any run of a connection was pruned.
@@ -271,7 +280,7 @@ fn find_other_examples(connection: &Connection, pruned: &HashSet<i64>) -> rusqli
     let mut last = newest;
     while last > (newest - SEARCHED).max(0) && !orphans.is_empty() {
         let first = last - i64::try_from(ROWS_AT_A_TIME).unwrap_or(i64::MAX) + 1;
-        for (run_key, run) in read::runs_between(connection, first, last)? {
+        for (run_key, run) in runs::runs_between(connection, first, last)? {
             if pruned.contains(&run_key) {
                 continue;
             }

@@ -159,6 +159,11 @@ impl Reader {
     }
 
     /// An answer, or what went wrong. A file that was written to meanwhile explains any error.
+    /// Runs statements, and tells their errors by meaning.
+    pub(super) fn run<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        self.sqlite(work(&self.connection))
+    }
+
     pub(super) fn sqlite<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
         self.check_unmoved()?;
         result.map_err(|error| match error.sqlite_error_code() {

@@ -92,6 +92,15 @@ WHERE pruned <> (
     SELECT count(*) FROM pruned_runs WHERE pruned_runs.connection_key = checkpoints.connection_key
 );
 
+-- A revision that is no JSON of its run is kept as the text that it is.
+UPDATE revisions
+SET content = json_object('id', (SELECT id FROM runs WHERE runs.run_key = revisions.run_key), 'extra', content)
+WHERE EXISTS (
+    SELECT 1 FROM runs
+    WHERE runs.run_key = revisions.run_key
+        AND CASE WHEN json_valid(content) THEN json_extract(content, '$.id') END IS NOT runs.id
+);
+
 DELETE FROM drift WHERE NOT EXISTS (SELECT 1 FROM runs WHERE run_key = example_run_key);
 
 -- What says nothing that can be used is forgotten: the next sync learns it again.

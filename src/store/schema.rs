@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 use refinery::Target;
 use rusqlite::Connection;
 
+use super::open::make_views;
 use super::{Archive, Error, Reader, Result, embedded, prepare_connection};
 
 /// What an entry of the schema is.
@@ -202,6 +203,9 @@ fn make(version: Option<i64>) -> Result<BTreeMap<Key, Object>> {
             path: path.to_owned(),
             what: format!("making an empty archive to compare with: {error}"),
         })?;
+    }
+    if version.is_none() {
+        make_views(&mut connection).map_err(sqlite)?;
     }
     objects(&connection).map_err(sqlite)
 }

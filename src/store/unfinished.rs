@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, named_params, params};
 
-use super::{Reader, Result, read};
+use super::cells::time;
+use super::{Reader, Result};
 use crate::time::UtcText;
 
 /// A run that moved within this is asked for at each sync: most complete within hours.
@@ -77,8 +78,8 @@ impl Reader {
     pub fn read_due(&self, connection_key: i64, now: &UtcText, most: usize) -> Result<Vec<DueRun>> {
         // A clock near the year 1 has nothing before it: then everything is due.
         let before = |time: Duration| now.before(time).map_or(String::new(), |then| then.as_str().to_owned());
-        let read = || {
-            let mut statement = self.connection.prepare_cached(include_str!("read_due.sql"))?;
+        self.run(|connection| {
+            let mut statement = connection.prepare_cached(include_str!("read_due.sql"))?;
             let parameters = named_params! {
                 ":connection_key": connection_key,
                 ":now": now.as_str(),
@@ -88,21 +89,19 @@ impl Reader {
                 ":most": i64::try_from(most).unwrap_or(i64::MAX),
             };
             let rows = statement.query_map(parameters, |row| {
-                let started_at = read::time(row, "started_at")?;
+                let started_at = time(row, "started_at")?;
                 Ok(DueRun { run_key: row.get("run_key")?, id: row.get("id")?, started_at })
             })?;
             rows.collect()
-        };
-        self.sqlite(read())
+        })
     }
 
     /// How many archived runs of a connection started then or later.
     pub fn count_since(&self, connection_key: i64, since: &UtcText) -> Result<u64> {
-        let read = || {
-            let mut statement = self.connection.prepare_cached(include_str!("count_since.sql"))?;
+        self.run(|connection| {
+            let mut statement = connection.prepare_cached(include_str!("count_since.sql"))?;
             let parameters = named_params! { ":connection_key": connection_key, ":since": since.as_str() };
             statement.query_row(parameters, |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
-        };
-        self.sqlite(read())
+        })
     }
 }

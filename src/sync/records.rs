@@ -287,7 +287,7 @@ fn read_listed<'a>(
     }
     let record = read(raw, fingerprint);
     let started_at = match &record.received {
-        Received::Run { run, .. } => run.execution.started_at,
+        Received::Run { run, .. } => run.started_at,
         Received::Unchanged { .. } | Received::Pruned { .. } | Received::Rejected { .. } => None,
     };
     let key = match &record.id {

@@ -60,6 +60,9 @@ fn children_that_came_as_text_leave_the_archived_ones_and_the_exit_says_so() {
                 ["received", "new", "changed", "unchanged", "rejected"].map(|name| told[name].as_u64());
             assert_eq!(counts, [1, 0, 0, 0, 1].map(Some), "{received}");
             assert_eq!(stored(&archive), before, "import {times} of {received}");
+            let drift: Vec<String> = archive.column("SELECT what || ' ' || runs FROM drift");
+            let is_told = !drift.is_empty() && drift.iter().all(|note| note == "type 1");
+            assert!(is_told, "import {times} of {received}: {drift:?}");
         }
         // What was received is there to the letter, once.
         assert_eq!(archive.column::<String>("SELECT raw FROM rejects"), [received.as_str()]);

@@ -540,7 +540,9 @@ fn an_error_that_was_altered_or_removed_is_repaired_and_stops_no_later_sync() {
 
 #[test]
 fn an_extra_that_is_no_json_is_found_and_repaired_at_every_level() {
-    for spoilt in ["{", "[1]", "no", "{\"a\":1}x"] {
+    // The last is JSON, and deeper than SQLite reads.
+    let deep = format!("{{\"a\":{}1{}}}", "[".repeat(1_100), "]".repeat(1_100));
+    for spoilt in ["{", "[1]", "no", "{\"a\":1}x", &deep] {
         for (table, is_of_platform) in [
             ("runs", true),
             ("jobs", true),
@@ -575,6 +577,35 @@ fn an_extra_that_is_no_json_is_found_and_repaired_at_every_level() {
             }
         }
     }
+}
+
+#[test]
+fn an_error_that_somebody_wrote_into_the_archive_is_taken_out_by_a_repair_and_kept_as_a_revision() {
+    let (archive, emulator) = synced(2);
+    let forged = "INSERT INTO errors (run_key, job_index, task_index, error_code)
+                  SELECT run_key, job_index, task_index, 'FORGED' FROM tasks
+                  WHERE run_key NOT IN (SELECT run_key FROM errors) LIMIT 1";
+    damage(&archive, forged);
+    assert_eq!(archive.value::<i64>("SELECT count(*) FROM errors WHERE error_code = 'FORGED'"), 1);
+    verify(&archive, &emulator, &["--offline"]).expect(3);
+    assert_repaired(&archive, &emulator);
+    assert_eq!(archive.value::<i64>("SELECT count(*) FROM errors WHERE error_code = 'FORGED'"), 0);
+    let kept: i64 = archive.value("SELECT count(*) FROM revisions WHERE content LIKE '%FORGED%'");
+    assert_eq!(kept, 1);
+}
+
+#[test]
+fn a_revision_that_is_no_json_is_kept_as_its_text_by_a_repair() {
+    let (archive, emulator) = synced(1);
+    damage(
+        &archive,
+        "INSERT INTO revisions (run_key, number, replaced_at, content)
+         SELECT run_key, 1, first_seen_at, 'gar\"bage' FROM runs LIMIT 1",
+    );
+    verify(&archive, &emulator, &["--offline"]).expect(3);
+    assert_repaired(&archive, &emulator);
+    let kept: String = archive.value("SELECT json_extract(content, '$.extra') FROM revisions");
+    assert_eq!(kept, "gar\"bage");
 }
 
 #[test]

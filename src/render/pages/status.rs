@@ -6,7 +6,8 @@ use super::{MOST_NAMED, line_of};
 use crate::api::Kind;
 use crate::render::document::{Align, Document, Grid, Phrase, Presence, Section, Topic};
 use crate::render::{counted, render_count};
-use crate::store::read::{ConnectionStatus, DriftStatus, LastSync};
+use crate::store::status::{ConnectionStatus, DriftStatus};
+use crate::store::syncs::LastSync;
 use crate::time::{UtcText, ago};
 
 /// An answer about an unfinished run that is older is told: two days. Whatever moves is asked for at each sync,
