@@ -20,7 +20,7 @@ mod values;
 
 pub use answer::{Query, Report, Status};
 pub use collect::{Import, Init, Sync};
-pub use formats::{Color, LogFormat, QueryFormat, ReportFormat, StatusFormat, SummaryFormat};
+pub use formats::{Color, DocumentFormat, LogFormat, QueryFormat, ReportFormat, StatusFormat, SummaryFormat};
 use help::{AFTER_HELP, COMPLETIONS_AFTER_HELP, DEMO_AFTER_HELP, GLOBAL, MAN_AFTER_HELP};
 pub use keep::{Backup, Compact, Prune, Rejects, Restore, Verify};
 pub use manual::{completions, man};

@@ -30,13 +30,15 @@ pub use verify::verify;
 
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::api::{ConnectionId, Obstacle, Reason, SetupError};
 use crate::error::{CommandError, ExitCode};
 use crate::query::{Error as QueryError, Excerpt};
-use crate::render;
-use crate::settings::CredentialsSource;
+use crate::render::pages::verify::describe_way_out;
+use crate::render::{self, Document, Screen};
+use crate::settings::{CredentialsSource, Format};
 use crate::store::fleet::{self, Choice, KnownConnection};
-use crate::store::schema::{Change, Finding, ObjectKind};
 use crate::store::{self, Reader};
 
 /// Connections of one name that an error lists.
@@ -112,8 +114,22 @@ pub fn show(text: &str) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::Done)
 }
 
-/// A JSON value as one line of data.
-fn print_json(value: &serde_json::Value) -> Result<(), CommandError> {
+/// What a command has to say, in the format asked for.
+fn print(
+    format: Format,
+    json: &impl Serialize,
+    document: impl FnOnce() -> Document,
+) -> Result<(), CommandError> {
+    match format {
+        Format::Json => print_json(json),
+        Format::Markdown => render::print(&document().to_markdown()),
+        Format::Text => render::print(&document().to_text(Screen::of_stdout())),
+    }
+}
+
+/// One line of JSON. Its keys are in the order of the alphabet, as they have always been.
+fn print_json(json: &impl Serialize) -> Result<(), CommandError> {
+    let value = serde_json::to_value(json).map_err(anyhow::Error::new)?;
     render::print(&format!("{value}\n"))
 }
 
@@ -198,90 +214,17 @@ impl From<QueryError> for CommandError {
     }
 }
 
-/// `1 run`, `2,000 runs`.
-fn counted(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", render::render_count(number))
-}
-
 impl From<store::Error> for CommandError {
     fn from(error: store::Error) -> Self {
         use store::Error as E;
-        let (exit, hint) = match &error {
-            E::Foreign { finding, .. } => {
-                let hint = describe_way_out(finding);
-                return Self::new(ExitCode::Failed, error).with_hint(hint);
-            }
-            E::Inconsistent { .. } => (
-                ExitCode::Failed,
-                Some("archive verify --repair makes it right; the next sync goes on from there"),
-            ),
-            E::TooLong { .. } => (
-                ExitCode::Failed,
-                Some("archive verify --offline tells what was altered; nothing was changed"),
-            ),
-            E::Held { .. } => (ExitCode::Held, Some("it lets go when it ends; this run has changed nothing")),
-            E::Missing(_) => {
-                (ExitCode::Failed, Some("archive sync makes it; --db or ARCHIVE_DB says where it is"))
-            }
-            E::NotADatabase(_) | E::NotAnArchive(_) => {
-                (ExitCode::Failed, Some("choose another file with --db or ARCHIVE_DB"))
-            }
-            E::Newer { .. } => (ExitCode::Failed, Some("install the newer version of archive")),
-            E::Older(_) => (ExitCode::Failed, Some("archive sync or archive import brings it up to date")),
-            E::Damaged { .. } => (
-                ExitCode::Failed,
-                Some(
-                    "archive restore FILE puts a copy in its place and keeps it; sqlite3's .recover reads what is left",
-                ),
-            ),
-            E::Full(_) => (
-                ExitCode::Failed,
-                Some(
-                    "make room, or raise the limit on file sizes where there is one (ulimit -f); the next sync goes on where this one stopped",
-                ),
-            ),
-            E::Exists(_) => (ExitCode::Usage, Some("choose another name, or give --replace")),
-            E::NoConnection { .. } => {
-                (ExitCode::Failed, Some("archive restore FILE puts a copy in its place; nothing was changed"))
-            }
-            E::Busy(_) => (
-                ExitCode::Failed,
-                Some(
-                    "close that program, or let it end; what is archived stays, and the next sync goes on from there",
-                ),
-            ),
-            E::Sqlite { .. } => {
-                (ExitCode::Failed, Some("archive verify --offline tells whether the file is sound"))
-            }
-            E::Unreadable { .. } => (
-                ExitCode::Failed,
-                Some("its owner can give the right to read it, or a copy by archive backup"),
-            ),
-            E::NotWhole { why: store::NotWhole::Writer, .. } => {
-                (ExitCode::Failed, Some("ask again once it has ended"))
-            }
-            E::NotWhole { .. } => (
-                ExitCode::Failed,
-                Some(
-                    "ask again once no sync is at work; the next archive sync of its owner puts it in order",
-                ),
-            ),
-            E::Moved(_) => (ExitCode::Failed, Some("ask again; the archive itself is in order")),
-            E::SeveralNames { .. } => (
-                ExitCode::Failed,
-                Some("remove the other names, or copy the file and let --db name the copy"),
-            ),
-            E::LockFile { .. } => (ExitCode::Failed, Some("remove it; archive makes its own")),
-            E::NoLocks { .. } => (
-                ExitCode::Failed,
-                Some("keep the database on a local disk, and copy it elsewhere with archive backup"),
-            ),
-            E::ReadOnly { .. } => (
-                ExitCode::Failed,
-                Some("let this account write the file and its folder, or choose another file with --db"),
-            ),
-            E::Io { .. } => (ExitCode::Failed, None),
+        let exit = match &error {
+            E::Held { .. } => ExitCode::Held,
+            E::Exists(_) => ExitCode::Usage,
+            _ => ExitCode::Failed,
+        };
+        let hint = match &error {
+            E::Foreign { finding, .. } => Some(describe_way_out(finding)),
+            error => hint_for_store(error).map(str::to_owned),
         };
         let error = Self::new(exit, error);
         match hint {
@@ -291,33 +234,46 @@ impl From<store::Error> for CommandError {
     }
 }
 
-/// What is to be done about something in the file that archive did not make.
-fn describe_way_out(finding: &Finding) -> String {
-    let (kind, name) = (finding.kind.as_str(), render::clean(&finding.name));
-    let name = format!("\"{}\"", name.replace('"', "\"\""));
-    match (finding.change, finding.found) {
-        (Change::Trigger, _) => {
-            format!("archive does not run it; archive verify --repair drops it, as DROP TRIGGER {name} does")
+/// What to do about an archive that cannot be opened, read or written, where one thing is to be done.
+fn hint_for_store(error: &store::Error) -> Option<&'static str> {
+    use store::Error as E;
+    match error {
+        E::Foreign { .. } | E::Io { .. } => None,
+        E::Inconsistent { .. } => {
+            Some("archive verify --repair makes it right; the next sync goes on from there")
         }
-        (Change::Hides, _) => {
-            format!("give it another name, with a view's text or ALTER TABLE {name} RENAME TO another")
+        E::TooLong { .. } => Some("archive verify --offline tells what was altered; nothing was changed"),
+        E::Held { .. } => Some("it lets go when it ends; this run has changed nothing"),
+        E::Missing(_) => Some("archive sync makes it; --db or ARCHIVE_DB says where it is"),
+        E::NotADatabase(_) | E::NotAnArchive(_) => Some("choose another file with --db or ARCHIVE_DB"),
+        E::Newer { .. } => Some("install the newer version of archive"),
+        E::Older(_) => Some("archive sync or archive import brings it up to date"),
+        E::Damaged { .. } => Some(
+            "archive restore FILE puts a copy in its place and keeps it; sqlite3's .recover reads what is left",
+        ),
+        E::Full(_) => Some(
+            "make room, or raise the limit on file sizes where there is one (ulimit -f); the next sync goes on where this one stopped",
+        ),
+        E::Exists(_) => Some("choose another name, or give --replace"),
+        E::NoConnection { .. } => Some("archive restore FILE puts a copy in its place; nothing was changed"),
+        E::Busy(_) => Some(
+            "close that program, or let it end; what is archived stays, and the next sync goes on from there",
+        ),
+        E::Sqlite { .. } => Some("archive verify --offline tells whether the file is sound"),
+        E::Unreadable { .. } => Some("its owner can give the right to read it, or a copy by archive backup"),
+        E::NotWhole { why: store::NotWhole::Writer, .. } => Some("ask again once it has ended"),
+        E::NotWhole { .. } => {
+            Some("ask again once no sync is at work; the next archive sync of its owner puts it in order")
         }
-        (Change::Added, _) if finding.kind == ObjectKind::Index => {
-            format!("it refuses rows that the platform sends; DROP INDEX {name}, then sync again")
+        E::Moved(_) => Some("ask again; the archive itself is in order"),
+        E::SeveralNames { .. } => Some("remove the other names, or copy the file and let --db name the copy"),
+        E::LockFile { .. } => Some("remove it; archive makes its own"),
+        E::NoLocks { .. } => {
+            Some("keep the database on a local disk, and copy it elsewhere with archive backup")
         }
-        (Change::Added, _) => {
-            format!(
-                "it refuses changes of rows that it refers to; drop the {kind} {name}, or make it anew without REFERENCES"
-            )
+        E::ReadOnly { .. } => {
+            Some("let this account write the file and its folder, or choose another file with --db")
         }
-        _ if finding.is_repairable() => format!("archive verify --repair makes the {kind} {name} anew"),
-        (_, Some(found)) if found != finding.kind => {
-            format!(
-                "rename the {} {name}, then archive verify --repair; or archive restore a backup",
-                found.as_str()
-            )
-        }
-        _ => format!("archive restore a backup, or make the {kind} {name} by hand as migrations/ says"),
     }
 }
 

@@ -79,23 +79,6 @@ pub struct Summary {
     pub problems: Vec<Problem>,
 }
 
-impl Summary {
-    /// The summary as one JSON object; its fields are a contract.
-    pub fn to_json(&self, exit_code: u8) -> serde_json::Value {
-        serde_json::json!({
-            "exit_code": exit_code,
-            "files": self.files,
-            "pages": self.pages,
-            "received": self.counts.received,
-            "new": self.counts.new,
-            "changed": self.counts.changed,
-            "unchanged": self.counts.unchanged,
-            "rejected": self.counts.rejected,
-            "problems": self.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        })
-    }
-}
-
 /// Imports files one by one; the archive is made or touched only once a page was read.
 pub fn import(
     path: &Path,

@@ -9,8 +9,7 @@ mod compare;
 use std::collections::HashSet;
 use std::path::Path;
 
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::api::wire::{LastRun, Object};
@@ -28,11 +27,8 @@ use crate::walk::{Ask, End, Entry, Key, Plan, Walk};
 
 pub use compare::Difference;
 
-/// Runs, and differences of one run, that are told by name.
-const MOST_NAMED: usize = 20;
-
 /// One rule of `queries/rules.sql`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Rule {
     /// What must be true.
     pub rule: String,
@@ -485,78 +481,5 @@ impl Report {
             () if self.offline.broken() > 0 || !self.compared.iter().all(is_sound) => ExitCode::Partial,
             () => ExitCode::Done,
         }
-    }
-
-    /// The report as one JSON object; its fields are a contract.
-    pub fn to_json(&self) -> serde_json::Value {
-        let offline = &self.offline;
-        let altered = offline.digests.altered.iter().take(MOST_NAMED);
-        let compared = self.compared.iter().map(|compared| {
-            let different = compared.different.iter().map(|run| {
-                let differences = run.differences.iter().map(|difference| {
-                    json!({
-                        "path": difference.path,
-                        "archived": difference.archived,
-                        "platform": difference.platform,
-                    })
-                });
-                json!({
-                    "run_id": run.run_id,
-                    "altered_in_the_archive": run.is_altered,
-                    "differences": differences.collect::<Vec<_>>(),
-                })
-            });
-            json!({
-                "id": compared.id.as_str(),
-                "kind": compared.id.kind().as_str(),
-                "name": compared.name,
-                "listed": compared.listed,
-                "archived": compared.archived,
-                "missing": compared.missing,
-                "new": compared.new,
-                "different": different.collect::<Vec<_>>(),
-                "went_on": compared.went_on,
-                "gone_upstream": compared.gone,
-                "back": compared.back,
-                "unreadable": compared.unreadable,
-                "problem": compared.problem,
-                "repaired": compared.repaired,
-            })
-        });
-        json!({
-            "exit_code": self.exit_code().number(),
-            "integrity": offline.integrity,
-            "schema": offline.schema.iter().map(|finding| json!({
-                "change": finding.change.as_str(),
-                "kind": finding.kind.as_str(),
-                "name": finding.name,
-                "table": finding.table,
-                "sql": finding.sql,
-                "is_difference": finding.is_difference(),
-            })).collect::<Vec<_>>(),
-            "unchecked": offline.unchecked,
-            "rules": offline.rules.iter().map(|rule| json!({
-                "rule": rule.rule, "broken": rule.broken, "example": rule.example,
-            })).collect::<Vec<_>>(),
-            "runs_proved": offline.digests.proved,
-            "runs_without_digest": offline.digests.without,
-            "runs_altered": offline.digests.altered.len(),
-            "altered": altered.map(|altered| json!({
-                "connection": altered.connection, "run_id": altered.run_id,
-            })).collect::<Vec<_>>(),
-            "gaps": offline.gaps,
-            "rejects": offline.rejects,
-            "repaired_in_the_file": self.repaired_offline,
-            "schema_repaired": self.mended.iter().map(|finding| json!({
-                "change": finding.change.as_str(),
-                "kind": finding.kind.as_str(),
-                "name": finding.name,
-                "table": finding.table,
-                "sql": finding.sql,
-            })).collect::<Vec<_>>(),
-            "connections_not_listed": self.unlisted,
-            "requests": self.requests,
-            "connections": compared.collect::<Vec<_>>(),
-        })
     }
 }

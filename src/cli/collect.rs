@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::formats::SummaryFormat;
+use super::formats::{DocumentFormat, SummaryFormat};
 use super::help::{
     CONNECTION, CREDENTIALS, FILE, IMPORT_AFTER_HELP, INIT_AFTER_HELP, OUTPUT, SPEED, SYNC_AFTER_HELP,
 };
@@ -99,7 +99,7 @@ pub struct Sync {
     pub min_free: Option<Size>,
     /// How the summary is told
     #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
-    pub format: SummaryFormat,
+    pub format: DocumentFormat,
 }
 
 /// What was typed after `archive import`.

@@ -2,7 +2,19 @@
 
 use clap::ValueEnum;
 
-/// How the result of a sync or an import is told.
+/// How the result of a command is told that has more to say than a line.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DocumentFormat {
+    /// For a terminal or a log
+    #[default]
+    Text,
+    /// One JSON object on standard output
+    Json,
+    /// For an issue, a wiki or a chat, on standard output
+    Markdown,
+}
+
+/// How the result of an import is told, or of work on the file.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SummaryFormat {
     /// One line on standard error
@@ -20,6 +32,8 @@ pub enum StatusFormat {
     Table,
     /// JSON for programs
     Json,
+    /// For an issue, a wiki or a chat
+    Markdown,
 }
 
 /// How a report is told.

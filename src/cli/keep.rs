@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::formats::{QueryFormat, StatusFormat, SummaryFormat};
+use super::formats::{DocumentFormat, QueryFormat, StatusFormat, SummaryFormat};
 use super::help::{
     BACKUP_AFTER_HELP, COMPACT_AFTER_HELP, CONNECTION, OUTPUT, PRUNE_AFTER_HELP, REJECTS_AFTER_HELP,
     RESTORE_AFTER_HELP, SPEED, VERIFY_AFTER_HELP,
@@ -103,7 +103,7 @@ pub struct Prune {
     pub no_backup: bool,
     /// How the summary is told
     #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
-    pub format: SummaryFormat,
+    pub format: DocumentFormat,
 }
 
 /// What was typed after `archive compact`.

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::anyhow;
-use serde_json::json;
 
 use crate::error::{CommandError, ExitCode};
 use crate::query;
-use crate::render::{clean, render_duration, render_size};
+use crate::render::clean;
+use crate::render::pages::keep::{BackedUp, milliseconds};
 use crate::settings::{self, Format};
 use crate::store;
 use crate::store::backup::{self, Copy};
@@ -26,33 +26,26 @@ pub fn backup(settings: settings::Backup) -> Result<ExitCode, CommandError> {
     }
     let is_sound = complaints.is_empty();
     if !is_sound && to.symlink_metadata().is_ok() {
-        // What has the name may be the last sound copy.
+        // The file that has this name may be the last sound copy, so that an unsound one does not replace it.
         let error = anyhow!("the archive is not sound, so {} was left as it is", to.display());
         let hint = "archive verify tells what is wrong, and --repair mends it; a copy under a new name is made all the same";
         return Err(CommandError::new(ExitCode::Partial, error).with_hint(hint));
     }
-    // A copy of a damaged archive is kept all the same: it may be the last one. Whoever asked is told.
+    // A copy of a damaged archive is kept under a new name all the same, because a later one may hold less; the
+    // exit code and the messages say that it is not sound.
     let size = copy.keep(to, settings.replace).map_err(explain)?;
     let code = if is_sound { ExitCode::Done } else { ExitCode::Partial };
-    let seconds = began.elapsed();
-    tracing::info!(
-        target: "run_archive::summary",
-        "{}: {}{} in {}, {}",
-        to.display(),
-        runs.map(|runs| format!("{}, ", super::counted(runs, "run"))).unwrap_or_default(),
-        render_size(size),
-        render_duration(seconds),
-        if is_sound { "verified" } else { "not sound" },
-    );
+    let done = BackedUp {
+        exit_code: code.number(),
+        file: to.display().to_string(),
+        bytes: size,
+        runs,
+        problems: complaints,
+        duration_ms: milliseconds(began.elapsed()),
+    };
+    tracing::info!(target: "run_archive::summary", "{}", done.describe());
     if settings.format == Format::Json {
-        super::print_json(&json!({
-            "exit_code": code.number(),
-            "file": to.display().to_string(),
-            "bytes": size,
-            "runs": runs,
-            "problems": complaints,
-            "duration_ms": u64::try_from(seconds.as_millis()).unwrap_or(u64::MAX),
-        }))?;
+        super::print_json(&done)?;
     }
     if !is_sound {
         tracing::error!(
@@ -105,7 +98,8 @@ pub(super) fn check(copy: &Copy) -> Result<(Vec<String>, Option<u64>), query::Er
     Ok((complaints.chain(rules).chain(altered).collect(), Some(runs)))
 }
 
-/// The same error with what to do where a copy was to be made: no sync will make it later.
+/// The same error with what to do where a copy was to be made. The usual hint for a full disk says that the next
+/// sync goes on, but no sync makes a copy.
 pub(super) fn explain(error: store::Error) -> CommandError {
     match error {
         store::Error::Full(_) => CommandError::new(ExitCode::Failed, error).with_hint(

@@ -5,10 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde_json::json;
-
 use crate::error::{CommandError, ExitCode};
-use crate::render::{render_duration, render_size};
+use crate::render::pages::keep::{Compacted, milliseconds};
+use crate::render::render_size;
 use crate::settings::{self, Format};
 use crate::store::{Archive, Reader};
 
@@ -23,24 +22,16 @@ pub fn compact(settings: settings::Compact) -> Result<ExitCode, CommandError> {
     check_room(&path, used)?;
     archive.compact()?;
     archive.close()?;
-    let after = size(&path);
-    let seconds = began.elapsed();
-    tracing::info!(
-        target: "run_archive::summary",
-        "{}: {} before, {} now, in {}",
-        path.display(),
-        render_size(before),
-        render_size(after),
-        render_duration(seconds)
-    );
+    let done = Compacted {
+        exit_code: ExitCode::Done.number(),
+        file: path.display().to_string(),
+        bytes_before: before,
+        bytes_after: size(&path),
+        duration_ms: milliseconds(began.elapsed()),
+    };
+    tracing::info!(target: "run_archive::summary", "{}", done.describe());
     if settings.format == Format::Json {
-        super::print_json(&json!({
-            "exit_code": ExitCode::Done.number(),
-            "file": path.display().to_string(),
-            "bytes_before": before,
-            "bytes_after": after,
-            "duration_ms": u64::try_from(seconds.as_millis()).unwrap_or(u64::MAX),
-        }))?;
+        super::print_json(&done)?;
     }
     Ok(ExitCode::Done)
 }
@@ -49,16 +40,19 @@ fn size(path: &Path) -> u64 {
     path.metadata().map(|metadata| metadata.len()).unwrap_or_default()
 }
 
-/// SQLite writes what is in use once into a temporary file and once into the log beside the archive.
+/// Refuses to begin where the disk is too full. SQLite writes the pages in use twice: into a temporary file, and
+/// into the log beside the archive.
 fn check_room(path: &Path, used: u64) -> Result<(), CommandError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temporary = temporary_folder();
-    let needed: Vec<(&Path, u64)> = match is_same_disk(folder, &temporary) {
-        true => vec![(folder, used.saturating_mul(2))],
-        false => vec![(folder, used), (&temporary, used)],
+    let needed: Vec<(&Path, u64)> = if is_same_disk(folder, &temporary) {
+        vec![(folder, used.saturating_mul(2))]
+    } else {
+        vec![(folder, used), (&temporary, used)]
     };
     for (folder, needed) in needed {
-        // Where the system does not say, SQLite will: a full disk leaves the archive as it was.
+        // Where the system does not say how much is free, compacting is tried: SQLite leaves the archive as it was
+        // when the disk is full.
         let Some(free) = free_bytes(folder) else { continue };
         if free < needed {
             let (needs, has) = (render_size(needed), render_size(free));
@@ -72,7 +66,7 @@ fn check_room(path: &Path, used: u64) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Where SQLite puts temporary files: it looks in this order.
+/// The folder of SQLite's temporary files; SQLite takes the first of these that is there.
 fn temporary_folder() -> PathBuf {
     let named = ["SQLITE_TMPDIR", "TMPDIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
     let usual = ["/var/tmp", "/usr/tmp", "/tmp"].into_iter().map(PathBuf::from);

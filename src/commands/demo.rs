@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::Utc;
@@ -12,13 +11,14 @@ use crate::api::{self, Client, Credentials, Kind};
 use crate::emulator::{Emulator, history};
 use crate::error::{CommandError, ExitCode};
 use crate::query::Database;
-use crate::render::{self, Screen, render_count, render_duration};
+use crate::render::pages::demo as page;
+use crate::render::{self, Document, Screen};
 use crate::report::{self, Asked};
 use crate::settings::{self, DEFAULT_AT_A_TIME, DEFAULT_FULL_EVERY, DEFAULT_PAGE_SIZE};
 use crate::store::Archive;
 use crate::sync::{self, Options, Scope, Summary, now};
 
-/// Any number gives another history; this one is told in the README.
+/// What the emulated history is drawn from. The README shows what this seed gives.
 const SEED: u64 = 2;
 
 /// Shows what the program does, on a platform of its own.
@@ -30,23 +30,20 @@ pub fn demo(settings: settings::Demo) -> Result<ExitCode, CommandError> {
         Emulator::start(history::platform(end - week, SEED)).context("starting the emulated platform")?;
     let (connections, runs) = {
         let mut platform = emulator.platform();
-        // Many small pages, as the platform's documentation shows them.
+        // The platform's documentation shows pages of 50 runs; larger ones would fetch all of it at once.
         platform.faults.page_cap = Some(50);
         let runs: usize = platform.connections.values().map(|connection| connection.listing.len()).sum();
         (platform.connections.len() as u64, runs as u64)
     };
-    render::print(&format!(
-        "An emulated platform at {} has an iTwin with {} of {}.\n",
-        emulator.url(),
-        super::counted(runs, "run"),
-        super::counted(connections, "connection"),
-    ))?;
+    print(&page::platform(&emulator.url(), connections, runs))?;
     let first = sync_demo(&emulator, &path, settings.cache_mib)?;
-    render::print(&told("First sync:    ", &first))?;
+    print(&page::synced("First sync:    ", &first))?;
     history::advance(&mut emulator.platform(), end - week, end, SEED);
     let second = sync_demo(&emulator, &path, settings.cache_mib)?;
-    render::print(&told("A week later:  ", &second))?;
-    render::print(&told_report(&path)?)?;
+    print(&page::synced("A week later:  ", &second))?;
+    let asked = Asked::last_week(now()).map_err(anyhow::Error::msg)?;
+    let report = report::compute(Database::open_two(&path)?, &asked)?;
+    print(&page::reported(&report, &path))?;
     Ok(first.exit_code.max(second.exit_code))
 }
 
@@ -87,27 +84,6 @@ fn sync_demo(emulator: &Emulator, path: &Path, cache_mib: u32) -> Result<Summary
     })?
 }
 
-fn told(when: &str, summary: &Summary) -> String {
-    format!(
-        "{when}{} stored, {} changed, {}; {} in {}\n",
-        super::counted(summary.counts.new, "new run"),
-        render_count(summary.counts.changed),
-        summary.outcome.as_str(),
-        super::counted(summary.requests, "request"),
-        render_duration(Duration::from_millis(summary.duration_ms.unsigned_abs())),
-    )
-}
-
-/// The report of the week that passed, and how to look further.
-fn told_report(path: &Path) -> Result<String, CommandError> {
-    let asked = Asked::last_week(now()).map_err(anyhow::Error::msg)?;
-    let report = report::compute(Database::open_two(path)?, &asked)?;
-    let path = path.display();
-    Ok(format!(
-        "\n{}\nThe archive is {path}. To look further:\n\n  \
-         archive report --db {path} --format html --output report.html\n  \
-         archive query --db {path} error-codes --since 4w\n  \
-         sqlite3 -box {path} \"SELECT * FROM error_details LIMIT 5\"\n",
-        render::text::render(&report, Screen::of_stdout()),
-    ))
+fn print(document: &Document) -> Result<(), CommandError> {
+    render::print(&document.to_text(Screen::of_stdout()))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::api::TypedConnection;
 use crate::error::{CommandError, ExitCode};
 use crate::import::{self, Problem, Saved, Summary};
-use crate::render::render_count;
+use crate::render::pages::import::ImportResult;
 use crate::settings::{self, Format, Input};
 use crate::store::{self, Reader};
 
@@ -20,27 +20,18 @@ pub fn import(settings: settings::Import) -> Result<ExitCode, CommandError> {
     for problem in &summary.problems {
         tracing::error!("{problem}");
     }
-    let counts = summary.counts;
-    tracing::info!(
-        target: "run_archive::summary",
-        "{}: {} from {}, {} new, {} changed, {} unchanged, {} set aside",
-        if exit_code == ExitCode::Done { "done" } else if summary.pages > 0 { "partial" } else { "failed" },
-        super::counted(summary.pages, "page"),
-        super::counted(summary.files, "file"),
-        render_count(counts.new),
-        render_count(counts.changed),
-        render_count(counts.unchanged),
-        render_count(counts.rejected),
-    );
+    let result = ImportResult::new(&summary, exit_code);
+    tracing::info!(target: "run_archive::summary", "{}", result.describe_outcome());
     if settings.format == Format::Json {
-        super::print_json(&summary.to_json(exit_code.number()))?;
+        super::print_json(&result)?;
     }
     Ok(exit_code)
 }
 
 /// The archived connection of this name or id, or else the id of one that is not archived yet.
 fn connection(settings: &settings::Import, typed: &TypedConnection) -> Result<TypedConnection, CommandError> {
-    // An archive that is not there, or not of this version yet, knows no names; the import itself tells.
+    // An archive that is missing, or of another version, has no names to look up. The import opens it again and
+    // reports what is wrong.
     let known = Reader::open(&settings.db).and_then(|reader| reader.read_connections()).unwrap_or_default();
     let id = super::choose_connection(&known, &typed.id)?.unwrap_or_else(|| typed.id.clone());
     Ok(TypedConnection { id, ..*typed })
@@ -57,9 +48,10 @@ fn read(source: &Input, db: &Path) -> Saved {
     }
 }
 
-/// Reads a file, and refuses at once what is none: nobody may ever write to a pipe of that name.
+/// Reads a regular file and refuses anything else at once, because reading a pipe that nobody writes to would wait
+/// for ever.
 fn read_file(path: &Path, db: &Path) -> io::Result<Vec<u8>> {
-    // The archive may be open by now, and opening its files by hand would cost it its locks.
+    // The archive may be open by now, and closing a second handle to its files would drop SQLite's locks.
     if store::is_of_archive(path, db) {
         return Err(io::Error::other("it is part of the archive itself"));
     }
@@ -72,7 +64,7 @@ fn read_file(path: &Path, db: &Path) -> io::Result<Vec<u8>> {
     }
     let mut options = OpenOptions::new();
     options.read(true);
-    // Where the name was given to a pipe meanwhile, the open waits for nobody.
+    // If a pipe took the file's name after the check above, opening it without NONBLOCK would wait for a writer.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(
         &mut options,
@@ -87,7 +79,8 @@ fn read_file(path: &Path, db: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether the path means what this process was given open: standard input, or what a shell's `<(…)` made.
+/// Whether the path names a descriptor that this process was started with: standard input, or one that a shell made
+/// for `<(…)`. Those are pipes, and somebody writes to them.
 fn is_own_descriptor(path: &Path) -> bool {
     let parent = path.parent().and_then(Path::to_str);
     path == Path::new("/dev/stdin") || matches!(parent, Some("/dev/fd" | "/proc/self/fd"))

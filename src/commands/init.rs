@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use self::check::Finding;
+use self::check::SetupFinding;
 use self::dialogue::Dialogue;
 use super::sync::run_async;
+use crate::api::wire::Named;
+use crate::api::{self, Credentials};
 use crate::error::{CommandError, ExitCode};
 use crate::render;
 use crate::settings::{self, Given, Setup};
@@ -22,7 +24,7 @@ const SECRET_FILE: &str = "client-secret";
 /// Sets the program up.
 pub fn init(settings: settings::Init) -> Result<ExitCode, CommandError> {
     let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
-    // Not locked: whoever reads a line unseen locks standard input itself.
+    // Standard input is not locked here, because `read_unseen` locks it to read a secret.
     let mut input = io::BufReader::new(io::stdin());
     #[cfg(unix)]
     let unseen: Option<&mut dialogue::Unseen<'_>> = Some(&mut read_unseen);
@@ -31,7 +33,7 @@ pub fn init(settings: settings::Init) -> Result<ExitCode, CommandError> {
     let mut dialogue = Dialogue { input: &mut input, output: &mut io::stderr(), unseen };
     let chosen = choose(&settings, is_terminal.then_some(&mut dialogue))?;
     write(&settings, &chosen)?;
-    tell(&chosen.findings);
+    log_findings(&chosen.findings);
     tracing::info!(target: "run_archive::summary", "wrote {}", settings.file.display());
     if let Some((path, _)) = &chosen.secret {
         tracing::info!(target: "run_archive::summary", "wrote {}", path.display());
@@ -43,17 +45,17 @@ pub fn init(settings: settings::Init) -> Result<ExitCode, CommandError> {
     Ok(if is_well { ExitCode::Done } else { ExitCode::Partial })
 }
 
-/// Says what the platform said; what is alike gets its hint once.
-fn tell(findings: &[Finding]) {
+/// Logs what the platform said of each thing chosen. Findings with the same hint show it once, after the last.
+fn log_findings(findings: &[SetupFinding]) {
     for (index, finding) in findings.iter().enumerate() {
         let is_last = findings[index + 1..].iter().all(|later| later.hint != finding.hint);
         let hint = finding.hint.filter(|_| is_last);
         match finding {
-            Finding { hint: None, message, .. } => {
+            SetupFinding { hint: None, message, .. } => {
                 tracing::info!(target: "run_archive::summary", "{message}");
             }
-            Finding { is_seen: true, message, .. } => tracing::warn!(hint, "{message}"),
-            Finding { message, .. } => tracing::error!(hint, "{message}"),
+            SetupFinding { is_seen: true, message, .. } => tracing::warn!(hint, "{message}"),
+            SetupFinding { message, .. } => tracing::error!(hint, "{message}"),
         }
     }
 }
@@ -73,45 +75,37 @@ fn read_unseen(question: &str) -> io::Result<String> {
     let asked = write!(output, "{question}").and_then(|()| output.flush());
     let read = asked.and_then(|()| stdin.read_line(&mut line));
     tcsetattr(&stdin, OptionalActions::Now, &before)?;
-    // The line end that was typed is not shown either.
+    // The terminal did not show the line end that was typed.
     writeln!(output)?;
     read.map(|_| line)
 }
 
 /// What is to be written, and what the platform said of it.
 #[derive(Debug)]
-struct Chosen {
+struct Choices {
     given: Given,
     setup: Setup,
-    findings: Vec<Finding>,
+    findings: Vec<SetupFinding>,
     /// A secret that was typed, and where it goes.
     secret: Option<(PathBuf, secrecy::SecretString)>,
 }
 
 /// Joins flags, environment and answers, and asks the platform.
-fn choose(settings: &settings::Init, mut person: Option<&mut Dialogue<'_>>) -> Result<Chosen, CommandError> {
+fn choose(settings: &settings::Init, mut person: Option<&mut Dialogue<'_>>) -> Result<Choices, CommandError> {
     let (mut given, mut setup) = (settings.given.clone(), settings.setup.clone());
-    let is_complete = !setup.is_empty() && given.is_enough();
-    if setup.is_empty() && person.is_none() {
+    let is_asked = setup.is_empty();
+    if is_asked && person.is_none() {
         return Err(settings::Error::NothingChosen.into());
     }
-    if is_complete {
+    // Flags and environment give all that is needed, so that no question is asked.
+    if !is_asked && given.is_enough() {
         person = None;
     }
-    let place = settings.file.parent().unwrap_or(Path::new("")).join(SECRET_FILE);
-    let mut secret = None;
-    if let Some(person) = &mut person {
-        person.say(&format!(
-            "This writes {}. Enter takes what stands in brackets; Ctrl-D ends it.",
-            settings.file.display()
-        ))?;
-        if given.is_enough() && given.is_of_environment() {
-            person.say("The credentials are those of the environment.")?;
-        } else if !given.is_enough() && person.ask_credentials(settings, &mut given, &place)? {
-            secret = given.secret.clone().map(|typed| (place.clone(), typed));
-            given.secret_file = Some(place);
-        }
-    }
+    let secret = match &mut person {
+        Some(person) => ask_secret(settings, person, &mut given)?,
+        None => None,
+    };
+
     let credentials = settings.check.then(|| check::credentials(&given)).transpose()?;
     let listed = match &credentials {
         Some(credentials) => {
@@ -120,44 +114,15 @@ fn choose(settings: &settings::Init, mut person: Option<&mut Dialogue<'_>>) -> R
         }
         None => None,
     };
-    let list = listed.as_ref().and_then(|listed| listed.as_deref().ok());
-    let is_asked = setup.is_empty();
-    match (&mut person, &listed) {
-        (_, None) => {}
-        (Some(person), Some(Ok(list))) => {
-            person.say("The platform accepts the credentials.")?;
-            if is_asked {
-                person.show_itwins(list)?;
-            }
-        }
-        (Some(person), Some(Err(error))) => {
-            person.say(&render::clean(&format!("The platform does not list iTwins ({error}).")))?;
-        }
-        (None, Some(Ok(_))) => {
-            tracing::info!(target: "run_archive::summary", "the platform accepts the credentials");
-        }
-        (None, Some(Err(error))) => {
-            tracing::info!(target: "run_archive::summary", "the platform does not list iTwins ({error})");
-        }
+    if let Some(listed) = &listed {
+        tell_listed(person.as_deref_mut(), listed, is_asked)?;
     }
-    let findings = loop {
-        if let (Some(person), true) = (&mut person, is_asked) {
-            setup.itwins = person.ask_itwins(list.unwrap_or_default())?;
-        }
-        for (id, name) in &mut setup.itwins {
-            let known = list.unwrap_or_default().iter().find(|itwin| itwin.id == *id);
-            *name =
-                known.and_then(|itwin| itwin.name.as_deref()).map(|name| render::clean(name).into_owned());
-        }
-        let Some(credentials) = &credentials else { break Vec::new() };
-        let findings = run_async(check::find(settings, credentials, &setup))?;
-        let findings = findings.map_err(|error| check::name_source(error, &given))?;
-        match (&mut person, findings.iter().find(|finding| finding.is_unknown)) {
-            (Some(person), Some(unknown)) if is_asked => person.say(&render::clean(&unknown.message))?,
-            _ => break findings,
-        }
-    };
-    // The list alone may be forbidden; where nothing at all is shown, nothing is proved.
+    let list = listed.as_ref().and_then(|listed| listed.as_deref().ok()).unwrap_or_default();
+    let asked = person.as_deref_mut().filter(|_| is_asked);
+    let findings = find(settings, asked, credentials.as_ref(), list, &mut setup)
+        .map_err(|error| check::name_source(error, &given))?;
+    // A service application may be forbidden to list iTwins and still see the one that was named. Where it sees
+    // nothing at all, the configuration is not proved to work and is not written.
     if let Some(Err(error)) = listed
         && !findings.iter().any(|finding| finding.is_seen)
     {
@@ -165,6 +130,7 @@ fn choose(settings: &settings::Init, mut person: Option<&mut Dialogue<'_>>) -> R
             "nothing was written; check the ids and ITP_API_URL, and give the service application a role on the iTwin",
         ));
     }
+
     if let Some(person) = &mut person {
         if setup.db.is_none() {
             setup.db = person.ask_db(settings)?;
@@ -179,11 +145,89 @@ fn choose(settings: &settings::Init, mut person: Option<&mut Dialogue<'_>>) -> R
         None => given.secret_file.clone(),
     };
     setup.access_token_file = given.token_file.clone();
-    Ok(Chosen { given, setup, findings, secret })
+    Ok(Choices { given, setup, findings, secret })
+}
+
+/// Asks for credentials where they are missing: a secret that was typed, and the file that will hold it.
+fn ask_secret(
+    settings: &settings::Init,
+    person: &mut Dialogue<'_>,
+    given: &mut Given,
+) -> Result<Option<(PathBuf, secrecy::SecretString)>, CommandError> {
+    person.say(&format!(
+        "This writes {}. Enter takes what stands in brackets; Ctrl-D ends it.",
+        settings.file.display()
+    ))?;
+    if given.is_enough() {
+        if given.is_of_environment() {
+            person.say("The credentials are those of the environment.")?;
+        }
+        return Ok(None);
+    }
+    let place = settings.file.parent().unwrap_or(Path::new("")).join(SECRET_FILE);
+    if !person.ask_credentials(settings, given, &place)? {
+        return Ok(None);
+    }
+    let secret = given.secret.clone().map(|typed| (place.clone(), typed));
+    given.secret_file = Some(place);
+    Ok(secret)
+}
+
+/// Tells the person, or whoever reads the log, whether the platform lists iTwins.
+fn tell_listed(
+    person: Option<&mut Dialogue<'_>>,
+    listed: &Result<Vec<Named>, api::Error>,
+    is_asked: bool,
+) -> Result<(), CommandError> {
+    match (person, listed) {
+        (Some(person), Ok(list)) => {
+            person.say("The platform accepts the credentials.")?;
+            if is_asked {
+                person.show_itwins(list)?;
+            }
+        }
+        (Some(person), Err(error)) => {
+            person.say(&render::clean(&format!("The platform does not list iTwins ({error}).")))?;
+        }
+        (None, Ok(_)) => {
+            tracing::info!(target: "run_archive::summary", "the platform accepts the credentials");
+        }
+        (None, Err(error)) => {
+            tracing::info!(target: "run_archive::summary", "the platform does not list iTwins ({error})");
+        }
+    }
+    Ok(())
+}
+
+/// What the platform says of everything chosen. Somebody who is asked for iTwins is asked again until the platform
+/// knows those that were named.
+fn find(
+    settings: &settings::Init,
+    mut asked: Option<&mut Dialogue<'_>>,
+    credentials: Option<&Credentials>,
+    listed: &[Named],
+    setup: &mut Setup,
+) -> Result<Vec<SetupFinding>, CommandError> {
+    loop {
+        if let Some(person) = &mut asked {
+            setup.itwins = person.ask_itwins(listed)?;
+        }
+        for (id, name) in &mut setup.itwins {
+            let known = listed.iter().find(|itwin| itwin.id == *id);
+            *name =
+                known.and_then(|itwin| itwin.name.as_deref()).map(|name| render::clean(name).into_owned());
+        }
+        let Some(credentials) = credentials else { return Ok(Vec::new()) };
+        let findings = run_async(check::find(settings, credentials, setup))??;
+        match (&mut asked, findings.iter().find(|finding| finding.is_unknown)) {
+            (Some(person), Some(unknown)) => person.say(&render::clean(&unknown.message))?,
+            _ => return Ok(findings),
+        }
+    }
 }
 
 /// Writes the configuration, and the secret beside it, each whole or not at all.
-fn write(settings: &settings::Init, chosen: &Chosen) -> Result<(), CommandError> {
+fn write(settings: &settings::Init, chosen: &Choices) -> Result<(), CommandError> {
     use secrecy::ExposeSecret as _;
     let path = &settings.file;
     let text = chosen.setup.to_toml(settings.default_db.as_deref())?;
@@ -193,15 +237,15 @@ fn write(settings: &settings::Init, chosen: &Chosen) -> Result<(), CommandError>
     }
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
-    let configuration = Part::new(path, &text)?;
+    let configuration = NewFile::new(path, &text)?;
     let secret = match &chosen.secret {
-        Some((path, secret)) => Some(Part::new(path, &format!("{}\n", secret.expose_secret()))?),
+        Some((path, secret)) => Some(NewFile::new(path, &format!("{}\n", secret.expose_secret()))?),
         None => None,
     };
     let kept_secret = secret.map(|secret| secret.keep(settings.force)).transpose()?;
     configuration.keep(settings.force).inspect_err(|_| {
         if let Some(path) = kept_secret {
-            // It is of no use without the configuration; the error is told in any case.
+            // The secret's file is of no use without the configuration; the error that is returned says what failed.
             fs::remove_file(path).ok();
         }
     })?;
@@ -209,18 +253,18 @@ fn write(settings: &settings::Init, chosen: &Chosen) -> Result<(), CommandError>
 }
 
 /// A file readable by its owner only, not yet in its place.
-struct Part {
+struct NewFile {
     file: tempfile::NamedTempFile,
     path: PathBuf,
 }
 
-impl Part {
+impl NewFile {
     fn new(path: &Path, text: &str) -> anyhow::Result<Self> {
-        // A link stays one: what it leads to is replaced.
+        // The file that a link leads to is replaced, not the link.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let folder = path.parent().unwrap_or(Path::new("."));
         let write = || {
-            // 0600 is what tempfile gives unless told otherwise.
+            // tempfile makes the file with mode 0600, so that no other account reads the secret.
             let mut file =
                 tempfile::Builder::new().prefix(".archive-").suffix(".part").tempfile_in(folder)?;
             file.write_all(text.as_bytes())?;
@@ -232,10 +276,8 @@ impl Part {
     }
 
     fn keep(self, force: bool) -> Result<PathBuf, CommandError> {
-        let kept = match force {
-            true => self.file.persist(&self.path),
-            false => self.file.persist_noclobber(&self.path),
-        };
+        let kept =
+            if force { self.file.persist(&self.path) } else { self.file.persist_noclobber(&self.path) };
         match kept {
             Ok(_) => Ok(self.path),
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
@@ -251,9 +293,10 @@ impl Part {
 
 /// What to type now, and what to put into a crontab.
 fn next_steps(settings: &settings::Init, given: &Given) -> String {
-    let config = match settings.is_in_default_place {
-        true => String::new(),
-        false => format!(" --config {}", shell_word(&settings.file.display().to_string())),
+    let config = if settings.is_in_default_place {
+        String::new()
+    } else {
+        format!(" --config {}", shell_word(&settings.file.display().to_string()))
     };
     let program = std::env::current_exe().map_or("archive".to_owned(), |path| path.display().to_string());
     let sync = format!("{} -q sync{config}", shell_word(&program));
@@ -285,8 +328,9 @@ fn next_steps(settings: &settings::Init, given: &Given) -> String {
 /// A word that a shell reads as it stands.
 fn shell_word(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
-    match !text.is_empty() && text.chars().all(is_plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }

@@ -5,25 +5,24 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
-
 use super::backup;
 use crate::error::{CommandError, ExitCode};
-use crate::render::{self, Column, Screen, Table, render_count, render_size};
+use crate::render::counted;
+use crate::render::pages::prune::PruneResult;
 use crate::settings::{self, Consent, Format};
 use crate::store::backup::Copy;
-use crate::store::prune::{Plan, Share};
+use crate::store::prune::Plan;
 use crate::store::{self, Archive, Reader};
 use crate::sync::now;
 
 /// Says what is older and may go, and takes it out where that is agreed to.
 pub fn prune(settings: settings::Prune) -> Result<ExitCode, CommandError> {
     let (before, with_runs) = (&settings.before, settings.with_runs);
-    // Made by a sync or import: there is nothing to prune in a new one.
+    // Opening for reading first keeps a prune of a mistyped path from making an empty archive there.
     let reader = Reader::open(&settings.db)?;
     if settings.consent == Consent::None {
         let plan = reader.plan_prune(before, with_runs)?;
-        tell(&settings, &plan, None)?;
+        report(&settings, &plan, None)?;
         return Ok(ExitCode::Done);
     }
     drop(reader);
@@ -31,8 +30,8 @@ pub fn prune(settings: settings::Prune) -> Result<ExitCode, CommandError> {
     let mut plan = archive.plan_prune(before, with_runs)?;
     let copy = match &settings.consent {
         Consent::AfterBackup(to) if !plan.is_empty() => {
-            // The file is not open for writing while the copy is made: what was written between is told by
-            // the newest sync.
+            // The archive is closed while the copy is made, so that a sync may write meanwhile. A newer sync in the
+            // archive afterwards says that the copy lacks something.
             let stamp = archive.read_newest_sync()?;
             archive.close()?;
             make_copy(&settings.db, to)?;
@@ -52,17 +51,17 @@ pub fn prune(settings: settings::Prune) -> Result<ExitCode, CommandError> {
         archive.prune(&plan, &now()).map_err(explain)?;
     }
     archive.close()?;
-    tell(&settings, &plan, copy)?;
+    report(&settings, &plan, copy)?;
     Ok(ExitCode::Done)
 }
 
-/// Makes a copy as `archive backup` does. One that is not sound is none.
+/// Makes a copy as `archive backup` does, and refuses one that is not sound: what is pruned is in the copy alone.
 fn make_copy(from: &Path, to: &Path) -> Result<(), CommandError> {
     backup::check_target(from, to, false)?;
     let copy = Copy::make(from, to).map_err(backup::explain)?;
     let (complaints, _) = backup::check(&copy)?;
     if !complaints.is_empty() {
-        let count = super::counted(complaints.len() as u64, "finding");
+        let count = counted(complaints.len() as u64, "finding");
         let error = anyhow::anyhow!("the copy is not sound ({count}), and nothing was taken out");
         let hint = "archive verify tells what is wrong with the archive, and --repair mends it";
         return Err(CommandError::new(ExitCode::Failed, error).with_hint(hint));
@@ -71,7 +70,8 @@ fn make_copy(from: &Path, to: &Path) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// No sync goes on with a prune: the next prune does.
+/// The same error with what to do about a full disk. The usual hint says that the next sync goes on, but only
+/// another prune does.
 fn explain(error: store::Error) -> CommandError {
     match error {
         store::Error::Full(_) => CommandError::new(ExitCode::Failed, error)
@@ -80,50 +80,12 @@ fn explain(error: store::Error) -> CommandError {
     }
 }
 
-fn shares(plan: &Plan) -> [(&'static str, &Share); 4] {
-    [("revisions", &plan.revisions), ("rejects", &plan.rejects), ("walks", &plan.walks), ("runs", &plan.runs)]
-}
-
-fn tell(settings: &settings::Prune, plan: &Plan, copy: Option<&Path>) -> Result<(), CommandError> {
-    let is_done = settings.consent != Consent::None;
-    if settings.format == Format::Json {
-        let share = |share: &Share| json!({"rows": share.rows, "bytes": share.bytes, "oldest": share.oldest});
-        let mut told = json!({
-            "exit_code": ExitCode::Done.number(),
-            "dry_run": !is_done,
-            "before": plan.before,
-            "backup": copy.map(|copy| copy.display().to_string()),
-        });
-        for (kind, of) in shares(plan) {
-            told[kind] = if kind == "runs" && !settings.with_runs { Value::Null } else { share(of) };
-        }
-        return super::print_json(&told);
+/// Prints what goes, or has gone, and says what that means.
+fn report(settings: &settings::Prune, plan: &Plan, copy: Option<&Path>) -> Result<(), CommandError> {
+    let pruned = PruneResult::new(plan, settings.with_runs, settings.consent != Consent::None, copy);
+    super::print(settings.format, &pruned, || pruned.document())?;
+    if settings.format != Format::Json {
+        tracing::info!(target: "run_archive::summary", "{}", pruned.describe_outcome(plan.is_empty()));
     }
-    let columns =
-        vec![Column::text("what"), Column::number("rows"), Column::number("about"), Column::text("oldest")];
-    let rows = shares(plan).into_iter().filter(|(kind, _)| *kind != "runs" || settings.with_runs).map(
-        |(kind, share)| {
-            vec![
-                kind.to_owned(),
-                render_count(share.rows),
-                render_size(share.bytes),
-                share.oldest.clone().unwrap_or_default(),
-            ]
-        },
-    );
-    let table = Table { columns, rows: rows.collect() };
-    render::print(&table.render(Screen::of_stdout()))?;
-    let before = plan.before;
-    let told = match (is_done, plan.is_empty()) {
-        (_, true) => format!("nothing is older than {before}"),
-        (false, false) => format!(
-            "this is older than {before} and would go; --yes takes it out, after a copy (--backup FILE)"
-        ),
-        (true, false) => format!(
-            "this was older than {before} and is gone; archive compact makes the file smaller{}",
-            copy.map(|copy| format!("; {} has it all", copy.display())).unwrap_or_default()
-        ),
-    };
-    tracing::info!(target: "run_archive::summary", "{told}");
     Ok(())
 }

@@ -5,15 +5,15 @@ use std::io;
 use crate::api::ConnectionId;
 use crate::error::{CommandError, ExitCode};
 use crate::query::{self, Catalog, Database, Limits};
-use crate::render::{Screen, render_count};
+use crate::render::{Screen, counted, render_count};
 use crate::settings;
-use crate::store::write::SyncTotals;
+use crate::store::syncs::SyncTotals;
 use crate::store::{Archive, READING_LIMIT, Reader};
 use crate::sync::{self, now};
 
 /// Lists the records that were set aside, after reading them once more if that is asked for.
 pub fn rejects(settings: settings::Rejects) -> Result<ExitCode, CommandError> {
-    // Made by a sync or import; there is nothing to retry in a new one.
+    // A retry opens for reading first, so that a mistyped path makes no empty archive.
     let known = super::known_connections(&settings.db, &settings.connections)?;
     if settings.retry {
         drop(Reader::open(&settings.db)?);
@@ -27,11 +27,11 @@ pub fn rejects(settings: settings::Rejects) -> Result<ExitCode, CommandError> {
         parameters.push(("connection", list.into()));
     }
     let catalog = Catalog::built_in();
-    // The list is part of the program, and a test holds it to the folder.
+    // The query is part of the program, and a test proves that each file of `queries/` is in the catalog.
     let Some(query) = catalog.find("rejects") else { return Ok(ExitCode::Failed) };
     let mut sink = super::query::sink(settings.format, Screen::of_stdout(), io::stdout().lock());
     match database.stream(&query.sql, &parameters, Limits { timeout: Some(READING_LIMIT) }, sink.as_mut()) {
-        // A reader that has seen enough has left.
+        // A pager or `head` that closed the pipe has what it wanted.
         Err(query::Error::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::Done),
         told => Ok(told.map(|()| ExitCode::Done)?),
     }
@@ -47,7 +47,7 @@ fn retry(settings: &settings::Rejects) -> Result<(), CommandError> {
     tracing::info!(
         target: "run_archive::summary",
         "{} tried again, {} archived now",
-        super::counted(retried.tried, "record"),
+        counted(retried.tried, "record"),
         render_count(retried.read),
     );
     Ok(())

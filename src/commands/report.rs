@@ -5,7 +5,7 @@ use std::io;
 use crate::api::ConnectionId;
 use crate::error::{CommandError, ExitCode};
 use crate::query::Database;
-use crate::render::{self, Output, Screen};
+use crate::render::{Output, Screen, pages, verdict};
 use crate::report::figures::{Report, Verdict};
 use crate::report::{self, Asked};
 use crate::settings::{self, ReportFormat};
@@ -31,10 +31,10 @@ pub fn report(settings: settings::Report) -> Result<ExitCode, CommandError> {
         ReportFormat::Text => {
             let file = Screen { is_terminal: false, width: 80 };
             let screen = if settings.output.is_some() { file } else { Screen::of_stdout() };
-            render::text::render(&report, screen)
+            pages::report::document(&report).to_text(screen)
         }
-        ReportFormat::Markdown => render::markdown::render(&report),
-        ReportFormat::Html => render::html::render(&report),
+        ReportFormat::Markdown => pages::report::document(&report).to_markdown(),
+        ReportFormat::Html => pages::report::to_html(&report),
         ReportFormat::Json => to_json(&report)?,
     };
     write(&settings, &text)?;
@@ -51,7 +51,7 @@ pub fn report(settings: settings::Report) -> Result<ExitCode, CommandError> {
 
 /// The figures, and the verdict in words among them.
 fn to_json(report: &Report) -> Result<String, CommandError> {
-    let verdict = Verdict { text: Some(render::verdict(report)), ..report.verdict.clone() };
+    let verdict = Verdict { text: Some(verdict(report)), ..report.verdict.clone() };
     let report = Report { verdict, ..report.clone() };
     let text = serde_json::to_string_pretty(&report).map_err(anyhow::Error::new)?;
     Ok(text + "\n")

@@ -3,19 +3,19 @@
 use std::time::Instant;
 
 use anyhow::anyhow;
-use serde_json::json;
 
 use super::backup::{check, explain};
 use crate::error::{CommandError, ExitCode};
 use crate::query;
-use crate::render::{clean, render_duration, render_size};
+use crate::render::clean;
+use crate::render::pages::keep::{Restored, milliseconds};
 use crate::settings::{self, Format};
 use crate::store;
 use crate::store::Reader;
 use crate::store::restore::{self, Restore};
 use crate::sync::now;
 
-/// What to do where the copy is not restored for what it is.
+/// What to do where the copy is damaged, so that it is not restored.
 const UNSOUND_HINT: &str =
     "archive verify --offline --db FILE tells all that is wrong with it; restore another copy";
 
@@ -23,9 +23,9 @@ const UNSOUND_HINT: &str =
 pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
     let began = Instant::now();
     let (path, file) = (&settings.db, &settings.file);
-    let mut restore = Restore::begin(path, file, now()).map_err(told)?;
+    let mut restore = Restore::begin(path, file, now()).map_err(add_hint)?;
     let of_file = |error| match error {
-        query::Error::Store(error) => told(restore::Error::of_copy(error, file)),
+        query::Error::Store(error) => add_hint(restore::Error::of_copy(error, file)),
         error => error.into(),
     };
     let (complaints, runs) = check(restore.copy()).map_err(of_file)?;
@@ -36,60 +36,54 @@ pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
         let error = anyhow!("{} is not sound, and was not restored", file.display());
         return Err(CommandError::new(ExitCode::Failed, error).with_hint(UNSOUND_HINT));
     }
-    let as_of = match restore.copy().is_current {
-        true => Reader::open(&restore.copy().path())
-            .and_then(|copy| copy.read_last_sync())
-            .map_err(|error| of_file(error.into()))?
-            .map(|sync| sync.ended_at.unwrap_or(sync.started_at)),
-        false => None,
-    };
+    // Only this version's tables are known to say when the last sync of the copy ended.
+    let mut as_of = None;
+    if restore.copy().is_current {
+        let last_sync = Reader::open(&restore.copy().path()).and_then(|copy| copy.read_last_sync());
+        let last_sync = last_sync.map_err(|error| of_file(error.into()))?;
+        as_of = last_sync.map(|sync| sync.ended_at.unwrap_or(sync.started_at));
+    }
+    // The steps are few and their order is what keeps an archive in its place at any time: see `store::restore`.
     let size = restore.copy().size();
-    while let Some(step) = restore.next_step().map_err(told)? {
+    while let Some(step) = restore.next_step().map_err(add_hint)? {
         tracing::debug!("{step:?}");
     }
-    let set_aside = restore.set_aside().map(|path| path.display().to_string());
-    let damage = restore.damage().map(|damage| clean(damage).into_owned());
+    let done = Restored {
+        exit_code: ExitCode::Done.number(),
+        file: file.display().to_string(),
+        db: path.display().to_string(),
+        bytes: size,
+        runs,
+        as_of,
+        set_aside: restore.set_aside().map(|path| path.display().to_string()),
+        damage: restore.damage().map(|damage| clean(damage).into_owned()),
+        duration_ms: milliseconds(began.elapsed()),
+    };
     drop(restore);
-    let seconds = began.elapsed();
-    tracing::info!(
-        target: "run_archive::summary",
-        "{}: {}{}{}, restored from {} in {}",
-        path.display(),
-        runs.map(|runs| format!("{}, ", super::counted(runs, "run"))).unwrap_or_default(),
-        render_size(size),
-        as_of.as_deref().and_then(|time| time.get(..19)).map(|time| format!(", as of {time}Z")).unwrap_or_default(),
-        file.display(),
-        render_duration(seconds),
-    );
-    if let Some(set_aside) = &set_aside {
-        match &damage {
-            Some(damage) => tracing::warn!(
-                "what was there is damaged ({damage}); it is kept, with its log, as {set_aside}"
-            ),
-            None => tracing::info!(
-                target: "run_archive::summary",
-                "what was there is kept as {set_aside}; archive restore takes it back"
-            ),
-        }
-    }
+    tracing::info!(target: "run_archive::summary", "{}", done.describe());
+    log_set_aside(&done);
     if settings.format == Format::Json {
-        super::print_json(&json!({
-            "exit_code": ExitCode::Done.number(),
-            "file": file.display().to_string(),
-            "db": path.display().to_string(),
-            "bytes": size,
-            "runs": runs,
-            "as_of": as_of,
-            "set_aside": set_aside,
-            "damage": damage,
-            "duration_ms": u64::try_from(seconds.as_millis()).unwrap_or(u64::MAX),
-        }))?;
+        super::print_json(&done)?;
     }
     Ok(ExitCode::Done)
 }
 
+/// Logs where the archive is that was replaced, and what is wrong with it.
+fn log_set_aside(done: &Restored) {
+    let Some(set_aside) = &done.set_aside else { return };
+    match &done.damage {
+        Some(damage) => {
+            tracing::warn!("what was there is damaged ({damage}); it is kept, with its log, as {set_aside}");
+        }
+        None => tracing::info!(
+            target: "run_archive::summary",
+            "what was there is kept as {set_aside}; archive restore takes it back"
+        ),
+    }
+}
+
 /// An error with its exit code and what to do about it; the archive is as it was.
-fn told(error: restore::Error) -> CommandError {
+fn add_hint(error: restore::Error) -> CommandError {
     use restore::Error as E;
     match error {
         E::Copy(error) => of_copy(error),

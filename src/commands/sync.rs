@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,13 +11,14 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::api::{self, Client, Reason, RequestLimit};
 use crate::error::{CommandError, ExitCode};
-use crate::render;
+use crate::render::counted;
+use crate::render::pages::sync::{self as page, EstimatedCost, SyncResult};
 use crate::settings::{self, CredentialsSource, Format};
 use crate::store::fleet::KnownConnection;
 use crate::store::{self, Archive, Reader};
-use crate::sync::{self, Estimate, Options, Outcome, Progress, Scope, Summary};
+use crate::sync::{self, Options, Outcome, Progress, Scope, Summary};
 
-/// Problems told one by one; the table `walks` and `--format json` have them all.
+/// Problems that are logged one by one; the table `walks` and `--format json` have all of them.
 const MOST_TOLD: usize = 20;
 
 /// What to do where nothing is found.
@@ -34,12 +34,13 @@ pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
     }
     let credentials_source = settings.platform.credentials_source.clone();
     let summary = run_async(async move {
-        // What is wrong with the settings leaves no archive behind, and who cannot have the archive asks
-        // the platform nothing.
+        // The client checks the settings before the archive is opened, so that wrong ones leave no new file behind.
+        // The archive is opened before the first request, so that a sync that finds it held asks nothing.
         let client = client(&settings.platform, settings.platform.pages_in_flight + settings.concurrency)?;
-        let store = match is_dry_run {
-            true => Store::ToCompare(open_to_compare(&path)?),
-            false => Store::ToWrite(Archive::open(&path, cache_mib)?),
+        let store = if is_dry_run {
+            Store::ToCompare(open_to_compare(&path)?)
+        } else {
+            Store::ToWrite(Archive::open(&path, cache_mib)?)
         };
         let known = match &store {
             Store::ToWrite(archive) => {
@@ -65,9 +66,13 @@ pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
             }
         }
     })??;
-    tell(&summary, &credentials_source, is_dry_run);
-    if format == Format::Json {
-        super::print_json(&summary.to_json(is_dry_run))?;
+    log_summary(&summary, &credentials_source, is_dry_run);
+    match format {
+        Format::Text => {}
+        Format::Json | Format::Markdown => {
+            let json = SyncResult::new(&summary, is_dry_run);
+            super::print(format, &json, || page::document(&summary, is_dry_run))?;
+        }
     }
     Ok(summary.exit_code)
 }
@@ -100,10 +105,7 @@ fn estimate(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
     if estimate.connections == 0 && estimate.problems.is_empty() {
         tracing::error!(hint = NOTHING_SEEN, "no connection was found: {}", sync::WHY_NOTHING);
     }
-    match format {
-        Format::Json => super::print_json(&estimate.to_json())?,
-        Format::Text => render::print(&told_estimate(&estimate))?,
-    }
+    super::print(format, &EstimatedCost::from(&estimate), || page::estimate(&estimate))?;
     let is_refused = estimate.problems.iter().any(|problem| problem.reason == Some(Reason::Refused));
     Ok(match estimate.problems.is_empty() {
         true if estimate.connections == 0 => ExitCode::Partial,
@@ -112,28 +114,6 @@ fn estimate(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
         false if estimate.connections == 0 => ExitCode::Failed,
         false => ExitCode::Partial,
     })
-}
-
-fn told_estimate(estimate: &Estimate) -> String {
-    let between = |least: String, most: String| match least == most {
-        true => format!("about {least}"),
-        false => format!("{least} to {most}"),
-    };
-    let duration = |duration: Duration| render::render_duration(duration);
-    let (requests, time) = (estimate.requests, estimate.duration);
-    format!(
-        "{} and {} found, {} of them with runs; the listings of {} measured.\n\
-         A first sync takes {} requests and {}.\n\
-         {} of these find the connections; finding this out took {}.\n",
-        super::counted(estimate.imodels, "iModel"),
-        super::counted(estimate.connections, "connection"),
-        render::render_count(estimate.with_runs),
-        render::render_count(estimate.measured),
-        between(render::render_count(requests.0), render::render_count(requests.1)),
-        between(duration(time.0), duration(time.1)),
-        render::render_count(estimate.requests_to_find),
-        super::counted(estimate.asked, "request"),
-    )
 }
 
 /// Requests of the last syncs count against the limits: the platform counts them too.
@@ -146,7 +126,7 @@ pub(super) fn remember_requests(
     let now = sync::now();
     let Some(since) = now.before(longest) else { return Ok(()) };
     for (requested_at, requests) in reader.read_requests_since(&since)? {
-        // A time to come is a clock that was set back: it may as well be now.
+        // A sync that lies in the future was dated by a clock that was set back since; its requests count as sent now.
         let ago = requested_at.milliseconds_until(&now).unwrap_or_default();
         client.remember_requests(requests, Duration::from_millis(ago.unsigned_abs()));
     }
@@ -179,7 +159,8 @@ pub(super) fn client(platform: &settings::Platform, in_flight: usize) -> Result<
 fn options(settings: settings::Sync, known: &[KnownConnection]) -> Result<Options, CommandError> {
     let mut connections = settings.connections;
     for typed in settings.chosen {
-        // What is not archived yet can only be an id: the platform tells whether there is one.
+        // A connection that is not archived yet can only be named by its id; the platform knows whether it exists. No
+        // id holds a blank, so that a text with one is a mistyped name.
         let chosen = super::choose_connection(known, &typed)?;
         if chosen.is_none() && typed.as_str().contains(char::is_whitespace) {
             return Err(super::unknown(known, &typed));
@@ -205,7 +186,7 @@ pub(super) fn run_async<T>(future: impl Future<Output = T>) -> Result<T, Command
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("starting")?;
     let done = runtime.block_on(future);
-    // An answer that is still being read is of no use any more; waiting for it would keep the process.
+    // An answer that is still being read is not used any more, and waiting for it would keep the process alive.
     runtime.shutdown_background();
     Ok(done)
 }
@@ -236,40 +217,13 @@ async fn watch<T>(
                 client.stop();
             }
             _ = tick.tick() => {
-                bar.set_message(progress_line(client, progress));
+                bar.set_message(page::describe_progress(progress, client.paused_for()));
                 bar.tick();
             }
         }
     };
     bar.finish_and_clear();
     result
-}
-
-fn progress_line(client: &Client, progress: &Progress) -> String {
-    let count =
-        |counter: &std::sync::atomic::AtomicU64| render::render_count(counter.load(Ordering::Relaxed));
-    let mut line = String::new();
-    let imodels_left = progress.imodels_left.load(Ordering::Relaxed);
-    if imodels_left > 0 {
-        let asked = progress.imodels.load(Ordering::Relaxed);
-        line = format!("{asked} of {} iModels, ", render::render_count(asked + imodels_left));
-    }
-    let connections_left = progress.connections_left.load(Ordering::Relaxed);
-    let done = progress.connections.load(Ordering::Relaxed);
-    if done + connections_left > 1 {
-        line.push_str(&format!("{done} of {} connections, ", render::render_count(done + connections_left)));
-    }
-    line.push_str(&format!(
-        "{} pages, {} runs, {} new, {} changed",
-        count(&progress.pages),
-        count(&progress.received),
-        count(&progress.new),
-        count(&progress.changed)
-    ));
-    if let Some(pause) = client.paused_for() {
-        line.push_str(&format!("; waiting {} s for the rate limit", pause.as_secs() + 1));
-    }
-    line
 }
 
 /// Ends when the process is interrupted (Ctrl-C), terminated, or its terminal has gone.
@@ -279,11 +233,8 @@ async fn asked_to_stop() {
         use tokio::signal::unix::{SignalKind, signal};
         let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
         if let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) {
-            // Whoever started this with `nohup` wants it to go on.
-            let hangup = match is_hangup_ignored() {
-                true => None,
-                false => signal(SignalKind::hangup()).ok(),
-            };
+            // `nohup` ignores the signal so that the sync goes on when the terminal closes.
+            let hangup = if is_hangup_ignored() { None } else { signal(SignalKind::hangup()).ok() };
             let hung_up = async {
                 match hangup {
                     Some(mut hangup) => hangup.recv().await,
@@ -304,12 +255,12 @@ async fn asked_to_stop() {
 fn is_hangup_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    // A bit for each signal; SIGHUP is the first.
+    // The mask has a bit for each signal; SIGHUP is signal 1, and so the lowest bit.
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Everything that an administrator must know, and one line in any case.
-fn tell(summary: &Summary, credentials: &CredentialsSource, is_dry_run: bool) {
+fn log_summary(summary: &Summary, credentials: &CredentialsSource, is_dry_run: bool) {
     let hint = hint(summary, credentials);
     let hint = hint.as_deref();
     let count = summary.problems().count();
@@ -321,47 +272,13 @@ fn tell(summary: &Summary, credentials: &CredentialsSource, is_dry_run: bool) {
         tracing::error!(hint, "{}", problem.message);
     }
     if untold > 0 {
-        tracing::error!(hint, "{} more; --format json tells all", super::counted(untold as u64, "problem"));
+        tracing::error!(hint, "{} more; --format json tells all", counted(untold as u64, "problem"));
     }
     for connection in &summary.connections {
-        let rejected = connection.counts.rejected;
-        if rejected > 0 {
-            tracing::error!(
-                "connection {}: {} could not be read and set aside in the table rejects, the runs beside are stored",
-                connection.name(),
-                super::counted(rejected, "record")
-            );
-        }
-        for (after, until) in &connection.gaps {
-            tracing::warn!(
-                "connection {}: runs that began between {after} and {until} may have come and gone unseen; sync more often",
-                connection.name()
-            );
-        }
+        page::describe_rejects(connection).iter().for_each(|note| tracing::error!("{note}"));
+        page::describe_gaps(connection).for_each(|note| tracing::warn!("{note}"));
     }
-    let verb = if is_dry_run { "would be " } else { "" };
-    let mut line = format!(
-        "{}: {}, {} listed, {verb}{} new, {verb}{} changed",
-        if is_dry_run { "dry run" } else { summary.outcome.as_str() },
-        super::counted(summary.connections.len() as u64, "connection"),
-        super::counted(summary.counts.listed, "run"),
-        render::render_count(summary.counts.new),
-        render::render_count(summary.counts.changed),
-    );
-    if summary.counts.rejected > 0 {
-        line.push_str(&format!(", {} set aside", render::render_count(summary.counts.rejected)));
-    }
-    if summary.unlisted() > 0 {
-        line.push_str(&format!(", {} no longer listed", render::render_count(summary.unlisted())));
-    }
-    if summary.quiet() > 0 {
-        line.push_str(&format!("; {} quiet", super::counted(summary.quiet(), "connection")));
-    }
-    line.push_str(&format!(
-        "; {} in {}",
-        super::counted(summary.requests, "request"),
-        render::render_duration(Duration::from_millis(summary.duration_ms.unsigned_abs()))
-    ));
+    let line = page::describe_outcome(summary, is_dry_run);
     tracing::info!(target: "run_archive::summary", "{line}");
 }
 
@@ -379,7 +296,7 @@ fn hint(summary: &Summary, credentials: &CredentialsSource) -> Option<Cow<'stati
         |reason| matches!(reason, Reason::Forbidden),
         |reason| matches!(reason, Reason::BudgetSpent { .. } | Reason::ShareSpent),
     ];
-    // More time helps only where something answered.
+    // Where the sync failed nothing was answered at all, and more time would not help.
     let is_out_of_time = |reason: &Reason| matches!(reason, Reason::BudgetSpent { .. } | Reason::ShareSpent);
     let helps = |reason: &Reason| summary.exit_code != ExitCode::Failed || !is_out_of_time(reason);
     let reasons = || summary.problems().filter_map(|problem| problem.reason).filter(helps);

@@ -1,22 +1,27 @@
-//! A report as sections of sentences and tables: what its text and its Markdown share.
+//! What a command has to say as sections of sentences and tables: the model that all formats share.
 //!
 //! In: words of the program's own and text from data, which are kept apart. Out: nothing by itself; `text`
-//! gives it widths, `markdown` gives it marks. What comes from data is cleaned and cut when it enters, so
-//! that no format can forget it.
+//! gives it widths, `markdown` gives it marks, `html` makes a page of a report's. What comes from data is
+//! cleaned when it enters, so that no format can forget it.
 
-use super::clean;
+pub(super) mod html;
+mod markdown;
+mod text;
 
-/// Characters of a text from data that are shown.
+use super::{Screen, clean};
+
+/// Characters of a text from data that a report shows: a name of a megabyte would hide everything else.
 const LONGEST: usize = 200;
 
 /// A part of a sentence or cell.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Span {
+pub(super) enum Inline {
     /// The program's own: may hold `–` and `…`, and no sign that marks something up.
     Words(String),
     /// The program's own, to be noticed.
     Strong(String),
-    /// From data.
+    /// The program's own, of what became worse or is new; alone in its cell.
+    Alarm(&'static str),
     Data(String),
     /// A name for machines, such as an id or an error's code; from data, too.
     Code(String),
@@ -26,42 +31,48 @@ pub(super) enum Span {
 
 /// A sentence, a part of one, or a cell.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub(super) struct Phrase(pub(super) Vec<Span>);
+pub(super) struct Phrase(pub(super) Vec<Inline>);
 
 impl Phrase {
-    /// The program's own words.
     pub(super) fn words(mut self, words: impl Into<String>) -> Self {
-        self.0.push(Span::Words(words.into()));
+        self.0.push(Inline::Words(words.into()));
         self
     }
 
     /// The program's own words, to be noticed.
     pub(super) fn strong(mut self, words: impl Into<String>) -> Self {
-        self.0.push(Span::Strong(words.into()));
+        self.0.push(Inline::Strong(words.into()));
         self
     }
 
-    /// Text from data.
-    pub(super) fn data(self, text: &str) -> Self {
-        self.foreign(text, Span::Data)
+    /// A word of the program's own for what became worse or is new.
+    pub(super) fn alarm(word: &'static str) -> Self {
+        Self(vec![Inline::Alarm(word)])
     }
 
-    /// A name for machines.
+    /// Text from data, however long, as it stands once it is cleaned.
+    pub(super) fn whole(mut self, text: &str) -> Self {
+        self.0.push(Inline::Data(clean(text).into_owned()));
+        self
+    }
+    pub(super) fn data(self, text: &str) -> Self {
+        self.foreign(text, Inline::Data)
+    }
     pub(super) fn code(self, text: &str) -> Self {
-        self.foreign(text, Span::Code)
+        self.foreign(text, Inline::Code)
     }
 
     /// A link where it is a plain https one; the text of it otherwise.
     pub(super) fn link(self, text: &str) -> Self {
-        self.foreign(text, |text| if is_plain_link(&text) { Span::Link(text) } else { Span::Data(text) })
+        self.foreign(text, |text| if is_plain_link(&text) { Inline::Link(text) } else { Inline::Data(text) })
     }
 
     /// Whether there is nothing to read.
     pub(super) fn is_blank(&self) -> bool {
-        self.0.iter().all(|span| matches!(span, Span::Words(words) if words.is_empty()))
+        self.0.iter().all(|span| matches!(span, Inline::Words(words) if words.is_empty()))
     }
 
-    fn foreign(mut self, text: &str, make: impl Fn(String) -> Span) -> Self {
+    fn foreign(mut self, text: &str, make: impl Fn(String) -> Inline) -> Self {
         let text = clean(text);
         let text = text.trim();
         if text.is_empty() {
@@ -69,8 +80,8 @@ impl Phrase {
         }
         match text.char_indices().nth(LONGEST) {
             Some((end, _)) => {
-                self.0.push(Span::Data(text[..end].to_owned()));
-                self.0.push(Span::Words("…".to_owned()));
+                self.0.push(Inline::Data(text[..end].to_owned()));
+                self.0.push(Inline::Words("…".to_owned()));
             }
             None => self.0.push(make(text.to_owned())),
         }
@@ -84,8 +95,6 @@ impl Phrase {
             whole.and(phrase)
         })
     }
-
-    /// This, then that.
     pub(super) fn and(mut self, that: Self) -> Self {
         self.0.extend(that.0);
         self
@@ -113,7 +122,7 @@ fn is_plain_link(text: &str) -> bool {
 
 /// What stands in a table's cell.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Cell {
+pub(super) enum GridCell {
     /// A text; may be empty.
     Phrase(Phrase),
     /// A figure that cannot be told.
@@ -122,13 +131,13 @@ pub(super) enum Cell {
     Bar(f64),
 }
 
-impl<T: Into<Phrase>> From<T> for Cell {
+impl<T: Into<Phrase>> From<T> for GridCell {
     fn from(phrase: T) -> Self {
         Self::Phrase(phrase.into())
     }
 }
 
-impl From<Option<String>> for Cell {
+impl From<Option<String>> for GridCell {
     fn from(words: Option<String>) -> Self {
         words.map_or(Self::Absent, Self::from)
     }
@@ -137,8 +146,10 @@ impl From<Option<String>> for Cell {
 /// How a column stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {
-    /// At its start; gives way where it is narrow.
+    /// At its start; cut where it is narrow.
     Text,
+    /// At its start; goes on in a line below where it is narrow, so that all of it is there.
+    Broken,
     /// At its start, and cut only where nothing else helps: half an id finds nothing.
     Whole,
     /// At its end.
@@ -152,7 +163,7 @@ pub(super) enum Align {
 /// Where a column stands if there is little room. Columns of one rank come and go together, the smaller
 /// ranks first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Presence {
     /// Always in the table.
     Table,
     /// In the table if there is room, or not at all.
@@ -161,26 +172,29 @@ pub(super) enum Place {
     OrBelow(u8),
 }
 
-/// A column.
+impl Presence {
+    fn rank(self) -> Option<u8> {
+        match self {
+            Self::Table => None,
+            Self::IfRoom(rank) | Self::OrBelow(rank) => Some(rank),
+        }
+    }
+}
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Column {
     pub(super) title: &'static str,
     pub(super) align: Align,
-    pub(super) place: Place,
+    pub(super) place: Presence,
 }
-
-/// A row.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Row {
     /// One for each column.
-    pub(super) cells: Vec<Cell>,
+    pub(super) cells: Vec<GridCell>,
     /// What is too long for a cell: lines below the row, or a list below the table.
     pub(super) below: Vec<Phrase>,
     /// The sum of the others.
     pub(super) is_total: bool,
 }
-
-/// A table.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Grid {
     pub(super) columns: Vec<Column>,
@@ -188,67 +202,108 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    /// A column more.
-    pub(super) fn column(mut self, title: &'static str, align: Align, place: Place) -> Self {
+    pub(super) fn column(mut self, title: &'static str, align: Align, place: Presence) -> Self {
         self.columns.push(Column { title, align, place });
         self
     }
-
-    /// A row more.
-    pub(super) fn row(&mut self, cells: Vec<Cell>) {
+    pub(super) fn row(&mut self, cells: Vec<GridCell>) {
         debug_assert_eq!(cells.len(), self.columns.len());
         self.rows.push(Row { cells, ..Row::default() });
     }
 }
 
-/// A part of a section.
+/// A part of a section, from the top.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Block {
+    /// What all of it comes to, in a sentence.
+    Verdict(String),
     /// A heading inside the section.
     Heading(&'static str),
     /// A sentence or a few.
     Paragraph(Phrase),
     /// One of a list.
     Item(Phrase),
-    /// A table.
+    /// A line, however long: people pick it out with `grep`.
+    Line(Phrase),
+    /// A word and what it means.
+    Term(&'static str, String),
+    /// Commands that may be typed as they stand.
+    Commands(Vec<String>),
     Grid(Grid),
 }
 
-/// A part of the report.
+/// What a section is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Topic {
+    /// What stands without a title: the top of a report, or all that a short document says.
+    Summary,
+    Changes,
+    Rates,
+    Failing,
+    Errors,
+    Durations,
+    Retries,
+    Slowest,
+    Unfinished,
+    Masked,
+    Trend,
+    Coverage,
+}
+
+impl Topic {
+    fn title(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Summary => return None,
+            Self::Changes => "What changed",
+            Self::Rates => "Failure rates by connection",
+            Self::Failing => "Failing now",
+            Self::Errors => "Errors by who can act",
+            Self::Durations => "Durations",
+            Self::Retries => "Retries",
+            Self::Slowest => "Slowest runs",
+            Self::Unfinished => "Unfinished runs",
+            Self::Masked => "Masked failures",
+            Self::Trend => "Weekly trend",
+            Self::Coverage => "What the numbers stand on",
+        })
+    }
+}
+
+/// A part of a document.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Section {
-    /// Absent: what stands at the top.
-    pub(super) title: Option<&'static str>,
-    /// What it says.
+    pub(super) topic: Topic,
     pub(super) blocks: Vec<Block>,
 }
 
 impl Section {
-    /// An empty one.
-    pub(super) fn new(title: &'static str) -> Self {
-        Self { title: Some(title), blocks: Vec::new() }
+    pub(super) fn new(topic: Topic) -> Self {
+        Self { topic, blocks: Vec::new() }
     }
-
-    /// A heading more.
+    pub(super) fn verdict(&mut self, sentence: String) {
+        self.blocks.push(Block::Verdict(sentence));
+    }
     pub(super) fn heading(&mut self, heading: &'static str) {
         self.blocks.push(Block::Heading(heading));
     }
-
-    /// A paragraph more.
     pub(super) fn say(&mut self, phrase: impl Into<Phrase>) {
         self.blocks.push(Block::Paragraph(phrase.into()));
     }
-
-    /// An item more.
     pub(super) fn item(&mut self, phrase: impl Into<Phrase>) {
         self.blocks.push(Block::Item(phrase.into()));
+    }
+    pub(super) fn line(&mut self, phrase: impl Into<Phrase>) {
+        self.blocks.push(Block::Line(phrase.into()));
+    }
+    pub(super) fn term(&mut self, word: &'static str, meaning: impl Into<String>) {
+        self.blocks.push(Block::Term(word, meaning.into()));
     }
 
     /// A table more, without the columns that can tell nothing.
     pub(super) fn grid(&mut self, mut grid: Grid) {
         let is_told = |at: usize| {
-            grid.columns[at].place == Place::Table
-                || grid.rows.iter().any(|row| row.cells[at] != Cell::Absent)
+            grid.columns[at].place == Presence::Table
+                || grid.rows.iter().any(|row| row.cells[at] != GridCell::Absent)
         };
         let is_told: Vec<bool> = (0..grid.columns.len()).map(is_told).collect();
         let keep = || is_told.iter().copied();
@@ -259,5 +314,27 @@ impl Section {
             row.cells.retain(|_| of_cells.next() == Some(true));
         }
         self.blocks.push(Block::Grid(grid));
+    }
+}
+
+/// Sections, from the top; a page of a report, or the few lines of a command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document(pub(super) Vec<Section>);
+
+impl Document {
+    /// As text that fits the screen.
+    pub fn to_text(&self, screen: Screen) -> String {
+        text::render(self, screen)
+    }
+
+    /// As GitHub-flavoured Markdown.
+    pub fn to_markdown(&self) -> String {
+        markdown::render(self)
+    }
+}
+
+impl From<Section> for Document {
+    fn from(section: Section) -> Self {
+        Self(vec![section])
     }
 }

@@ -14,11 +14,11 @@ use crate::error::{CommandError, ExitCode};
 /// A place for data.
 #[derive(Debug)]
 pub struct Output {
-    target: Target,
+    target: Destination,
 }
 
 #[derive(Debug)]
-enum Target {
+enum Destination {
     Stdout,
     /// A device or a pipe, which cannot be replaced.
     Stream {
@@ -38,7 +38,7 @@ impl Output {
     /// The file is part of the archive (wrong usage), or cannot be made.
     pub fn open(path: Option<&Path>, db: &Path) -> Result<(Self, Box<dyn Write + Send>), CommandError> {
         let Some(path) = path else {
-            return Ok((Self { target: Target::Stdout }, Box::new(io::stdout())));
+            return Ok((Self { target: Destination::Stdout }, Box::new(io::stdout())));
         };
         if is_of_archive(path, db) {
             let error = anyhow::anyhow!("{} is part of the archive, and was left as it is", path.display());
@@ -48,7 +48,7 @@ impl Output {
             Ok(found) if found.is_dir() => Err(io::Error::from(io::ErrorKind::IsADirectory)),
             Ok(found) if !found.is_file() => {
                 let stream = OpenOptions::new().write(true).open(path);
-                stream.map(|file| (Target::Stream { path: path.to_owned() }, file))
+                stream.map(|file| (Destination::Stream { path: path.to_owned() }, file))
             }
             _ => create_beside(path),
         };
@@ -62,25 +62,43 @@ impl Output {
     /// The system refuses.
     pub fn keep(self) -> Result<(), CommandError> {
         match self.target {
-            Target::Stdout | Target::Stream { .. } => Ok(()),
-            Target::File { part, path } => part.persist(&path).map_err(|error| failed(&path, error.error)),
+            Destination::Stdout | Destination::Stream { .. } => Ok(()),
+            Destination::File { part, path } => {
+                part.persist(&path).map_err(|error| failed(&path, error.error))
+            }
         }
     }
 
-    /// What to say of an error while writing.
+    /// The error of a write that failed, with the place's name.
     pub fn failed(&self, error: io::Error) -> CommandError {
         match &self.target {
-            Target::Stdout => {
+            Destination::Stdout => {
                 let error = anyhow::Error::new(error).context("writing to standard output");
                 CommandError::new(ExitCode::Failed, error)
             }
-            Target::Stream { path } | Target::File { path, .. } => failed(path, error),
+            Destination::Stream { path } | Destination::File { path, .. } => failed(path, error),
         }
     }
 
     /// Whether a reader that left is no error.
     pub fn may_be_left(&self) -> bool {
-        !matches!(self.target, Target::File { .. })
+        !matches!(self.target, Destination::File { .. })
+    }
+}
+
+/// Writes data to standard output. A reader that left is no error: there is nothing more to say, and
+/// the command ends as it would have. Clear the progress display first.
+///
+/// # Errors
+/// Anything else, such as a full disk behind a redirection; exit code 1.
+pub fn print(text: &str) -> Result<(), CommandError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let error = anyhow::Error::new(error).context("writing to standard output");
+            Err(CommandError::new(ExitCode::Failed, error))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -90,17 +108,17 @@ fn failed(path: &Path, error: io::Error) -> CommandError {
 }
 
 /// A new file in the same folder, so that it can take the place of the other one in one step.
-fn create_beside(path: &Path) -> io::Result<(Target, File)> {
-    // A link stays one: what it leads to is replaced.
+fn create_beside(path: &Path) -> io::Result<(Destination, File)> {
+    // The file that a link leads to is replaced, not the link.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".archive-").suffix(".part");
-    // As any new file: the user's mask takes away what it takes away.
+    // The mode of any new file, less the user's umask: tempfile's own 0600 would keep a web server from reading it.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let (file, part) = builder.tempfile_in(folder)?.into_parts();
-    Ok((Target::File { part, path }, file))
+    Ok((Destination::File { part, path }, file))
 }
 
 /// Whether the path is the database or one of the files beside it, by whatever name.

@@ -1,6 +1,16 @@
 //! What the formats of a query's rows share: cells as text for people, and the first rows, held back until
 //! they tell which columns are numbers.
 
+mod csv;
+mod json;
+mod markdown;
+mod table;
+
+pub use csv::Csv;
+pub use json::JsonRows;
+pub use markdown::MarkdownRows;
+pub use table::TableRows;
+
 use crate::query::Cell;
 
 /// Rows that are looked at before the first is written.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::Datelike as _;
 
-use super::{render_count, render_duration};
+use super::{numbers, render_count, render_duration};
 use crate::report::figures::{
     Changes, ComparedPercentiles, ComparedRate, Direction, ErrorChange, ErrorCode, Interval, Novelty,
     Percentiles, Report,
@@ -109,8 +109,7 @@ pub fn interval(interval: Interval) -> String {
 
 /// `1 run`, `1,234 runs`.
 pub fn counted(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{}{NO_BREAK}{noun}{plural}", render_count(number))
+    numbers::counted(number, noun).replacen(' ', &NO_BREAK.to_string(), 1)
 }
 
 /// `12 of 78`.

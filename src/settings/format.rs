@@ -1,7 +1,7 @@
 //! How results are written, and how a command talks meanwhile.
 
 use super::environment::Environment;
-use crate::cli::{Color, Global, LogFormat, StatusFormat, SummaryFormat};
+use crate::cli::{Color, DocumentFormat, Global, LogFormat, StatusFormat, SummaryFormat};
 
 /// How to talk on standard error.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,18 @@ pub enum Format {
     /// A line or a table for people.
     Text,
     Json,
+    /// For an issue, a wiki or a chat.
+    Markdown,
+}
+
+impl From<DocumentFormat> for Format {
+    fn from(format: DocumentFormat) -> Self {
+        match format {
+            DocumentFormat::Text => Self::Text,
+            DocumentFormat::Json => Self::Json,
+            DocumentFormat::Markdown => Self::Markdown,
+        }
+    }
 }
 
 impl From<SummaryFormat> for Format {
@@ -52,6 +64,7 @@ impl From<StatusFormat> for Format {
         match format {
             StatusFormat::Table => Self::Text,
             StatusFormat::Json => Self::Json,
+            StatusFormat::Markdown => Self::Markdown,
         }
     }
 }

@@ -23,7 +23,7 @@ const SEARCHED: i64 = 10_000;
 const BYTES_OF_A_WALK: u64 = 200;
 
 /// How much of one kind goes.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Share {
     /// Rows; runs with all below them count once.
     pub rows: u64,

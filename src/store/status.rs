@@ -1,6 +1,7 @@
 //! How much is archived of each connection, how fresh that is, and what the platform sent that is not known.
 
 use rusqlite::{Connection, OptionalExtension as _};
+use serde::Serialize;
 
 use super::cells::time;
 use super::{Reader, Result};
@@ -8,7 +9,7 @@ use crate::api::ConnectionId;
 use crate::time::UtcText;
 
 /// One line of `archive status`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct ConnectionStatus {
     /// `export`, `storage` or `manifest`.
     pub kind: String,
@@ -57,7 +58,7 @@ pub struct ConnectionStatus {
 }
 
 /// What the platform sent and this program did not know.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct DriftStatus {
     /// `run`, `job`, `task` or `error`.
     pub object: String,
@@ -72,6 +73,7 @@ pub struct DriftStatus {
     /// Runs that carried it.
     pub runs: u64,
     /// An example's id.
+    #[serde(rename = "example_run_id")]
     pub run_id: String,
 }
 

@@ -25,7 +25,7 @@ pub struct SyncTotals {
 }
 
 /// The last sync or import.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize)]
 pub struct LastSync {
     /// `sync` or `import`.
     pub command: String,

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -223,26 +222,5 @@ impl Looking<'_> {
             _ => self.options.pages_in_flight.saturating_sub(1) as u64,
         };
         Ok(Length { runs: (least, most), pages: (pages(least), pages(most) + ahead) })
-    }
-}
-
-impl Estimate {
-    /// The estimate as one JSON object; its fields are a contract.
-    pub fn to_json(&self) -> serde_json::Value {
-        json!({
-            "imodels": self.imodels,
-            "connections": self.connections,
-            "connections_with_runs": self.with_runs,
-            "measured_connections": self.measured,
-            "measured_runs_least": self.runs_measured.0,
-            "measured_runs_most": self.runs_measured.1,
-            "requests_least": self.requests.0,
-            "requests_most": self.requests.1,
-            "requests_to_find_connections": self.requests_to_find,
-            "seconds_least": self.duration.0.as_secs(),
-            "seconds_most": self.duration.1.as_secs(),
-            "requests_asked": self.asked,
-            "problems": self.problems.iter().map(|problem| &problem.message).collect::<Vec<_>>(),
-        })
     }
 }

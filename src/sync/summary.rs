@@ -250,56 +250,6 @@ impl Summary {
     pub fn unlisted(&self) -> u64 {
         self.connections.iter().map(|connection| connection.unlisted).sum()
     }
-
-    /// The summary as one JSON object; its fields are a contract.
-    pub fn to_json(&self, is_dry_run: bool) -> serde_json::Value {
-        let connections = self.connections.iter().map(|connection| {
-            let gaps = connection
-                .gaps
-                .iter()
-                .map(|(after, until)| serde_json::json!({"after": after, "until": until}));
-            serde_json::json!({
-                "id": connection.id.as_str(),
-                "kind": connection.id.kind().as_str(),
-                "name": connection.name,
-                "outcome": connection.outcome(),
-                "quiet": connection.is_quiet,
-                "pages": connection.pages,
-                "listed": connection.counts.listed,
-                "new": connection.counts.new,
-                "changed": connection.counts.changed,
-                "unchanged": connection.counts.unchanged,
-                "rejected": connection.counts.rejected,
-                "unlisted": connection.unlisted,
-                "gaps": gaps.collect::<Vec<_>>(),
-                "problems": connection.problems.iter().map(|problem| &problem.message).collect::<Vec<_>>(),
-            })
-        });
-        serde_json::json!({
-            "outcome": self.outcome,
-            "exit_code": self.exit_code.number(),
-            "dry_run": is_dry_run,
-            "started_at": self.started_at,
-            "duration_ms": self.duration_ms,
-            "requests": self.requests,
-            "pages": self.pages,
-            "listed": self.counts.listed,
-            "new": self.counts.new,
-            "changed": self.counts.changed,
-            "unchanged": self.counts.unchanged,
-            "rejected": self.counts.rejected,
-            "quiet": self.quiet(),
-            "found": {
-                "itwins": self.found.itwins,
-                "imodels": self.found.imodels,
-                "imodels_not_asked": self.found.unasked,
-                "connections": self.found.connections,
-                "new_connections": self.found.new_connections,
-                "problems": self.found.problems.iter().map(|problem| &problem.message).collect::<Vec<_>>(),
-            },
-            "connections": connections.collect::<Vec<_>>(),
-        })
-    }
 }
 
 fn outcome_of_all(found: &Found, connections: &[ConnectionSummary]) -> Outcome {

@@ -17,7 +17,7 @@ const MOST: usize = 5;
 const MAX_CHARS: usize = 80;
 
 /// One place where two runs differ.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Difference {
     /// Where: `jobs[0].tasks[2].result`.
     pub path: String,

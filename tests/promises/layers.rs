@@ -20,7 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("normalize", &["api"]),
     ("program", &["cli", "commands", "logging", "settings", "sync"]),
     ("query", &["store"]),
-    ("render", &["query", "report"]),
+    ("render", &["api", "import", "query", "report", "store", "sync", "verify"]),
     ("report", &["query"]),
     ("settings", &["api", "cli"]),
     ("store", &["api", "normalize"]),
@@ -321,7 +321,7 @@ fn types_of_libraries_stay_in_the_module_that_knows_them() {
         ("clap_complete::", &["cli"]),
         ("clap_mangen::", &["cli"]),
         ("rustix::", &["commands", "store"]),
-        ("comfy_table::", &["render"]),
+        ("terminal_size::", &["render"]),
     ];
     for (module, source) in &program() {
         for (library, home) in homes {

@@ -57,6 +57,34 @@ fn names_from_the_platform_cannot_write_to_the_terminal() {
 }
 
 #[test]
+fn what_a_command_says_is_markdown_where_that_is_asked_for() {
+    let mut platform = platform(runs(0, 3));
+    platform.connections.get_mut(CONNECTION).unwrap().display_name = "a|b <i>".to_owned();
+    let emulator = Emulator::start(platform).unwrap();
+    let archive = Archive::new();
+    let mut sync = archive.sync(&emulator);
+    sync.args(["--format", "markdown"]);
+    let mut estimate = archive.sync(&emulator);
+    estimate.args(["--estimate", "--format", "markdown"]);
+    let of_archive = |arguments: &[&str]| {
+        let mut command = archive.command();
+        command.args(arguments).args(["--format", "markdown"]);
+        command
+    };
+
+    let synced = run(sync).expect(0).stdout;
+    assert!(synced.starts_with("**done: 1 connection, 3 runs listed"), "{synced}");
+    assert!(synced.contains("| connection | listed | new |"), "{synced}");
+    assert!(run(estimate).expect(0).stdout.contains("- A first sync takes"), "the cost is told");
+    let status = run(of_archive(&["status"])).expect(0).stdout;
+    assert!(status.contains("| a\\|b &lt;i&gt; | 3 | 0 |"), "{status}");
+    let verified = run(of_archive(&["verify", "--offline"])).expect(0).stdout;
+    assert!(verified.starts_with("- the file is sound: "), "{verified}");
+    let pruned = run(of_archive(&["prune", "--older-than", "1d", "--runs"])).expect(0).stdout;
+    assert!(pruned.contains("| runs | "), "{pruned}");
+}
+
+#[test]
 fn the_demo_needs_nothing_and_leaves_the_archive_where_it_says() {
     let archive = Archive::new();
     let mut demo = archive.command();

@@ -8,14 +8,15 @@ use std::time::Duration;
 use crate::api::wire::Named;
 use crate::api::{self, Client, Credentials, Reason};
 use crate::error::{CommandError, ExitCode};
-use crate::render::{clean, render_count};
+use crate::render::{clean, counted, render_count};
 use crate::settings::{self, Setup};
 use crate::sync::{self, Sight};
 
-/// Whoever waits at a terminal does not wait as long as cron does.
+/// How long one question may take: somebody sits at the terminal and waits, unlike for a sync by cron.
 const PATIENCE: Duration = Duration::from_secs(60);
 const ATTEMPTS: usize = 3;
-/// iTwins, iModels and connections that are asked for: enough to know, with a request or few each.
+/// iTwins, iModels and connections that are asked for, with a request or a few each: more would tell nothing new
+/// about the credentials, and would take longer than somebody waits.
 const MOST_ASKED: usize = 20;
 
 const WITHOUT_ROLE: &str = "a service application without a role on the iTwin gets an empty list, not an error: \
@@ -24,7 +25,7 @@ const HIDDEN: &str = "check the id, and give the service application a role on t
 
 /// What was found of one thing that is chosen.
 #[derive(Debug)]
-pub(super) struct Finding {
+pub(super) struct SetupFinding {
     pub(super) message: String,
     /// Why it may be so and what to do; `None` where all is well.
     pub(super) hint: Option<&'static str>,
@@ -34,14 +35,15 @@ pub(super) struct Finding {
     pub(super) is_seen: bool,
 }
 
-/// Who asks; a secret is read from its file.
+/// The credentials that were given, with a secret read from its file.
 pub(super) fn credentials(given: &settings::Given) -> Result<Credentials, CommandError> {
     given.credentials().map_err(|error| {
         let is_half = matches!(error, settings::Error::NoSecret);
         let error = CommandError::from(error);
-        match is_half {
-            true => error.with_hint("or name a file that holds it with --client-secret-file"),
-            false => error,
+        if is_half {
+            error.with_hint("or name a file that holds it with --client-secret-file")
+        } else {
+            error
         }
     })
 }
@@ -54,7 +56,8 @@ pub(super) fn name_source(error: CommandError, given: &settings::Given) -> Comma
     error.with_hint(format!("nothing was written; {}", given.source()))
 }
 
-/// A client with a time budget of its own: whoever ponders an answer spends nothing of it.
+/// A client for one question. Its time budget begins anew, so that the time in which somebody ponders an answer is
+/// not taken from it.
 fn client(settings: &settings::Init, credentials: &Credentials) -> Result<Client, CommandError> {
     let (api_url, issuer_url) = (settings.api_url.clone(), settings.issuer_url.clone());
     let mut options = api::Options::new(api_url, issuer_url, credentials.clone());
@@ -76,26 +79,27 @@ pub(super) async fn find(
     settings: &settings::Init,
     credentials: &Credentials,
     setup: &Setup,
-) -> Result<Vec<Finding>, CommandError> {
+) -> Result<Vec<SetupFinding>, CommandError> {
     let client = &client(settings, credentials)?;
     let mut findings = Vec::new();
     for (id, name) in setup.itwins.iter().take(MOST_ASKED) {
         let called = called("iTwin", name.as_deref().unwrap_or(id));
         let sight = unless_useless(sync::see_itwin(client, id).await)?;
-        findings.push(Finding::new(&called, "iModel", sight, WITHOUT_ROLE));
+        findings.push(SetupFinding::new(&called, "iModel", sight, WITHOUT_ROLE));
     }
+    // As a sync does: where no kind is chosen, exports alone are looked for.
     let kinds: &[api::Kind] = if setup.kinds.is_empty() { &[api::Kind::Export] } else { &setup.kinds };
     for id in setup.imodels.iter().take(MOST_ASKED) {
         for &kind in kinds {
             let sight = unless_useless(sync::see_imodel(client, kind, id).await)?;
             let noun = format!("{} connection", kind.as_str());
-            findings.push(Finding::new(&called("iModel", id), &noun, sight, HIDDEN));
+            findings.push(SetupFinding::new(&called("iModel", id), &noun, sight, HIDDEN));
         }
     }
     for id in setup.connections.iter().take(MOST_ASKED) {
         let sight = unless_useless(sync::see_connection(client, id).await)?;
         findings.push(match sight {
-            Ok(name) => Finding {
+            Ok(name) => SetupFinding {
                 message: format!(
                     "connection {} is {}",
                     clean(&id.to_string()),
@@ -105,7 +109,7 @@ pub(super) async fn find(
                 is_unknown: false,
                 is_seen: true,
             },
-            Err(error) => Finding::hidden(&error),
+            Err(error) => SetupFinding::hidden(&error),
         });
     }
     let unasked: usize = [setup.itwins.len(), setup.imodels.len(), setup.connections.len()]
@@ -114,12 +118,12 @@ pub(super) async fn find(
         .sum();
     if unasked > 0 {
         let message = format!("{} more chosen, and not asked for", render_count(unasked as u64));
-        findings.push(Finding { message, hint: None, is_unknown: false, is_seen: false });
+        findings.push(SetupFinding { message, hint: None, is_unknown: false, is_seen: false });
     }
     Ok(findings)
 }
 
-impl Finding {
+impl SetupFinding {
     fn new(called: &str, noun: &str, sight: Result<Sight, api::Error>, empty: &'static str) -> Self {
         let sight = match sight {
             Ok(sight) => sight,
@@ -129,7 +133,7 @@ impl Finding {
             Sight { listed: 0, .. } => (format!("{called} lists no {noun}s"), Some(empty)),
             Sight { listed, has_more } => {
                 let more = if has_more { " or more" } else { "" };
-                (format!("{called} lists {}{more}", super::super::counted(listed, noun)), None)
+                (format!("{called} lists {}{more}", counted(listed, noun)), None)
             }
         };
         Self { message, hint, is_unknown: false, is_seen: true }

@@ -84,17 +84,14 @@ impl Dialogue<'_> {
             let line = self.line(question, found.as_deref())?;
             if let (true, None, Some(unseen)) = (line.is_empty(), &found, &mut self.unseen) {
                 let secret = unseen("The secret (it is not shown): ").map_err(failed)?.trim().to_owned();
-                // At the input's end nothing was typed either.
+                // Ctrl-D ends the input and counts as an empty line.
                 if secret.is_empty() {
                     return Err(ended());
                 }
                 given.secret = Some(secret.into());
                 return Ok(true);
             }
-            let path = match line.is_empty() {
-                true => place.to_owned(),
-                false => settings.path(&line)?,
-            };
+            let path = if line.is_empty() { place.to_owned() } else { settings.path(&line)? };
             if line.is_empty() && found.is_none() {
                 continue;
             }

@@ -3,12 +3,12 @@
 use std::io::{self, BufWriter, Write};
 
 use anyhow::anyhow;
-use serde_json::{Value, json};
 
 use super::sink;
 use crate::error::{CommandError, ExitCode};
 use crate::query::{Catalog, Cell, Query};
-use crate::render::{Output, Screen, clean};
+use crate::render::pages::catalog::{self as page, CatalogEntry};
+use crate::render::{Output, Screen};
 use crate::settings::{self, QueryFormat};
 
 /// Those of the program and of the user.
@@ -38,18 +38,15 @@ pub(super) fn list(settings: &settings::Query) -> Result<ExitCode, CommandError>
     put(settings, |out, screen| {
         match settings.format {
             QueryFormat::Table => {
-                let width = catalog.iter().map(|query| query.name.chars().count()).max().unwrap_or(0);
-                for query in catalog.iter() {
-                    writeln!(out, "{:width$}  {}", clean(&query.name), clean(&query.title))?;
-                }
+                out.write_all(page::list(&catalog).as_bytes())?;
             }
             QueryFormat::Json => {
-                let all: Vec<Value> = catalog.iter().map(to_json).collect();
-                writeln!(out, "{:#}", Value::from(all))?;
+                let all: Vec<CatalogEntry<'_>> = catalog.iter().map(CatalogEntry::from).collect();
+                writeln!(out, "{:#}", serde_json::to_value(all)?)?;
             }
             QueryFormat::Ndjson => {
                 for query in catalog.iter() {
-                    writeln!(out, "{}", to_json(query))?;
+                    writeln!(out, "{}", serde_json::to_value(CatalogEntry::from(query))?)?;
                 }
             }
             QueryFormat::Csv | QueryFormat::Markdown => {
@@ -70,9 +67,11 @@ pub(super) fn list(settings: &settings::Query) -> Result<ExitCode, CommandError>
 pub(super) fn describe(query: &Query, settings: &settings::Query) -> Result<ExitCode, CommandError> {
     put(settings, |out, screen| match settings.format {
         QueryFormat::Table | QueryFormat::Markdown | QueryFormat::Csv => {
-            out.write_all(to_text(query, usize::from(screen.width)).as_bytes())
+            out.write_all(page::describe(query, usize::from(screen.width)).as_bytes())
         }
-        QueryFormat::Json | QueryFormat::Ndjson => writeln!(out, "{:#}", to_json(query)),
+        QueryFormat::Json | QueryFormat::Ndjson => {
+            writeln!(out, "{:#}", serde_json::to_value(CatalogEntry::from(query))?)
+        }
     })
 }
 
@@ -90,63 +89,4 @@ fn put(
         Err(error) => return Err(output.failed(error)),
     }
     Ok(ExitCode::Done)
-}
-
-/// A query of the catalog; the fields are a contract.
-fn to_json(query: &Query) -> Value {
-    let parameters = query.parameters.iter().map(|known| json!({ "name": known.name, "about": known.about }));
-    let columns = query.columns.iter().map(|(name, about)| json!({ "name": name, "about": about }));
-    json!({
-        "name": query.name,
-        "title": query.title,
-        "about": query.about,
-        "parameters": parameters.collect::<Vec<_>>(),
-        "columns": columns.collect::<Vec<_>>(),
-        "built_in": query.is_built_in,
-    })
-}
-
-fn to_text(query: &Query, width: usize) -> String {
-    let mut text = format!("{}\n", clean(&query.title));
-    if !query.about.is_empty() {
-        text.push('\n');
-        query.about.lines().for_each(|line| text += &format!("{}\n", clean(line)));
-    }
-    let parameters = query.parameters.iter().map(|known| (format!(":{}", known.name), known.about.as_str()));
-    let columns = query.columns.iter().map(|(name, about)| (name.clone(), about.as_str()));
-    for (title, entries) in
-        [("Parameters", parameters.collect::<Vec<_>>()), ("Columns", columns.collect::<Vec<_>>())]
-    {
-        if entries.is_empty() {
-            continue;
-        }
-        text += &format!("\n{title}:\n");
-        let names = entries.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-        for (name, about) in entries {
-            let mut name = clean(&name).into_owned();
-            for line in wrap(&clean(about), width.saturating_sub(names + 4).max(20)) {
-                text += &format!("  {name:names$}  {line}\n");
-                name.clear();
-            }
-        }
-    }
-    text
-}
-
-/// Lines of whole words; at least one line.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let last = lines.len() - 1;
-        let used = lines[last].chars().count();
-        if used > 0 && used + 1 + word.chars().count() > width {
-            lines.push(word.to_owned());
-        } else {
-            if used > 0 {
-                lines[last].push(' ');
-            }
-            lines[last].push_str(word);
-        }
-    }
-    lines
 }
