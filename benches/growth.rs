@@ -152,11 +152,9 @@ impl Simulation {
 
 fn whole(is_full: bool) -> WalkEnd {
     WalkEnd {
-        is_complete: true,
-        reason: None,
+        unproved: None,
         covers_listing: is_full,
         is_full,
-        chained: RUNS_PER_CONNECTION,
         checkpoint: None,
         listing_end: None,
         order: Some("newest first"),
@@ -168,7 +166,7 @@ fn whole(is_full: bool) -> WalkEnd {
 }
 
 fn failed(reason: &str) -> WalkEnd {
-    WalkEnd { is_complete: false, reason: Some(reason.to_owned()), chained: 0, ..whole(false) }
+    WalkEnd { unproved: Some(reason.to_owned()), ..whole(false) }
 }
 
 /// The rows of the syncs between those that were walked, as these are.

@@ -300,7 +300,7 @@ impl Comparison<'_> {
                 return Ok(());
             }
         }
-        let chained = walk.checkpoint().chained;
+        let chained = walk.checkpoint().linked;
         if let Some(End::Unproved(doubt)) = walk.end() {
             self.compared.problem = Some(format!("the listing is not proved complete: {doubt}"));
         } else if chained > self.compared.listed {
@@ -367,7 +367,7 @@ impl Comparison<'_> {
             let id = object.text("id").filter(|id| !id.is_empty());
             let started_at = object.text("startDateTime").and_then(|sent| UtcText::parse_sent(&sent));
             let key = Key(xxh3_128(id.as_deref().unwrap_or(raw).as_bytes()));
-            entries.push(Entry { key, started_at, is_settled: false, is_readable: id.is_some() });
+            entries.push(Entry { key, started_at, is_proved: false, is_readable: id.is_some() });
             if !ids.insert(key) {
                 continue;
             }

@@ -77,7 +77,7 @@ pub struct Entry {
     /// Its start, where it has a real one: tells the listing's order.
     pub started_at: Option<UtcText>,
     /// Archived where an earlier walk proved that nothing is missing: a sign to stop.
-    pub is_settled: bool,
+    pub is_proved: bool,
     /// Whether it is a run at all; entries that are not are set aside, and counted apart.
     pub is_readable: bool,
 }
@@ -125,8 +125,9 @@ pub struct Checkpoint {
     pub position: u64,
     /// The last chained entries, oldest in the chain first.
     pub anchors: Vec<Key>,
-    /// How many runs were chained so far.
-    pub chained: u64,
+    /// How many runs were linked so far.
+    #[serde(rename = "chained")]
+    pub linked: u64,
     /// The oldest start among them.
     pub oldest_started_at: Option<UtcText>,
     /// The newest start among them: the watermark up to which a newest-first listing is stored whole.
@@ -182,7 +183,7 @@ pub enum End {
     /// Everything that was listed throughout it was received.
     Complete,
     /// It reached runs through which a complete walk once went: nothing can be missing either.
-    Settled,
+    JoinedProved,
     /// It could not be proved.
     Unproved(Doubt),
 }
@@ -311,7 +312,7 @@ impl Walk {
             Plan::Oldest(end) if end.anchors.is_empty() => (Some(ShortWay::OnePage), Some(0), None),
             // What an earlier walk chained is not counted again, and the order it saw must be seen again.
             Plan::Oldest(end) => {
-                let end = Checkpoint { chained: 0, order: None, ..end };
+                let end = Checkpoint { linked: 0, order: None, ..end };
                 (Some(ShortWay::OldestFirst), None, Some(end))
             }
         };
@@ -329,7 +330,7 @@ impl Walk {
             next_index: 0,
             is_underway: false,
             is_resumed,
-            chained: start.chained,
+            chained: start.linked,
             cursor: start.position,
             stride: 64,
             longest: start.longest,
@@ -370,6 +371,11 @@ impl Walk {
         self.end.as_ref()
     }
 
+    /// Whether it ended in a way that proves something.
+    pub fn has_proved(&self) -> bool {
+        matches!(self.end, Some(End::Complete | End::JoinedProved))
+    }
+
     /// Whether the walk covers the whole listing; an incremental one becomes full where it must.
     pub fn is_full(&self) -> bool {
         self.is_full
@@ -383,7 +389,7 @@ impl Walk {
     /// Whether the end of the listing was seen, from wherever the walk came.
     pub fn has_seen_the_end(&self) -> bool {
         let ends_at_the_end = self.is_resumed || self.short_way == Some(ShortWay::OnePage);
-        self.end == Some(End::Complete) || self.end == Some(End::Settled) && ends_at_the_end
+        self.end == Some(End::Complete) || self.end == Some(End::JoinedProved) && ends_at_the_end
     }
 
     /// The order observed so far; `None` while nothing tells.
@@ -402,7 +408,7 @@ impl Walk {
         Checkpoint {
             position: self.cursor,
             anchors: self.remembered.iter().skip(skipped).copied().collect(),
-            chained: self.chained,
+            linked: self.chained,
             oldest_started_at: self.oldest_started_at,
             newest_started_at: self.newest_started_at,
             last_started_at: self.last_started_at,
@@ -632,7 +638,7 @@ impl Walk {
             self.is_end_linked = true;
             self.finish(End::Complete);
         } else if self.stops_at(&page, ends_chain) {
-            self.finish(End::Settled);
+            self.finish(End::JoinedProved);
         } else if received == 1 && page.ask.top > 1 && !self.is_single {
             // Asked for two or more, given one: nothing follows it. An empty page is to confirm that.
             self.cursor = page.ask.skip + 1;
@@ -706,7 +712,7 @@ impl Walk {
 
     /// Whether the page says that everything from here on was proved by an earlier walk.
     fn stops_at(&self, page: &Page, ends_chain: bool) -> bool {
-        let is_all_settled = page.entries.iter().all(|entry| entry.is_settled);
+        let is_all_settled = page.entries.iter().all(|entry| entry.is_proved);
         // Asked for two or more, and given the one that was known to be the last: nothing follows it.
         let is_end = page.entries.len() == 1 && page.ask.top > 1 && ends_chain;
         let has_all = self.listed_before.is_some_and(|listed| self.chained >= listed);
@@ -824,7 +830,7 @@ impl Walk {
     fn finish(&mut self, end: End) {
         if self.end.is_none() {
             self.end = Some(match (end, self.doubt.take()) {
-                (End::Complete | End::Settled, Some(doubt)) => End::Unproved(doubt),
+                (End::Complete | End::JoinedProved, Some(doubt)) => End::Unproved(doubt),
                 (end, _) => end,
             });
         }
@@ -962,7 +968,7 @@ mod tests {
     }
 
     fn entry(run: u64) -> Entry {
-        Entry { key: Key(run.into()), started_at: Some(started(run)), is_settled: false, is_readable: true }
+        Entry { key: Key(run.into()), started_at: Some(started(run)), is_proved: false, is_readable: true }
     }
 
     /// Drives a walk to its end: answers come in any order, and the listing shifts before each.
@@ -999,7 +1005,7 @@ mod tests {
             let (mut entries, more) = listing.page(ask, chance / 7);
             for entry in &mut entries {
                 stored.insert(entry.key.0 as u64);
-                entry.is_settled = settled.contains(&(entry.key.0 as u64));
+                entry.is_proved = settled.contains(&(entry.key.0 as u64));
             }
             walk.take_page(ask, entries, more);
             requests += 1;
@@ -1059,7 +1065,7 @@ mod tests {
             let outcome = drive(Walk::new(Plan::Full, 1_000, window), &mut listing, &[], &luck, 2_000, &BTreeSet::new());
             prop_assert_eq!(outcome.end, Some(End::Complete));
             prop_assert_eq!(&outcome.stored, &listing.runs.iter().copied().collect());
-            prop_assert_eq!(outcome.walk.checkpoint().chained, listing.runs.len() as u64);
+            prop_assert_eq!(outcome.walk.checkpoint().linked, listing.runs.len() as u64);
             prop_assert!(outcome.requests <= pages + 2 * window + 2, "{} requests for {} pages", outcome.requests, pages);
         }
 
@@ -1110,22 +1116,22 @@ mod tests {
                 first.stored.iter().copied().filter(|&run| Some(started(run)) <= watermark).collect();
             let unseen: u64 = listing.runs.iter().filter(|run| !settled.contains(run)).count() as u64;
             listing.shift(Shift::Newest(began));
-            let known = plan::Known {
+            let known = plan::ListingKnown {
                 order: first.walk.order(),
                 end: Some(first.walk.checkpoint()),
-                listed: first.walk.checkpoint().chained,
+                listed: first.walk.checkpoint().linked,
                 is_proved: true,
-                ..plan::Known::default()
+                ..plan::ListingKnown::default()
             };
             let plan = plan::plan_incremental(&known, 1_000).unwrap_or(Plan::Full);
             let is_short_way = matches!(plan, Plan::Newest { .. } | Plan::Oldest(_));
             let order = first.walk.order();
             let second = drive(Walk::new(plan, 1_000, 4), &mut listing, &[], &luck, 2_000, &settled);
-            prop_assert!(matches!(second.end, Some(End::Complete | End::Settled)), "{:?}", second.end);
+            prop_assert!(matches!(second.end, Some(End::Complete | End::JoinedProved)), "{:?}", second.end);
             let stored: BTreeSet<u64> = settled.union(&second.stored).copied().collect();
             let missed: Vec<_> = listing.runs.iter().filter(|run| !stored.contains(run)).collect();
             prop_assert!(missed.is_empty(), "missed {:?} with {:?}", missed, order);
-            if is_short_way && order == Some(Order::NewestFirst) && listing.cap > 4 && second.end == Some(End::Settled) {
+            if is_short_way && order == Some(Order::NewestFirst) && listing.cap > 4 && second.end == Some(End::JoinedProved) {
                 let news = (unseen + u64::from(began)) as usize;
                 let pages = news.div_ceil(listing.cap - 1) + 2;
                 prop_assert!(second.requests <= pages, "{} requests for {} new", second.requests, news);
@@ -1148,16 +1154,16 @@ mod tests {
                 let first =
                     drive(Walk::new(Plan::Full, 1_000, 4), &mut listing, &[], &[3], 100, &BTreeSet::new());
                 assert_eq!(first.end, Some(End::Complete));
-                let known = plan::Known {
+                let known = plan::ListingKnown {
                     order: first.walk.order(),
                     end: Some(first.walk.checkpoint()),
                     listed: count,
                     is_proved: true,
-                    ..plan::Known::default()
+                    ..plan::ListingKnown::default()
                 };
                 let plan = plan::plan_incremental(&known, 50).unwrap();
                 let second = drive(Walk::new(plan, 1_000, 4), &mut listing, &[], &[3], 100, &first.stored);
-                assert!(matches!(second.end, Some(End::Settled | End::Complete)), "{:?}", second.end);
+                assert!(matches!(second.end, Some(End::JoinedProved | End::Complete)), "{:?}", second.end);
                 // Where links do not tell the end of a listing whose newest runs come last, one entry does.
                 let is_silent = order == Order::OldestFirst && links != Links::Honest && count > 1;
                 assert_eq!(second.requests, 1 + usize::from(is_silent), "{order:?} {links:?} {count}");
@@ -1275,7 +1281,7 @@ mod tests {
                 }
             }
             let is_claimed =
-                matches!(walk.end(), Some(End::Complete)) && walk.checkpoint().chained <= stored.len() as u64;
+                matches!(walk.end(), Some(End::Complete)) && walk.checkpoint().linked <= stored.len() as u64;
             complete += usize::from(is_claimed && stored.len() < 40);
         }
         assert_eq!(complete, 0, "complete was claimed of listings that were not stored whole");

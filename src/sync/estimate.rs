@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::discovery::ListDoubt;
 use super::discovery::{self, Sizes};
 use super::{Options, Problem};
 use crate::api::wire::LastRun;
@@ -25,7 +26,7 @@ const MOST_RUNS: u64 = 1 << 24;
 const NEAR_ENOUGH: u64 = 8;
 
 /// What a first sync is expected to cost.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Estimate {
     /// iModels asked for their connections.
     pub imodels: u64,
@@ -69,7 +70,7 @@ pub async fn estimate(client: &Client, options: &Options, limits: &[RequestLimit
                 runs = (runs.0 + listing.runs.0, runs.1 + listing.runs.1);
                 pages = (pages.0 + listing.pages.0, pages.1 + listing.pages.1);
             }
-            Err(error) => looking.note(&error),
+            Err(error) => looking.add_error(error),
         }
     }
     let asked = client.requests();
@@ -125,13 +126,12 @@ struct Length {
 }
 
 impl Looking<'_> {
-    fn note(&mut self, error: &api::Error) {
-        self.problems.push(Problem { message: error.to_string(), reason: Some(error.reason) });
+    fn add_error(&mut self, error: api::Error) {
+        self.problems.push(Problem::Answered { name: None, error });
     }
 
-    fn note_doubt(&mut self, doubt: Option<&str>) {
-        let problem = |doubt| Problem { message: format!("{doubt}; more may be there"), reason: None };
-        self.problems.extend(doubt.map(problem));
+    fn add_doubt(&mut self, doubt: Option<ListDoubt>) {
+        self.problems.extend(doubt.map(|doubt| Problem::InDoubt { list: None, doubt }));
     }
 
     async fn find(&mut self) -> (u64, Vec<(ConnectionId, LastRun)>) {
@@ -141,10 +141,10 @@ impl Looking<'_> {
         for itwin in &scope.itwins {
             match discovery::list_imodels(self.client, &self.sizes, itwin).await {
                 Ok(listed) => {
-                    self.note_doubt(listed.doubt.as_deref());
+                    self.add_doubt(listed.doubt);
                     imodels.extend(listed.items.into_iter().map(|named| named.id));
                 }
-                Err(error) => self.note(&error),
+                Err(error) => self.add_error(error),
             }
         }
         imodels.sort();
@@ -162,13 +162,14 @@ impl Looking<'_> {
             match tasks.join_next().await {
                 None => break,
                 Some(Ok(Ok(listed))) => {
-                    self.note_doubt(listed.doubt.as_deref());
+                    self.add_doubt(listed.doubt);
                     let items = listed.items.into_iter();
                     found.extend(items.map(|(id, connection)| (id, connection.last_run)));
                 }
                 Some(Ok(Err(error))) => {
-                    self.problems.push(Problem { message: error.to_string(), reason: Some(error.reason) });
-                    if !error.is_about_one() {
+                    let is_last = !error.is_about_one();
+                    self.add_error(error);
+                    if is_last {
                         // Nothing further will be answered either.
                         break;
                     }
@@ -242,7 +243,7 @@ impl Estimate {
             "seconds_least": self.duration.0.as_secs(),
             "seconds_most": self.duration.1.as_secs(),
             "requests_asked": self.asked,
-            "problems": self.problems.iter().map(|problem| &problem.message).collect::<Vec<_>>(),
+            "problems": self.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     }
 }

@@ -1,16 +1,12 @@
 //! What a sync did, for people, programs and the exit code.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use serde::Serialize;
-use xxhash_rust::xxh3::xxh3_128;
 
-use crate::api::{self, Client, ConnectionId, Reason};
+use super::problem::Problem;
+use crate::api::{Client, ConnectionId, Reason};
 use crate::error::ExitCode;
-use crate::store::write::{Counts, WalkOutcome};
+use crate::store::write::Counts;
 use crate::time::UtcText;
-use crate::walk::Key;
 
 /// How a sync, or one connection's part of it, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,31 +31,8 @@ impl Outcome {
     }
 }
 
-/// Something that went wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// In a sentence.
-    pub message: String,
-    /// What the platform's answer means, where it was one.
-    pub reason: Option<Reason>,
-}
-
-/// Counts that the writer's thread adds to.
-#[derive(Debug, Clone, Default)]
-pub(super) struct SharedCounts(Arc<Mutex<Counts>>);
-
-impl SharedCounts {
-    pub(super) fn add(&self, counts: Counts) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).add(counts);
-    }
-
-    fn get(&self) -> Counts {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// What was found below iTwins and iModels.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub struct Found {
     /// iTwins asked for their iModels.
     pub itwins: u64,
@@ -96,9 +69,6 @@ pub struct ConnectionSummary {
     pub gaps: Vec<(UtcText, UtcText)>,
     /// What went wrong.
     pub problems: Vec<Problem>,
-    pub(super) has_walked_full: bool,
-    pub(super) stored: SharedCounts,
-    pub(super) dry_run_met: HashSet<Key>,
 }
 
 impl ConnectionSummary {
@@ -112,61 +82,22 @@ impl ConnectionSummary {
             unlisted: 0,
             gaps: Vec::new(),
             problems: Vec::new(),
-            has_walked_full: false,
-            stored: SharedCounts::default(),
-            dry_run_met: HashSet::new(),
         }
     }
 
     /// It goes on where its last turn in this sync ended.
     pub(super) fn begin_turn(&mut self) {
-        self.problems.retain(|problem| problem.reason != Some(Reason::ShareSpent));
-        self.has_walked_full = false;
+        self.problems.retain(|problem| problem.reason() != Some(Reason::ShareSpent));
     }
 
     /// Whether it gave way to others.
     pub(super) fn has_given_way(&self) -> bool {
-        self.problems.iter().any(|problem| problem.reason == Some(Reason::ShareSpent))
-    }
-
-    pub(super) fn note_error(&mut self, error: &api::Error) {
-        self.note(&error.to_string(), Some(error.reason));
-    }
-
-    /// Whether a dry run has met the run of this id.
-    pub(super) fn has_met(&self, id: &str) -> bool {
-        self.dry_run_met.contains(&Key(xxh3_128(id.as_bytes())))
-    }
-
-    pub(super) fn note_failure(&mut self, message: &str) {
-        self.note(message, None);
-    }
-
-    fn note(&mut self, message: &str, reason: Option<Reason>) {
-        let message = match &self.name {
-            Some(name) => format!("{name}: {message}"),
-            None => message.to_owned(),
-        };
-        self.problems.push(Problem { message, reason });
+        self.problems.iter().any(|problem| problem.reason() == Some(Reason::ShareSpent))
     }
 
     /// What it is called, or its id.
     pub fn name(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.id.to_string())
-    }
-
-    /// A walk that an error stopped is told by that error.
-    pub(super) fn note_walk(&mut self, is_full: bool, is_stopped: bool, outcome: &WalkOutcome) {
-        self.has_walked_full |= is_full;
-        self.unlisted += outcome.unlisted;
-        self.gaps.extend(outcome.gap);
-        if let (false, false, Some(reason)) = (outcome.is_complete, is_stopped, &outcome.reason) {
-            let told = format!(
-                "walking the runs of connection {}: not proved complete: {reason}; what came is stored, and the next sync walks it again",
-                self.id
-            );
-            self.note(&told, None);
-        }
     }
 
     /// How this connection's part ended.
@@ -210,11 +141,10 @@ impl Summary {
         ended_at: UtcText,
         client: &Client,
         found: Found,
-        mut connections: Vec<ConnectionSummary>,
+        connections: Vec<ConnectionSummary>,
     ) -> Self {
         let mut counts = Counts::default();
-        for connection in &mut connections {
-            connection.counts.add(connection.stored.get());
+        for connection in &connections {
             counts.add(connection.counts);
         }
         let outcome = outcome_of_all(&found, &connections);
@@ -272,7 +202,7 @@ impl Summary {
                 "rejected": connection.counts.rejected,
                 "unlisted": connection.unlisted,
                 "gaps": gaps.collect::<Vec<_>>(),
-                "problems": connection.problems.iter().map(|problem| &problem.message).collect::<Vec<_>>(),
+                "problems": connection.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
             })
         });
         serde_json::json!({
@@ -295,7 +225,7 @@ impl Summary {
                 "imodels_not_asked": self.found.unasked,
                 "connections": self.found.connections,
                 "new_connections": self.found.new_connections,
-                "problems": self.found.problems.iter().map(|problem| &problem.message).collect::<Vec<_>>(),
+                "problems": self.found.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
             },
             "connections": connections.collect::<Vec<_>>(),
         })
@@ -323,7 +253,7 @@ fn exit_code(
     client: &Client,
 ) -> ExitCode {
     let problems = connections.iter().flat_map(|connection| &connection.problems);
-    let mut reasons = found.problems.iter().chain(problems).map(|problem| problem.reason);
+    let mut reasons = found.problems.iter().chain(problems).map(Problem::reason);
     match outcome {
         Outcome::Done => ExitCode::Done,
         Outcome::Partial => ExitCode::Partial,

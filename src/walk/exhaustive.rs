@@ -10,7 +10,7 @@
 
 use std::sync::LazyLock;
 
-use super::plan::{self, Course, Known, Lacking, LastRunKnown};
+use super::plan::{self, Course, Lacking, LastRunKnown, ListingKnown};
 use super::*;
 
 /// Runs as bits: larger numbers started later.
@@ -88,7 +88,7 @@ struct Archive {
     settled: Runs,
     /// Archived and not known to be unlisted.
     listed: Runs,
-    known: Known,
+    known: ListingKnown,
     last_run: Option<Option<u8>>,
     open: Option<(Checkpoint, Walked)>,
 }
@@ -159,7 +159,7 @@ impl Case {
         let known = known.clone();
         if let Some(last_run) = last_run {
             let is_repeated = self.archive.last_run == Some(last_run);
-            if plan::is_quiet(&known, self.last_run_known(last_run), is_repeated) {
+            if plan::is_unchanged(&known, self.last_run_known(last_run), is_repeated) {
                 self.claim(bits(&self.platform.listing), "quiet", false);
                 return Ok(());
             }
@@ -229,14 +229,14 @@ impl Case {
             self.archive.archived |= met;
             self.archive.listed |= met;
             if walk.is_full() {
-                let checkpoint = Some(walk.checkpoint()).filter(|at| at.chained > 0);
+                let checkpoint = Some(walk.checkpoint()).filter(|at| at.linked > 0);
                 self.archive.open = checkpoint.map(|checkpoint| (checkpoint, walked));
             }
             if self.kill == Some(self.answers) {
                 return Err(Killed);
             }
         }
-        let mut is_complete = matches!(walk.end(), Some(End::Complete | End::Settled));
+        let mut is_complete = matches!(walk.end(), Some(End::Complete | End::JoinedProved));
         if let (true, Some(Some(run))) = (is_complete, last_run)
             && plan::must_ask_for(self.last_run_known(Some(run)))
             && self.platform.listing.contains(&run)
@@ -281,9 +281,9 @@ static STARTS: LazyLock<Vec<Option<UtcText>>> = LazyLock::new(|| {
     (0..32).map(start).collect()
 });
 
-fn entry(run: u8, is_settled: bool) -> Entry {
+fn entry(run: u8, is_proved: bool) -> Entry {
     let started_at = STARTS[usize::from(run)];
-    Entry { key: Key(run.into()), started_at, is_settled, is_readable: true }
+    Entry { key: Key(run.into()), started_at, is_proved, is_readable: true }
 }
 
 fn permutations(runs: &[u8]) -> Vec<Vec<u8>> {

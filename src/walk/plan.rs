@@ -8,7 +8,7 @@ use super::{Checkpoint, Order, Plan};
 
 /// What is known of a listing before anything of it is asked for.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub struct ListingKnown {
     /// The order that the last walk saw.
     pub order: Option<Order>,
     /// Where the listing ended when a walk last saw its end.
@@ -43,7 +43,7 @@ pub enum Course {
 }
 
 /// Which walks are due, where there is anything to ask at all.
-pub fn plan_course(known: &Known, is_full_asked: bool) -> Course {
+pub fn plan_course(known: &ListingKnown, is_full_asked: bool) -> Course {
     let is_unordered = known.order == Some(Order::None);
     match () {
         () if is_full_asked => Course::Whole,
@@ -60,7 +60,7 @@ pub fn plan_course(known: &Known, is_full_asked: bool) -> Course {
 
 /// How to find what began since the last complete walk; `None` where only the whole listing tells. An order
 /// that was seen last time is only a guess of where to begin: the walk itself must see it again.
-pub fn plan_incremental(known: &Known, page_size: u32) -> Option<Plan> {
+pub fn plan_incremental(known: &ListingKnown, page_size: u32) -> Option<Plan> {
     // A page may hold less than is asked for: what pages held tells.
     let longest = known.end.as_ref().map_or(0, |end| end.longest);
     let fits_one_page = known.listed < u64::from(page_size) && (longest == 0 || known.listed <= longest);
@@ -76,7 +76,7 @@ pub fn plan_incremental(known: &Known, page_size: u32) -> Option<Plan> {
 
 /// Whether the connection itself is the one to ask first: where the newest runs come last, or in no order, and
 /// no link tells the end, it takes a second page to prove that nothing began.
-pub fn is_told_sooner_by_connection(known: &Known) -> bool {
+pub fn is_connection_asked_first(known: &ListingKnown) -> bool {
     let is_end_linked = known.end.as_ref().is_some_and(|end| end.is_end_linked);
     matches!(known.order, Some(Order::OldestFirst | Order::None)) && !is_end_linked
 }
@@ -104,7 +104,7 @@ pub enum LastRunKnown {
 
 /// Whether nothing began since all was proved stored. `is_repeated`: the connection named the same last run
 /// before the last complete walk.
-pub fn is_quiet(known: &Known, last_run: LastRunKnown, is_repeated: bool) -> bool {
+pub fn is_unchanged(known: &ListingKnown, last_run: LastRunKnown, is_repeated: bool) -> bool {
     let proves = match last_run {
         LastRunKnown::Archived => is_repeated,
         LastRunKnown::Never { has_runs } => is_repeated && !has_runs,
