@@ -50,7 +50,7 @@ impl Unfinished {
         let mut starts: Vec<UtcText> = due.iter().filter_map(|run| run.started_at).collect();
         starts.sort_unstable_by(|a, b| b.cmp(a));
         let since = match order {
-            Some(Order::None) => None,
+            Some(Order::Unordered) => None,
             None | Some(Order::NewestFirst | Order::OldestFirst) => {
                 plan_pages(&starts, page_size, |since| reader.count_since(connection_key, since))?
             }

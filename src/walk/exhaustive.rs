@@ -8,6 +8,7 @@
 //! a short way assumes also that what it does not see is in the order it sees; such cases are told apart by
 //! [`Case::is_beyond_a_short_way`] and counted: 1,486 of 303,197 claims, in 273,945 histories.
 
+use std::collections::VecDeque;
 use std::sync::LazyLock;
 
 use super::plan::{self, Course, Lacking, LastRunKnown, ListingKnown};
@@ -85,7 +86,7 @@ impl Platform {
 #[derive(Debug, Clone, Default)]
 struct Archive {
     archived: Runs,
-    settled: Runs,
+    proved: Runs,
     /// Archived and not known to be unlisted.
     listed: Runs,
     known: ListingKnown,
@@ -222,7 +223,7 @@ impl Case {
                 }
             }
             let (runs, more) = self.platform.page(ask);
-            let entries = runs.iter().map(|&run| entry(run, self.archive.settled & bit(run) != 0)).collect();
+            let entries = runs.iter().map(|&run| entry(run, self.archive.proved & bit(run) != 0)).collect();
             let met = bits(runs);
             walk.take_page(ask, entries, more);
             walked.met |= met;
@@ -256,7 +257,7 @@ impl Case {
         if !is_complete {
             return Ok(());
         }
-        archive.settled = archive.archived;
+        archive.proved = archive.archived;
         if walk.covers_listing() {
             archive.known.is_proved = true;
             archive.listed = walked.met;

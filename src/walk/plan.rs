@@ -44,7 +44,7 @@ pub enum Course {
 
 /// Which walks are due, where there is anything to ask at all.
 pub fn plan_course(known: &ListingKnown, is_full_asked: bool) -> Course {
-    let is_unordered = known.order == Some(Order::None);
+    let is_unordered = known.order == Some(Order::Unordered);
     match () {
         () if is_full_asked => Course::Whole,
         // What is new comes first, unless the way to it needs the interrupted walk, or lately led nowhere.
@@ -65,10 +65,10 @@ pub fn plan_incremental(known: &ListingKnown, page_size: u32) -> Option<Plan> {
     let longest = known.end.as_ref().map_or(0, |end| end.longest);
     let fits_one_page = known.listed < u64::from(page_size) && (longest == 0 || known.listed <= longest);
     match (known.order, &known.end) {
-        (Some(Order::OldestFirst | Order::None), _) if fits_one_page => {
+        (Some(Order::OldestFirst | Order::Unordered), _) if fits_one_page => {
             Some(Plan::OnePage { listed: known.listed })
         }
-        (Some(Order::None), _) => None,
+        (Some(Order::Unordered), _) => None,
         (Some(Order::OldestFirst), Some(end)) => Some(Plan::Oldest(end.clone())),
         _ => Some(Plan::Newest { listed: Some(known.listed) }),
     }
@@ -78,7 +78,7 @@ pub fn plan_incremental(known: &ListingKnown, page_size: u32) -> Option<Plan> {
 /// no link tells the end, it takes a second page to prove that nothing began.
 pub fn is_connection_asked_first(known: &ListingKnown) -> bool {
     let is_end_linked = known.end.as_ref().is_some_and(|end| end.is_end_linked);
-    matches!(known.order, Some(Order::OldestFirst | Order::None)) && !is_end_linked
+    matches!(known.order, Some(Order::OldestFirst | Order::Unordered)) && !is_end_linked
 }
 
 /// What is archived of the run that a connection names as its last.
