@@ -51,8 +51,8 @@ use recorder::Recorder;
 use records::Readers;
 pub(crate) use records::read_saved;
 pub use retry::{Retried, retry_rejects};
-pub use sight::{Sight, see_connection, see_imodel, see_itwin, see_itwins};
-pub use summary::{ConnectionSummary, Found, Outcome, Summary};
+pub use sight::{ListedBelow, see_connection, see_imodel, see_itwin, see_itwins};
+pub use summary::{ConnectionSummary, Discovered, Outcome, Summary};
 
 /// Why there may be nothing where something is expected.
 pub(crate) const WHY_NOTHING: &str =
@@ -131,34 +131,34 @@ impl Progress {
 
 /// Why a connection could not be synced any further.
 #[derive(Debug)]
-enum Stop {
+enum Interruption {
     /// The platform's answer.
     Api(api::Error),
-    /// The archive could not be read, or (without an error, which the writer tells) not be written.
+    /// The archive could not be read; without an error it could not be written, and the writer has the error.
     Store(Option<store::Error>),
     /// A backfill would fill the disk.
     NoRoom(NoRoom),
 }
 
-impl From<api::Error> for Stop {
+impl From<api::Error> for Interruption {
     fn from(error: api::Error) -> Self {
         Self::Api(error)
     }
 }
 
-impl From<store::Error> for Stop {
+impl From<store::Error> for Interruption {
     fn from(error: store::Error) -> Self {
         Self::Store(Some(error))
     }
 }
 
-impl From<Closed> for Stop {
+impl From<Closed> for Interruption {
     fn from(_: Closed) -> Self {
         Self::Store(None)
     }
 }
 
-impl Stop {
+impl Interruption {
     /// Its text, for the record of the walk that it stopped.
     fn message(&self) -> Option<String> {
         match self {
@@ -172,7 +172,7 @@ impl Stop {
 /// What all connections of a sync share.
 struct Session {
     client: Client,
-    /// How many there were when the sync began.
+    /// How many connections were archived when the sync began.
     archived_connections: usize,
     recorder: Recorder,
     /// For the threads that answers are read on.

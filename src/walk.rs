@@ -7,7 +7,7 @@
 //! The proof. Runs that stay listed keep their order while others come and go around them. A page is
 //! *linked* when it holds an entry that is already linked, or starts the listing: between that entry
 //! and the page's last one nothing can be missing, whenever the page was answered. So positions only
-//! guide what to ask; which entries follow which is told by ids alone. The walk is complete when a
+//! guide what to ask; which entries follow which is known by ids alone. The walk is complete when a
 //! linked page shows that nothing follows. A page that holds no linked entry proves nothing: the walk
 //! steps back until one does. Assumed of the platform is only that it gives at least two runs of two.
 //!
@@ -33,7 +33,7 @@ mod tests;
 
 use chain::Chain;
 pub use order::Order;
-use patience::Patience;
+use patience::WalkPatience;
 
 /// How many entries that were the last of an oldest-first listing are asked for again: one shows no order.
 const OVERLAP: usize = 4;
@@ -72,7 +72,7 @@ impl fmt::Debug for Key {
 pub struct Entry {
     /// What it is known by.
     pub key: Key,
-    /// Its start, where it has a real one: tells the listing's order.
+    /// Its start, where it has a real one: the listing's order is seen by it.
     pub started_at: Option<UtcText>,
     /// Archived where an earlier walk proved that nothing is missing: a sign to stop.
     pub is_proved: bool,
@@ -103,7 +103,7 @@ pub struct Checkpoint {
     pub oldest_started_at: Option<UtcText>,
     /// The newest start among them: the watermark up to which a newest-first listing is stored whole.
     pub newest_started_at: Option<UtcText>,
-    /// The start of the last one, which tells on which side of it a page lies.
+    /// The start of the last one: a page lies before or behind it in a listing that has an order.
     pub last_started_at: Option<UtcText>,
     /// The order observed so far.
     pub order: Option<Order>,
@@ -307,7 +307,7 @@ struct Joined {
 }
 
 /// The state machine. Ask [`Walk::plan_asks`], hand in answers with [`Walk::take_page`], until
-/// [`Walk::end`] tells how it ended.
+/// [`Walk::end`] says how it ended.
 #[derive(Debug)]
 pub struct Walk {
     /// `None`: the whole listing is walked.
@@ -318,7 +318,7 @@ pub struct Walk {
     window: usize,
     chain: Chain,
     order_seen: Option<Order>,
-    patience: Patience,
+    patience: WalkPatience,
     traffic: Traffic,
     reading: Reading,
     pending: Vec<PendingPage>,
@@ -350,7 +350,7 @@ impl Walk {
             window: window.max(1),
             chain: start.map_or_else(Chain::default, Chain::resume),
             order_seen,
-            patience: Patience::default(),
+            patience: WalkPatience::default(),
             traffic: Traffic::default(),
             reading: Reading::from(cursor),
             pending: Vec::new(),
@@ -386,7 +386,7 @@ impl Walk {
         self.end == Some(End::Complete) || self.end == Some(End::JoinedProved) && ends_at_the_end
     }
 
-    /// The order observed so far; `None` while nothing tells.
+    /// The order observed so far; `None` while no page has shown two starts that differ.
     pub fn order(&self) -> Option<Order> {
         self.order_seen
     }
@@ -562,7 +562,8 @@ impl Walk {
         let is_in_place = self.is_in_place(page, &places);
         let shows_newest_first = matches!(self.order_seen, Some(Order::NewestFirst | Order::Unordered));
         if self.short_way == Some(ShortWay::OldestFirst) && (!is_in_place || shows_newest_first) {
-            // The end seen last is no longer what it was, or not of this order: only the whole listing tells.
+            // The end seen last is no longer what it was, or not of this order, so what began since may stand anywhere
+            // in the listing.
             self.leave_short_way();
             return None;
         }

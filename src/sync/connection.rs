@@ -1,18 +1,18 @@
 //! One connection's turn in a sync: asks what is due, takes the walks in their order, then the runs that are
 //! not terminal yet.
 //!
-//! In: a connection, what a list said of it, if one did, and what its earlier turns brought. Out: a [`Part`].
+//! In: a connection, what a list said of it, if one did, and what its earlier turns brought. Out: a [`ConnectionPart`].
 //! What is due is decided in [`super::due`]; a walk itself is in [`super::walking`]. Nothing is asked about
 //! a connection whose `lastRun` says that nothing began since all was proved stored.
 
-use super::due::{self, Due, NamedRun, Rules, Step, Waiting, Walks};
+use super::due::{self, Due, NamedRun, Rules, Waiting, WalkStep, Walks};
 use super::listing::SMALLEST_PAGE;
 use super::problem::Problem;
 use super::recorder::Ledger;
 use super::records::StopSigns;
 use super::summary::ConnectionSummary;
-use super::unfinished::Unfinished;
-use super::{Session, Stop, now};
+use super::unfinished::DueRuns;
+use super::{Interruption, Session, now};
 use crate::api::wire::{self, LastRun};
 use crate::api::{self, Client, ConnectionId, Doing, Reason};
 use crate::store::Reader;
@@ -22,12 +22,12 @@ use crate::walk::{Checkpoint, Plan};
 
 /// One connection's part of a sync, over all its turns.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct ConnectionPart {
     pub(super) summary: ConnectionSummary,
     ledger: Ledger,
 }
 
-impl Part {
+impl ConnectionPart {
     /// A part that is still to begin.
     pub(super) fn new(id: &ConnectionId) -> Self {
         Self { summary: ConnectionSummary::new(id), ledger: Ledger::default() }
@@ -50,13 +50,13 @@ pub(super) struct ConnectionTurn<'a> {
     pub(super) learned_page_size: Option<u32>,
     /// Whether a page held the run that the connection names as its last.
     pub(super) has_met_last_run: bool,
-    /// Where the walk under way stood before a page that was not stored whole when the sync was told to end.
+    /// Where the walk under way stood before a page that was not stored whole when the sync had to end.
     pub(super) stored_until: Option<Checkpoint>,
     /// Whether the last page was one of a whole listing and held what is not archived.
     pub(super) is_backfilling: bool,
     pub(super) has_walked_full: bool,
     /// Archived runs that are not terminal, due to be asked for, and not met yet.
-    pub(super) unfinished: Unfinished,
+    pub(super) unfinished: DueRuns,
     pub(super) summary: ConnectionSummary,
     pub(super) ledger: Ledger,
 }
@@ -68,10 +68,10 @@ impl<'a> ConnectionTurn<'a> {
         client: Client,
         id: ConnectionId,
         listed: Option<wire::Connection>,
-        earlier: Option<Part>,
-    ) -> Part {
+        earlier: Option<ConnectionPart>,
+    ) -> ConnectionPart {
         let rules = session.rules(&id, earlier.is_some());
-        let Part { mut summary, ledger } = earlier.unwrap_or_else(|| Part::new(&id));
+        let ConnectionPart { mut summary, ledger } = earlier.unwrap_or_else(|| ConnectionPart::new(&id));
         summary.begin_turn();
         summary.name = listed.as_ref().and_then(|listed| listed.display_name.clone()).or(summary.name);
         let mut turn = Self {
@@ -89,7 +89,7 @@ impl<'a> ConnectionTurn<'a> {
             stored_until: None,
             is_backfilling: false,
             has_walked_full: false,
-            unfinished: Unfinished::default(),
+            unfinished: DueRuns::default(),
             summary,
             ledger,
         };
@@ -103,10 +103,10 @@ impl<'a> ConnectionTurn<'a> {
             let _ = session.recorder.ask(|_| Ok(())).await;
             turn.summary.counts = turn.ledger.counts();
         }
-        Part { summary: turn.summary, ledger: turn.ledger }
+        ConnectionPart { summary: turn.summary, ledger: turn.ledger }
     }
 
-    async fn sync(&mut self) -> Result<(), Stop> {
+    async fn sync(&mut self) -> Result<(), Interruption> {
         if self.is_unchanged_at_first_sight().await? {
             self.summary.is_quiet = true;
             return Ok(());
@@ -128,8 +128,9 @@ impl<'a> ConnectionTurn<'a> {
         self.fetch_unfinished().await
     }
 
-    /// Whether nothing is to be done at all, told without the writer: most of a fleet, most of the time.
-    async fn is_unchanged_at_first_sight(&self) -> Result<bool, Stop> {
+    /// Whether nothing is to be done at all, found out without the writer: so it is for most of a fleet, most of the
+    /// time, and waiting for the writer would cost each of them a commit.
+    async fn is_unchanged_at_first_sight(&self) -> Result<bool, Interruption> {
         if self.listed.is_none() {
             return Ok(false);
         }
@@ -148,7 +149,10 @@ impl<'a> ConnectionTurn<'a> {
 
     /// The run that the connection names as its last, and what is archived of it. That is looked up only where
     /// it was named before, since another run proves nothing.
-    async fn name_last_run(&self, state: &ConnectionState) -> Result<Option<(String, Standing)>, Stop> {
+    async fn name_last_run(
+        &self,
+        state: &ConnectionState,
+    ) -> Result<Option<(String, Standing)>, Interruption> {
         let Some(id) = self.last_run_listed() else { return Ok(None) };
         let mut standing = None;
         if due::is_repeated(state, &id) && !self.rules.is_full_asked {
@@ -159,14 +163,14 @@ impl<'a> ConnectionTurn<'a> {
     }
 
     /// Takes walks in their order.
-    async fn take_walks(&mut self, walks: Walks) -> Result<(), Stop> {
+    async fn take_walks(&mut self, walks: Walks) -> Result<(), Interruption> {
         self.page_size = walks.page_size;
         for step in walks.steps {
-            let goes_on = matches!(step, Step::Resume { .. } | Step::Full { starts_over: true });
+            let goes_on = matches!(step, WalkStep::Resume { .. } | WalkStep::Full { starts_over: true });
             let walked = match step {
-                Step::Incremental => self.walk_incremental().await,
-                Step::Full { .. } => self.walk_full().await,
-                Step::Resume { walk_key, checkpoint, is_last } => {
+                WalkStep::Incremental => self.walk_incremental().await,
+                WalkStep::Full { .. } => self.walk_full().await,
+                WalkStep::Resume { walk_key, checkpoint, is_last } => {
                     let last_run = self.last_run_listed().filter(|_| is_last);
                     self.walk(Plan::Resume(checkpoint), Some(walk_key), last_run).await
                 }
@@ -189,9 +193,9 @@ impl<'a> ConnectionTurn<'a> {
         Ok(())
     }
 
-    /// A UUID that nothing is archived under may have been typed in other letters than the platform's own: what
-    /// the connection says of itself tells, before anything is stored under it.
-    async fn ask_for_spelling(&mut self) -> Result<Option<wire::Connection>, Stop> {
+    /// A UUID that nothing is archived under may have been typed in other letters than the platform's own, so the
+    /// connection is asked how it spells its id before anything is stored under it.
+    async fn ask_for_spelling(&mut self) -> Result<Option<wire::Connection>, Interruption> {
         if self.listed.is_some() || !self.id.may_be_respelled() {
             return Ok(None);
         }
@@ -216,7 +220,7 @@ impl<'a> ConnectionTurn<'a> {
         }
     }
 
-    async fn read_state(&mut self) -> Result<(), Stop> {
+    async fn read_state(&mut self) -> Result<(), Interruption> {
         self.state = self.session.recorder.read_state(&self.id).await?;
         if self.state.name.as_deref() != Some(self.id.as_str()) {
             self.summary.name = self.state.name.clone().or(self.summary.name.take());
@@ -225,7 +229,7 @@ impl<'a> ConnectionTurn<'a> {
     }
 
     /// Walks what began since the last complete walk.
-    async fn walk_incremental(&mut self) -> Result<(), Stop> {
+    async fn walk_incremental(&mut self) -> Result<(), Interruption> {
         let known = due::listing_known_to_its_end(&self.state, &self.rules, &now());
         let plan = plan::plan_incremental(&known, self.page_size);
         let has_named_before = self.state.last_run_id.is_some();
@@ -248,7 +252,7 @@ impl<'a> ConnectionTurn<'a> {
     }
 
     /// Walks the whole listing.
-    pub(super) async fn walk_full(&mut self) -> Result<(), Stop> {
+    pub(super) async fn walk_full(&mut self) -> Result<(), Interruption> {
         if self.listed.is_none() {
             self.listed = self.get_connection().await?;
         }
@@ -257,7 +261,7 @@ impl<'a> ConnectionTurn<'a> {
     }
 
     /// Takes the newest runs although no complete walk says where they end.
-    async fn walk_newest_unproved(&mut self) -> Result<(), Stop> {
+    async fn walk_newest_unproved(&mut self) -> Result<(), Interruption> {
         self.walk_once(Plan::Newest { listed: None }, StopSigns::Archived, None, None).await.map(drop)
     }
 
@@ -267,7 +271,7 @@ impl<'a> ConnectionTurn<'a> {
     }
 
     /// What the platform says of the connection, stored.
-    async fn get_connection(&mut self) -> Result<Option<wire::Connection>, Stop> {
+    async fn get_connection(&mut self) -> Result<Option<wire::Connection>, Interruption> {
         let own = self.ask_for_connection().await?;
         if let Some(own) = &own {
             self.store_own(own).await?;
@@ -277,7 +281,7 @@ impl<'a> ConnectionTurn<'a> {
 
     /// What the platform says of the connection. Its runs may be readable where this is not, so only
     /// errors that concern every request end the sync here.
-    async fn ask_for_connection(&self) -> Result<Option<wire::Connection>, Stop> {
+    async fn ask_for_connection(&self) -> Result<Option<wire::Connection>, Interruption> {
         match self.client.get_connection(&self.id).await {
             Ok(connection) => Ok(Some(connection)),
             Err(error) if !error.is_about_one() => Err(error.into()),
@@ -289,7 +293,7 @@ impl<'a> ConnectionTurn<'a> {
     }
 
     /// Stores what the connection says of itself, its id as it spells it included.
-    async fn store_own(&mut self, own: &wire::Connection) -> Result<(), Stop> {
+    async fn store_own(&mut self, own: &wire::Connection) -> Result<(), Interruption> {
         let is_respelled = api::is_respelled(&own.id, self.id.as_str());
         if !is_respelled && !own.id.is_empty() && own.id != self.id.as_str() {
             tracing::info!(
@@ -310,9 +314,9 @@ impl<'a> ConnectionTurn<'a> {
         Ok(())
     }
 
-    /// An empty listing where there were runs: a service that lost its role is given one, too. The
-    /// connection's own `lastRun` tells.
-    pub(super) async fn may_have_runs(&mut self) -> Result<bool, Stop> {
+    /// Whether a listing that is empty, where there were runs, may have some all the same: a service that lost its
+    /// role is given an empty listing, too. The connection's own `lastRun` is asked for.
+    pub(super) async fn may_have_runs(&mut self) -> Result<bool, Interruption> {
         let Some(connection) = self.get_connection().await? else { return Ok(true) };
         let LastRun::Run(id) = connection.last_run else { return Ok(false) };
         // Where all runs were purged the connection may go on naming one of them.
@@ -324,8 +328,8 @@ impl<'a> ConnectionTurn<'a> {
     }
 
     /// Adds what stopped something to the summary. A connection whose runs answer 404 is marked as gone.
-    pub(super) async fn add_problem(&mut self, stop: Stop) {
-        if let Stop::Api(error) = &stop
+    pub(super) async fn add_problem(&mut self, stop: Interruption) {
+        if let Interruption::Api(error) = &stop
             && error.reason == Reason::NotFound
             && matches!(error.doing, Doing::ListRuns { .. })
         {
@@ -339,11 +343,13 @@ impl<'a> ConnectionTurn<'a> {
 }
 
 /// Whether a few of the newest runs may be had where a page of a whole listing could not.
-fn is_about_one_page(stop: &Stop) -> bool {
+fn is_about_one_page(stop: &Interruption) -> bool {
     use Reason::{PageTooLarge, TimedOut, Unavailable, Unreadable};
     match stop {
-        Stop::Api(error) => matches!(error.reason, PageTooLarge | TimedOut { .. } | Unavailable | Unreadable),
-        Stop::NoRoom(_) => true,
-        Stop::Store(_) => false,
+        Interruption::Api(error) => {
+            matches!(error.reason, PageTooLarge | TimedOut { .. } | Unavailable | Unreadable)
+        }
+        Interruption::NoRoom(_) => true,
+        Interruption::Store(_) => false,
     }
 }

@@ -64,7 +64,7 @@ pub(super) enum Due {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Walks {
     /// In their order; there is one at least.
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<WalkStep>,
     /// `$top` to begin with.
     pub(super) page_size: u32,
     /// Whether the newest runs are fetched without proof where an interrupted walk cannot go on: no complete
@@ -74,7 +74,7 @@ pub(super) struct Walks {
 
 /// One walk.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Step {
+pub(super) enum WalkStep {
     /// The whole listing, from its start.
     Full {
         /// Whether it takes the place of an interrupted walk that cannot go on.
@@ -86,7 +86,7 @@ pub(super) enum Step {
     Resume {
         walk_key: i64,
         checkpoint: Checkpoint,
-        /// Whether the connection's last run tells what began meanwhile, because no other walk follows.
+        /// Whether no other walk follows, so that what began meanwhile shows only by the connection's last run.
         is_last: bool,
     },
 }
@@ -111,17 +111,17 @@ pub(super) fn plan_walks(
     let resume = |is_last| match open {
         // A checkpoint that cannot be read was written by another version: that walk starts over.
         Some((walk_key, json)) => match serde_json::from_str(json) {
-            Ok(checkpoint) => Step::Resume { walk_key: *walk_key, checkpoint, is_last },
-            Err(_) => Step::Full { starts_over: true },
+            Ok(checkpoint) => WalkStep::Resume { walk_key: *walk_key, checkpoint, is_last },
+            Err(_) => WalkStep::Full { starts_over: true },
         },
-        None => Step::Full { starts_over: false },
+        None => WalkStep::Full { starts_over: false },
     };
     let steps = match plan::plan_course(&listing_known(state, rules, now), is_full_asked) {
-        Course::Whole => vec![Step::Full { starts_over: false }],
-        Course::Incremental => vec![Step::Incremental],
-        Course::Resume { then_incremental: true } => vec![resume(false), Step::Incremental],
+        Course::Whole => vec![WalkStep::Full { starts_over: false }],
+        Course::Incremental => vec![WalkStep::Incremental],
+        Course::Resume { then_incremental: true } => vec![resume(false), WalkStep::Incremental],
         Course::Resume { then_incremental: false } => vec![resume(true)],
-        Course::IncrementalThenResume => vec![Step::Incremental, resume(false)],
+        Course::IncrementalThenResume => vec![WalkStep::Incremental, resume(false)],
     };
 
     let is_full_walk = is_full_asked || is_full_walk_due(state, rules, now);
@@ -298,13 +298,13 @@ mod tests {
             let Due::Walks(walks) = plan_walks(&state, named, waiting, &rules, &time(hour)) else { return Ok(()) };
             prop_assert!((1..=2).contains(&walks.steps.len()));
             if rules.is_full_asked && !rules.is_next_turn {
-                prop_assert_eq!(&walks.steps, &[Step::Full { starts_over: false }]);
+                prop_assert_eq!(&walks.steps, &[WalkStep::Full { starts_over: false }]);
             }
-            let resumed = walks.steps.iter().filter(|step| matches!(step, Step::Resume { .. })).count();
+            let resumed = walks.steps.iter().filter(|step| matches!(step, WalkStep::Resume { .. })).count();
             let may_resume = state.open_walk.as_ref().is_some_and(|(_, json)| json.starts_with('{'));
             prop_assert!(resumed <= usize::from(may_resume));
             // Where nothing is proved, one of the walks goes through the whole listing.
-            let is_short = walks.steps.iter().all(|step| *step == Step::Incremental);
+            let is_short = walks.steps.iter().all(|step| *step == WalkStep::Incremental);
             prop_assert!(!is_short || state.full_walk_at.is_some());
             prop_assert_eq!(walks.falls_back, state.open_walk.is_some() && state.full_walk_at.is_none());
             let asked = rules.page_size.max(SMALLEST_PAGE);

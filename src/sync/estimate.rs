@@ -1,7 +1,7 @@
 //! What a first sync will cost, before it begins: requests and minutes.
 //!
 //! In: a client and a scope. Out: an [`Estimate`]. All lists above runs are read, as a sync would; how many
-//! runs the connections have is told by a few of them, whose listings are measured by doubling `$skip`.
+//! runs the connections have is concluded from a few of them, whose listings are measured by doubling `$skip`.
 //! Nothing is stored.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const SAMPLE: usize = 12;
 /// No listing is taken to be longer: a platform that gives runs at any `$skip` does not heed it.
 const MOST_RUNS: u64 = 1 << 24;
 
-/// A listing's length is told to this part of it, or to a page.
+/// A listing's length is measured to within this part of it, or to a page.
 const NEAR_ENOUGH: u64 = 8;
 
 /// What a first sync is expected to cost.
@@ -38,7 +38,7 @@ pub struct Estimate {
     pub measured: u64,
     /// See `measured`.
     pub runs_measured: (u64, u64),
-    /// Requests of a first sync, at least and at most, as far as the measured ones tell.
+    /// Requests of a first sync, at least and at most, as far as the measured ones show.
     pub requests: (u64, u64),
     /// Of these, those that are sent before the first run is asked for.
     pub requests_to_find: u64,

@@ -1,5 +1,5 @@
-//! What is expected of iModels, and what their answers say of them: whether they are there, gone, or cannot be
-//! told. Pure; [`super::finding`] asks, and does what is decided here.
+//! What is expected of iModels, and what their answers say of them: whether they are there, gone, or
+//! neither is known. Pure; [`super::finding`] asks, and does what is decided here.
 //!
 //! In: what an iTwin lists, what it listed before, and how an iModel answered. Out: which iModels are asked, and
 //! a [`Judgement`] of each answer. Nothing is said to be gone that may only be out of sight: a service
@@ -32,7 +32,7 @@ pub(super) enum ListAnswer {
     Some,
     /// With an empty list, where none was known, or the one that was asked for by its id is gone or has moved.
     Nothing,
-    /// With an empty list, although one that was known is there by its id, or that cannot be told.
+    /// With an empty list, although one that was known is there by its id, or that is not known.
     Lost,
     /// With an error.
     Failed(Reason),

@@ -161,13 +161,8 @@ impl Fleet {
             }
         };
         if listed.pages > 1 && lacks_any(&listed, &before) {
-            // A list that shifts while it is read may hide an entry between two pages; not twice.
-            match discovery::list_connections(&self.session.client, &self.sizes, kind, &imodel.id).await {
-                Ok(again) => {
-                    let ids: HashSet<ConnectionId> = listed.items.iter().map(|(id, _)| id.clone()).collect();
-                    listed.items.extend(again.items.into_iter().filter(|(id, _)| !ids.contains(id)));
-                    listed.doubt = listed.doubt.or(again.doubt);
-                }
+            match self.list_again(imodel, kind, listed).await {
+                Ok(both) => listed = both,
                 Err(error) => return Ok(self.take_error(imodel, kind, error).await),
             }
         }
@@ -212,8 +207,23 @@ impl Fleet {
         Ok(judgement.presence)
     }
 
-    /// An empty list where there were connections: a service that lost its role is given one, too. One of
-    /// the connections, asked by its id, tells.
+    /// Lists an iModel's connections once more and adds what the first list lacked: a list that shifts while it is
+    /// read may hide an entry between two pages; not twice.
+    async fn list_again(
+        &self,
+        imodel: &WantedImodel,
+        kind: Kind,
+        mut listed: ListedConnections,
+    ) -> Result<ListedConnections, api::Error> {
+        let again = discovery::list_connections(&self.session.client, &self.sizes, kind, &imodel.id).await?;
+        let ids: HashSet<ConnectionId> = listed.items.iter().map(|(id, _)| id.clone()).collect();
+        listed.items.extend(again.items.into_iter().filter(|(id, _)| !ids.contains(id)));
+        listed.doubt = listed.doubt.or(again.doubt);
+        Ok(listed)
+    }
+
+    /// Asks for one of the connections that were listed, by its id, where the list is empty now: a service that lost
+    /// its role is given an empty list, too.
     async fn probe(
         &mut self,
         imodel: &WantedImodel,

@@ -11,11 +11,11 @@ use std::sync::atomic::Ordering;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::connection::{ConnectionTurn, Part};
+use super::connection::{ConnectionPart, ConnectionTurn};
 use super::discovery::{self, Listed, Sizes};
 use super::expected::WantedImodel;
 use super::problem::Problem;
-use super::summary::{ConnectionSummary, Found, Summary};
+use super::summary::{ConnectionSummary, Discovered, Summary};
 use super::turns::{Begin, Turns, WantedConnection, share_of};
 use super::{Session, now};
 use crate::api::share::Turn;
@@ -28,7 +28,7 @@ pub(super) type ListedConnections = Listed<(ConnectionId, wire::Connection)>;
 /// What a task has done.
 enum Done {
     Listed(WantedImodel, Kind, Result<ListedConnections, api::Error>),
-    Synced(Box<WantedConnection>, Box<Part>),
+    Synced(Box<WantedConnection>, Box<ConnectionPart>),
 }
 
 /// The whole of a sync.
@@ -42,7 +42,7 @@ pub(super) struct Fleet {
     pub(super) missing: Vec<ConnectionId>,
     /// iModels that answered for at least one kind of connections.
     pub(super) answered: HashSet<String>,
-    pub(super) found: Found,
+    pub(super) found: Discovered,
     done: Vec<(usize, ConnectionSummary)>,
 }
 
@@ -56,7 +56,7 @@ impl Fleet {
             shares: HashMap::new(),
             missing: Vec::new(),
             answered: HashSet::new(),
-            found: Found::default(),
+            found: Discovered::default(),
             done: Vec::new(),
         };
         fleet.add_named().await;
@@ -136,7 +136,7 @@ impl Fleet {
                 tasks.spawn(async move {
                     let (id, listed) = (target.id.clone(), target.listed.clone());
                     let part = ConnectionTurn::run(&session, client, id, listed, target.earlier.take()).await;
-                    Done::Synced(Box::new(target), Box::new(part))
+                    Done::Synced(target, Box::new(part))
                 });
             }
         }
@@ -161,7 +161,7 @@ impl Fleet {
         }
     }
 
-    fn take_synced(&mut self, mut target: WantedConnection, part: Part) {
+    fn take_synced(&mut self, mut target: WantedConnection, part: ConnectionPart) {
         let place = target.place;
         self.shares.remove(&place);
         let mut ended = Some(part);
@@ -169,7 +169,7 @@ impl Fleet {
             target.earlier = ended;
             ended = self.turns.give_way(target).and_then(|target| target.earlier);
         }
-        let Some(Part { summary, .. }) = ended else { return };
+        let Some(ConnectionPart { summary, .. }) = ended else { return };
         if summary.problems.is_empty() && !summary.is_quiet {
             self.turns.count_success();
         }

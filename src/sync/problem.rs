@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::discovery::ListDoubt;
 use super::proof::Unproved;
-use super::{Stop, WHY_NOTHING};
+use super::{Interruption, WHY_NOTHING};
 use crate::api::{self, ConnectionId, Kind, Reason};
 use crate::store;
 use crate::store::room::NoRoom;
@@ -140,23 +140,31 @@ impl Problem {
         }
     }
 
-    /// The problem of a connection that was stopped; none where the writer tells by itself why it closed.
-    pub(super) fn of_stop(stop: Stop, name: Option<String>) -> Option<Self> {
+    /// What the connection or iModel is called that it is about, where it has a name.
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Answered { name, .. }
+            | Self::Archive { name, .. }
+            | Self::NoRoom { name, .. }
+            | Self::Unproved { name, .. } => name.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The problem of a connection that was stopped; none where the writer closed, since its own
+    /// error ends the sync.
+    pub(super) fn of_stop(stop: Interruption, name: Option<String>) -> Option<Self> {
         match stop {
-            Stop::Api(error) => Some(Self::Answered { name, error }),
-            Stop::Store(error) => error.map(|error| Self::Archive { name, error }),
-            Stop::NoRoom(no_room) => Some(Self::NoRoom { name, no_room }),
+            Interruption::Api(error) => Some(Self::Answered { name, error }),
+            Interruption::Store(error) => error.map(|error| Self::Archive { name, error }),
+            Interruption::NoRoom(no_room) => Some(Self::NoRoom { name, no_room }),
         }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Self::Answered { name: Some(name), .. }
-        | Self::Archive { name: Some(name), .. }
-        | Self::NoRoom { name: Some(name), .. }
-        | Self::Unproved { name: Some(name), .. } = self
-        {
+        if let Some(name) = self.name() {
             write!(f, "{name}: ")?;
         }
         match self {

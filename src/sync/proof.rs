@@ -57,7 +57,7 @@ impl fmt::Display for Unproved {
     }
 }
 
-/// All that tells whether a walk is complete, beside what the archive counted.
+/// All that decides whether a walk is complete, beside what the archive counted.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Evidence {
     /// What stopped it.

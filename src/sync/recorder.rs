@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::proof::{Evidence, Unproved};
 use super::records::Batch;
-use super::{Progress, Stop, now};
+use super::{Interruption, Progress, now};
 use crate::api::{Client, ConnectionId, Doing, wire};
 use crate::store::read::{ConnectionState, Standing};
 use crate::store::write::{Counts, Part, Source, WalkEnd, WalkOutcome};
@@ -24,7 +24,7 @@ use crate::walk::Key;
 pub(super) struct Ledger {
     /// The writer's thread adds to them.
     counts: Arc<Mutex<Counts>>,
-    /// What a dry run has met: the archive tells nothing twice, so it must know itself.
+    /// Runs that a dry run has met: nothing is archived by it, so only this shows what it meets again.
     met: HashSet<Key>,
 }
 
@@ -114,7 +114,7 @@ impl Recorder {
     }
 
     /// What is known of a connection, which is archived from now on.
-    pub(super) async fn read_state(&self, id: &ConnectionId) -> Result<ConnectionState, Stop> {
+    pub(super) async fn read_state(&self, id: &ConnectionId) -> Result<ConnectionState, Interruption> {
         let Some((writer, _)) = &self.archive else {
             return Ok(self.read(|reader| reader.read_state(id)).await?.unwrap_or_default());
         };
@@ -127,7 +127,12 @@ impl Recorder {
     }
 
     /// What is archived of a run, or in a dry run would be by now.
-    pub(super) async fn read_standing(&self, key: i64, id: &str, ledger: &Ledger) -> Result<Standing, Stop> {
+    pub(super) async fn read_standing(
+        &self,
+        key: i64,
+        id: &str,
+        ledger: &Ledger,
+    ) -> Result<Standing, Interruption> {
         if let Some((writer, _)) = &self.archive {
             let id = id.to_owned();
             return Ok(writer.ask(move |archive| archive.read_standing(key, &id)).await?);
@@ -184,7 +189,7 @@ impl Recorder {
         doing: &Doing,
         page: WalkPage,
         ledger: &mut Ledger,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Interruption> {
         let WalkPage { walk_key, connection_key, is_full, batch, mut checkpoint } = page;
         let Some((writer, sync_key)) = &self.archive else {
             let counts = batch.count(&mut ledger.met);
@@ -215,7 +220,7 @@ impl Recorder {
         Ok(())
     }
 
-    /// Stores records that are no page of a walk. A dry run does not count them: no count tells of them.
+    /// Stores records that are no page of a walk. A dry run does not count them.
     pub(super) async fn store_records(
         &self,
         connection_key: i64,

@@ -27,7 +27,7 @@ const ROWS_PER_PART: usize = 10_000;
 const BYTES_PER_PART: usize = 8 << 20;
 
 /// Readers of the archive for the threads that answers are read on; each thread has one for itself, so that
-/// one which goes on reading after the sync was told to stop keeps nobody waiting.
+/// one which goes on reading after the sync was asked to stop keeps nobody waiting.
 #[derive(Debug, Default)]
 pub struct Readers {
     /// The archive; `None` where there is none.
@@ -42,7 +42,7 @@ impl Readers {
     }
 
     /// Reads a page of a listing.
-    pub fn read_page(&self, answer: Answer, lookup: &Lookup) -> Result<(Batch, PageFacts), Error> {
+    pub fn read_page(&self, answer: Answer, lookup: &Lookup) -> Result<(Batch, PageFacts), ReadError> {
         let Some(path) = self.path.as_deref().filter(|_| lookup.is_needed) else {
             return Batch::of_page(answer, lookup, None);
         };
@@ -59,7 +59,7 @@ impl Readers {
 
 /// Why an answer did not become records.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ReadError {
     /// The answer is not what was asked for.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
@@ -168,7 +168,7 @@ impl Batch {
         answer: Answer,
         lookup: &Lookup,
         reader: Option<&Reader>,
-    ) -> Result<(Self, PageFacts), Error> {
+    ) -> Result<(Self, PageFacts), ReadError> {
         let mut facts = PageFacts { entries: Vec::new(), more: More::Unsaid, is_cut: false };
         let cell = AnswerRecords::try_new(answer, |answer| {
             let page = answer.page()?;
@@ -180,7 +180,7 @@ impl Batch {
                 facts.entries.push(entry);
                 records.push(record);
             }
-            Ok::<_, Error>(collect(records))
+            Ok::<_, ReadError>(collect(records))
         })?;
         Ok((Self(cell), facts))
     }
@@ -353,13 +353,13 @@ fn read_archived<'a>(
     let is_proved = lookup.stop_signs.is_archived_one(known.run_key, started_at);
     let entry = Entry { key, started_at, is_proved, is_readable: true };
     let is_same = known.fingerprint == fingerprint && !known.is_unlisted;
-    let difference = if is_same { Difference::Nothing } else { compare(reader, &known, raw)? };
-    if difference == Difference::Nothing {
+    let change = if is_same { TextChange::Nothing } else { compare(reader, &known, raw)? };
+    if change == TextChange::Nothing {
         let Known { run_key, walk_key, is_unfinished, .. } = known;
         let received = Received::Unchanged { run_key, walk_key, is_unfinished };
         return Ok(Some((Record { id: Some(id), stands: Stands::Same, received }, entry)));
     }
-    let stands = if difference == Difference::OtherLinks { Stands::Same } else { Stands::Changed };
+    let stands = if change == TextChange::OtherLinks { Stands::Same } else { Stands::Changed };
     let mut record = Record { stands, ..read(raw, fingerprint) };
     if let Received::Rejected { known: matched, .. } = &mut record.received {
         *matched = Some((known.run_key, known.walk_key));
@@ -370,7 +370,7 @@ fn read_archived<'a>(
 
 /// How another text differs from what is archived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Difference {
+enum TextChange {
     Nothing,
     /// Links in fields that are not known differ in their query.
     OtherLinks,
@@ -379,18 +379,18 @@ enum Difference {
 
 /// Compares a run's text with what is archived of it. A text that cannot be read whole always differs, so that
 /// the writer sets it aside, and the sync says so, each time that it comes.
-fn compare(reader: &Reader, known: &Known, raw: &str) -> Result<Difference, store::Error> {
+fn compare(reader: &Reader, known: &Known, raw: &str) -> Result<TextChange, store::Error> {
     let is_whole = |run: &normalize::Run<'_>| Unread::of_run(run).is_none();
     if known.is_unlisted || !normalize::normalize(raw).is_ok_and(|run| is_whole(&run)) {
-        return Ok(Difference::Content);
+        return Ok(TextChange::Content);
     }
     let archived = reader.read_run(known.run_key)?;
     let merged = normalize::merge(&normalize::rebuild(&archived), raw);
     let run = normalize::normalize_merged(&merged.json).ok().filter(|_| merged.unread.is_none());
-    let Some(run) = run else { return Ok(Difference::Content) };
+    let Some(run) = run else { return Ok(TextChange::Content) };
     Ok(match run.digest == Some(digest_of_rows(&archived)) {
-        true => Difference::Nothing,
-        false if normalize::find_volatile(&archived, &run).is_some() => Difference::OtherLinks,
-        false => Difference::Content,
+        true => TextChange::Nothing,
+        false if normalize::find_volatile(&archived, &run).is_some() => TextChange::OtherLinks,
+        false => TextChange::Content,
     })
 }

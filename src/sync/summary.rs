@@ -33,7 +33,7 @@ impl Outcome {
 
 /// What was found below iTwins and iModels.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct Discovered {
     /// iTwins asked for their iModels.
     pub itwins: u64,
     /// iModels asked for their connections.
@@ -130,7 +130,7 @@ pub struct Summary {
     /// What the process ends with.
     pub exit_code: ExitCode,
     /// What was found below iTwins and iModels.
-    pub found: Found,
+    pub found: Discovered,
     /// One for each connection: those that were named, in the order given, then those that were found.
     pub connections: Vec<ConnectionSummary>,
 }
@@ -140,7 +140,7 @@ impl Summary {
         started_at: UtcText,
         ended_at: UtcText,
         client: &Client,
-        found: Found,
+        found: Discovered,
         connections: Vec<ConnectionSummary>,
     ) -> Self {
         let mut counts = Counts::default();
@@ -232,23 +232,25 @@ impl Summary {
     }
 }
 
-fn outcome_of_all(found: &Found, connections: &[ConnectionSummary]) -> Outcome {
+fn outcome_of_all(found: &Discovered, connections: &[ConnectionSummary]) -> Outcome {
     let all = |outcome| connections.iter().all(|connection| connection.outcome() == outcome);
-    match () {
-        () if found.problems.is_empty() && all(Outcome::Done) => Outcome::Done,
-        // Lists that were answered and held nothing are not a failure to ask; connections of which none gave
-        // anything are, however well they are listed.
-        () if connections.is_empty() && (found.is_nothing || found.imodels > 0) => Outcome::Partial,
-        () if all(Outcome::Failed) => Outcome::Failed,
-        () => Outcome::Partial,
+    if found.problems.is_empty() && all(Outcome::Done) {
+        return Outcome::Done;
     }
+    // Lists that were answered and empty are not a failure to ask; connections of which none gave anything are,
+    // however well they are listed.
+    let was_answered = found.is_nothing || found.imodels > 0;
+    if connections.is_empty() && was_answered || !all(Outcome::Failed) {
+        return Outcome::Partial;
+    }
+    Outcome::Failed
 }
 
-/// Told by the worst that is true of the whole. Running out of time, and being asked to stop, is done in
+/// Chosen by the worst that is true of the whole. Running out of time, and being asked to stop, is done in
 /// part whatever was stored: what is there is whole, and the next sync goes on.
 fn exit_code(
     outcome: Outcome,
-    found: &Found,
+    found: &Discovered,
     connections: &[ConnectionSummary],
     client: &Client,
 ) -> ExitCode {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use tokio::time::Duration;
 
-use super::connection::Part;
+use super::connection::ConnectionPart;
 use super::expected::{Expected, Presence, WantedImodel};
 use super::problem::Problem;
 use crate::api::wire;
@@ -36,14 +36,14 @@ pub(super) struct WantedConnection {
     pub(super) id: ConnectionId,
     pub(super) listed: Option<wire::Connection>,
     /// What its earlier turns in this sync brought, if it had any.
-    pub(super) earlier: Option<Part>,
+    pub(super) earlier: Option<ConnectionPart>,
 }
 
 /// What to begin.
 #[derive(Debug)]
 pub(super) enum Begin {
     /// A connection's turn.
-    Sync(WantedConnection),
+    Sync(Box<WantedConnection>),
     /// A list of an iModel's connections of one kind.
     List(WantedImodel, Kind),
 }
@@ -131,7 +131,7 @@ impl Turns {
             return None;
         }
         if let Some(connection) = self.connections.pop_front() {
-            return Some(Begin::Sync(connection));
+            return Some(Begin::Sync(connection.into()));
         }
         while let Some((imodel, kind)) = self.imodels.pop_front() {
             if !self.outages.get(&kind).is_some_and(|outages| outages.is_down()) {
@@ -139,7 +139,7 @@ impl Turns {
             }
             self.unasked.insert(imodel.id);
         }
-        self.again.pop_front().map(Begin::Sync)
+        self.again.pop_front().map(|connection| Begin::Sync(connection.into()))
     }
 
     /// A connection gave way to others: it goes on later. Gives it back where nothing more is begun.
@@ -343,9 +343,9 @@ mod tests {
                         prop_assert!(is_first || still_waiting == 0);
                         match fate {
                             Fate::GivesWay => {
-                                target.earlier = Some(Part::new(&target.id));
+                                target.earlier = Some(ConnectionPart::new(&target.id));
                                 paused.insert(target.id.clone());
-                                prop_assert!(turns.give_way(target).is_none());
+                                prop_assert!(turns.give_way(*target).is_none());
                             }
                             Fate::Succeeds => turns.count_success(),
                             Fate::Fails(reason) => turns.count_failure(reason, was_accepted),
@@ -362,8 +362,8 @@ mod tests {
             prop_assert_eq!(left.again.len(), paused.len());
             let begun: HashSet<&String> = listed.iter().map(|(id, _)| id).collect();
             prop_assert!(begun.len() as u64 + left.unasked >= distinct.len() as u64);
-            let is_told = left.problems.iter().any(|problem| matches!(problem, Problem::Down { .. } | Problem::Left { .. }));
-            prop_assert!(left.unasked == 0 || is_told, "who was not asked is told of");
+            let is_reported = left.problems.iter().any(|problem| matches!(problem, Problem::Down { .. } | Problem::Left { .. }));
+            prop_assert!(left.unasked == 0 || is_reported, "iModels that were not asked are a problem");
         }
     }
 }

@@ -2,8 +2,8 @@
 //! them, read from the pages where they must stand, or asked for by their ids, whichever takes fewer requests.
 //!
 //! In: what the archive says is due, and a [`ConnectionTurn`] before and after its walks. Out: where a walk
-//! must not stop yet, and what the platform says of the runs that no walk met, stored; a 404 is noted and
-//! blocks nothing. When a run is due is decided in `store`, which walks are in `connection`.
+//! must not stop yet, and what the platform says of the runs that no walk met, stored; a 404 is recorded,
+//! and keeps no other run from being asked for. When a run is due is decided in `store`, which walks are in `connection`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::connection::ConnectionTurn;
 use super::records::{self, Batch, Lookup, StopSigns};
-use super::{Stop, due, now};
+use super::{Interruption, due, now};
 use crate::api::wire;
 use crate::api::{self, Doing, Reason};
 use crate::store::unfinished::DueRun;
@@ -29,7 +29,7 @@ const MOST_OUTAGES: u32 = 3;
 
 /// What is due and was not met yet.
 #[derive(Debug, Default)]
-pub(super) struct Unfinished {
+pub(super) struct DueRuns {
     is_read: bool,
     /// By their ids, each with its place in the order in which they are asked for.
     due: HashMap<String, (usize, DueRun)>,
@@ -38,7 +38,7 @@ pub(super) struct Unfinished {
     order: Option<Order>,
 }
 
-impl Unfinished {
+impl DueRuns {
     /// What the archive says is due, and which of it to have by pages where the listing has an order.
     fn read(
         reader: &Reader,
@@ -71,7 +71,7 @@ impl Unfinished {
         starts.filter(|start| *start >= since).min()
     }
 
-    /// A page held this run, so it need not be asked for.
+    /// A page had this run on it, so the run need not be asked for by its id.
     pub(super) fn meet(&mut self, id: &str) {
         self.due.remove(id);
     }
@@ -117,20 +117,20 @@ fn plan_pages<E>(
 
 impl ConnectionTurn<'_> {
     /// Reads what is due, once in a sync: what a walk of this sync has met is not due again.
-    pub(super) async fn read_unfinished(&mut self) -> Result<(), Stop> {
+    pub(super) async fn read_unfinished(&mut self) -> Result<(), Interruption> {
         if self.unfinished.is_read {
             return Ok(());
         }
         let (key, order) = (self.state.connection_key, due::order(&self.state));
         let page_size = self.page_size.min(self.state.page_size.unwrap_or(u32::MAX));
-        let read = |reader: &Reader| Unfinished::read(reader, key, order, page_size);
+        let read = |reader: &Reader| DueRuns::read(reader, key, order, page_size);
         self.unfinished = self.session.recorder.read(read).await?;
         Ok(())
     }
 
     /// Reads the newest pages of a listing whose newest runs come last: a walk begins behind them. Nothing is
     /// concluded from these pages but what the due runs on them are now.
-    async fn read_newest_pages(&mut self) -> Result<(), Stop> {
+    async fn read_newest_pages(&mut self) -> Result<(), Interruption> {
         let (Some(oldest), Some(Order::OldestFirst)) = (self.unfinished.oldest(), self.unfinished.order)
         else {
             return Ok(());
@@ -157,16 +157,16 @@ impl ConnectionTurn<'_> {
     }
 
     /// Takes what a page says of the runs that are due; how many records it held.
-    async fn take_due(&mut self, answer: api::Answer) -> Result<u64, Stop> {
+    async fn take_due(&mut self, answer: api::Answer) -> Result<u64, Interruption> {
         // No walk reads these pages, so none stops at anything on them.
         let stop_signs = StopSigns::Proved { run_key: 0, watermark: None };
         let lookup = Lookup { connection_key: self.state.connection_key, stop_signs, is_needed: true };
         let readers = &self.session.readers;
         let (mut batch, page) = match readers.read_page(answer, &lookup) {
             Ok(read) => read,
-            Err(records::Error::Store(error)) => return Err(error.into()),
+            Err(records::ReadError::Store(error)) => return Err(error.into()),
             // A walk comes by the page too, and says that it cannot be read.
-            Err(records::Error::Unreadable(_)) => return Ok(0),
+            Err(records::ReadError::Unreadable(_)) => return Ok(0),
         };
         self.summary.pages += 1;
         batch.retain(|id| self.unfinished.due.contains_key(id));
@@ -178,7 +178,7 @@ impl ConnectionTurn<'_> {
     }
 
     /// What is due and was not met is asked for run by run, or all at once where that is cheaper.
-    pub(super) async fn fetch_unfinished(&mut self) -> Result<(), Stop> {
+    pub(super) async fn fetch_unfinished(&mut self) -> Result<(), Interruption> {
         self.read_newest_pages().await?;
         let walk_pages = self.state.listed / u64::from(self.page_size.max(1)) + 16;
         if self.unfinished.due.len() as u64 > walk_pages && !self.has_walked_full {
@@ -224,7 +224,7 @@ impl ConnectionTurn<'_> {
             };
             match result {
                 // One run that cannot be had does not keep the others from being asked for.
-                Err(Stop::Api(error)) if is_about_one_run(&error) && outages < MOST_OUTAGES => {
+                Err(Interruption::Api(error)) if is_about_one_run(&error) && outages < MOST_OUTAGES => {
                     outages += u32::from(error.reason == Reason::Unavailable);
                     self.add_problem(error.into()).await;
                 }
@@ -234,10 +234,10 @@ impl ConnectionTurn<'_> {
     }
 
     /// Stores the answer for one run; whether it was one, and not a record to set aside.
-    pub(super) async fn take_run(&mut self, run: String, answer: api::Answer) -> Result<bool, Stop> {
+    pub(super) async fn take_run(&mut self, run: String, answer: api::Answer) -> Result<bool, Interruption> {
         let doing = Doing::GetRun { connection: self.id.clone(), run: run.clone() };
         let unreadable =
-            |problem: &wire::Unreadable| Stop::Api(self.client.unreadable(doing.clone(), problem));
+            |problem: &wire::Unreadable| Interruption::Api(self.client.unreadable(doing.clone(), problem));
         let batch = Batch::of_run(answer).map_err(|problem| unreadable(&problem))?;
         if batch.ids().any(|id| id != run) {
             return Err(unreadable(&wire::Unreadable::Missing("run of that id")));
@@ -247,7 +247,7 @@ impl ConnectionTurn<'_> {
         Ok(is_run)
     }
 
-    async fn store(&self, batch: Batch, source: Source) -> Result<(), Stop> {
+    async fn store(&self, batch: Batch, source: Source) -> Result<(), Interruption> {
         let key = self.state.connection_key;
         Ok(self.session.recorder.store_records(key, source, batch, &self.ledger).await?)
     }

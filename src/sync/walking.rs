@@ -6,7 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Stop;
+use super::Interruption;
 use super::connection::ConnectionTurn;
 use super::due::{self, NamedRun};
 use super::listing::Pages;
@@ -19,7 +19,7 @@ use crate::store::read::Standing;
 use crate::store::room::Room;
 use crate::store::write::WalkEnd;
 use crate::walk::plan::{self, Lacking, LastRunKnown};
-use crate::walk::{Ask, Order, Plan, Walk};
+use crate::walk::{Ask, Checkpoint, Order, Plan, Walk};
 
 /// What came of the run that a connection names as its last.
 enum LastRunSeen {
@@ -38,7 +38,7 @@ impl ConnectionTurn<'_> {
         plan: Plan,
         resumed: Option<i64>,
         last_run_id: Option<String>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Interruption> {
         let stop_signs = self.proved_runs();
         match self.walk_once(plan, stop_signs, resumed, last_run_id.clone()).await? {
             Some(Lacking::WalkWhole) => {
@@ -60,12 +60,12 @@ impl ConnectionTurn<'_> {
         stop_signs: StopSigns,
         resumed: Option<i64>,
         last_run_id: Option<String>,
-    ) -> Result<Option<Lacking>, Stop> {
+    ) -> Result<Option<Lacking>, Interruption> {
         let mut walk = Walk::new(plan, self.page_size, self.session.options.pages_in_flight);
         let recorder = &self.session.recorder;
         let walk_key = recorder.begin_walk(self.state.connection_key, walk.is_full(), resumed).await?;
         let mut stopped = self.drive(&mut walk, walk_key, stop_signs).await;
-        if let Err(Stop::Store(_)) = stopped {
+        if let Err(Interruption::Store(_)) = stopped {
             // The archive ends the sync; how the walk ended can no longer be recorded.
             return stopped.map(|()| None);
         }
@@ -84,14 +84,14 @@ impl ConnectionTurn<'_> {
                 }
                 Ok(LastRunSeen::Remembered) => is_remembered = true,
                 Ok(LastRunSeen::Met) => {}
-                Err(Stop::Store(error)) => return Err(Stop::Store(error)),
+                Err(Interruption::Store(error)) => return Err(Interruption::Store(error)),
                 Err(error) => stopped = Err(error),
             }
         }
 
         let checkpoint = self.stored_until.take().unwrap_or_else(|| walk.checkpoint());
         let evidence = Evidence {
-            stopped: stopped.as_ref().err().and_then(Stop::message),
+            stopped: stopped.as_ref().err().and_then(Interruption::message),
             end: walk.end().cloned(),
             is_emptied,
             is_older_proved,
@@ -100,19 +100,8 @@ impl ConnectionTurn<'_> {
         };
         // A resumed walk began before the run was named: runs that began between may stand where it had passed.
         let last_run_id = last_run_id.filter(|_| resumed.is_none());
-        let json = serde_json::to_string(&checkpoint).ok();
-        let end = WalkEnd {
-            unproved: None,
-            covers_listing: walk.covers_listing() && !is_emptied,
-            is_full: walk.is_full(),
-            checkpoint: json.clone().filter(|_| stopped.is_err() && walk.is_full() && checkpoint.linked > 0),
-            listing_end: json.filter(|_| walk.has_seen_the_end()),
-            order: checkpoint.order.map(Order::as_str),
-            newest_started_at: checkpoint.newest_started_at,
-            oldest_started_at: checkpoint.oldest_started_at,
-            page_size: self.learned_page_size,
-            last_run_id: last_run_id.clone(),
-        };
+        let is_stopped = stopped.is_err();
+        let end = self.describe_end(&walk, checkpoint, (is_stopped, is_emptied), last_run_id.clone());
         let (unproved, outcome) = self.session.recorder.end_walk(walk_key, evidence, end).await?;
 
         if let Some(id) = last_run_id.filter(|_| is_remembered && unproved.is_none()) {
@@ -131,8 +120,31 @@ impl ConnectionTurn<'_> {
         stopped.map(|()| lacking)
     }
 
+    /// How the walk ended, for its record; whether it is complete is added by the recorder.
+    fn describe_end(
+        &self,
+        walk: &Walk,
+        checkpoint: Checkpoint,
+        (is_stopped, is_emptied): (bool, bool),
+        last_run_id: Option<String>,
+    ) -> WalkEnd {
+        let json = serde_json::to_string(&checkpoint).ok();
+        WalkEnd {
+            unproved: None,
+            covers_listing: walk.covers_listing() && !is_emptied,
+            is_full: walk.is_full(),
+            checkpoint: json.clone().filter(|_| is_stopped && walk.is_full() && checkpoint.linked > 0),
+            listing_end: json.filter(|_| walk.has_seen_the_end()),
+            order: checkpoint.order.map(Order::as_str),
+            newest_started_at: checkpoint.newest_started_at,
+            oldest_started_at: checkpoint.oldest_started_at,
+            page_size: self.learned_page_size,
+            last_run_id,
+        }
+    }
+
     /// Whether the run that the connection names as its last is archived by now; if not, it is asked for.
-    async fn look_for_last_run(&mut self, id: &str) -> Result<LastRunSeen, Stop> {
+    async fn look_for_last_run(&mut self, id: &str) -> Result<LastRunSeen, Interruption> {
         if self.has_met_last_run && self.state.pruned == 0 {
             return Ok(LastRunSeen::Met);
         }
@@ -151,7 +163,8 @@ impl ConnectionTurn<'_> {
                     tracing::info!("the platform answers with run {other} where run {id} is asked for");
                     return Ok(LastRunSeen::Remembered);
                 }
-                // A record that is no run is set aside, which the exit code tells; the listing may have held it so.
+                // A record that is no run is set aside, which changes the exit code; the listing may have had it in
+                // the same form.
                 let is_run = self.take_run(id.to_owned(), answer).await?;
                 Ok(if is_run { LastRunSeen::Lacking } else { LastRunSeen::Met })
             }
@@ -163,12 +176,17 @@ impl ConnectionTurn<'_> {
         }
     }
 
-    async fn read_standing(&self, id: &str) -> Result<Standing, Stop> {
+    async fn read_standing(&self, id: &str) -> Result<Standing, Interruption> {
         self.session.recorder.read_standing(self.state.connection_key, id, &self.ledger).await
     }
 
     /// Asks what the walk plans until it ends.
-    async fn drive(&mut self, walk: &mut Walk, walk_key: i64, stop_signs: StopSigns) -> Result<(), Stop> {
+    async fn drive(
+        &mut self,
+        walk: &mut Walk,
+        walk_key: i64,
+        stop_signs: StopSigns,
+    ) -> Result<(), Interruption> {
         // The first page of a sync is always taken, so that each one gets somewhere.
         let is_first = self.session.progress.pages.load(Ordering::Relaxed) == 0;
         if walk.is_full() && self.state.full_walk_at.is_none() && !is_first {
@@ -190,8 +208,8 @@ impl ConnectionTurn<'_> {
         }
     }
 
-    fn check_room(&self) -> Result<(), Stop> {
-        self.session.room.as_ref().map_or(Ok(()), Room::check).map_err(Stop::NoRoom)
+    fn check_room(&self) -> Result<(), Interruption> {
+        self.session.room.as_ref().map_or(Ok(()), Room::check).map_err(Interruption::NoRoom)
     }
 
     /// Reads a page, shows it to the walk, and stores it together with where the walk then stands.
@@ -201,17 +219,19 @@ impl ConnectionTurn<'_> {
         walk_key: i64,
         stop_signs: StopSigns,
         (ask, answer): (Ask, api::Answer),
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Interruption> {
         let doing = Doing::ListRuns { connection: self.id.clone(), skip: ask.skip };
         let connection_key = self.state.connection_key;
-        // A first backfill meets nothing that is archived: the writer alone tells overlaps.
+        // A first backfill meets nothing that is archived; where its pages overlap the writer notices by itself.
         let lookup = Lookup { connection_key, stop_signs, is_needed: self.state.has_runs };
         let session = self.session;
         let (client, readers) = (&self.client, session.readers.clone());
         let read = client.parse(&doing, move || readers.read_page(answer, &lookup)).await?;
         let (batch, mut page) = read.map_err(|error| match error {
-            records::Error::Unreadable(problem) => Stop::Api(client.unreadable(doing.clone(), &problem)),
-            records::Error::Store(error) => error.into(),
+            records::ReadError::Unreadable(problem) => {
+                Interruption::Api(client.unreadable(doing.clone(), &problem))
+            }
+            records::ReadError::Store(error) => error.into(),
         })?;
         let cut_short = page.is_cut.then(|| client.cut_short(doing.clone(), page.entries.len()));
         if page.entries.is_empty()

@@ -16,7 +16,7 @@ const MOST_RESTARTS: u32 = 3;
 
 /// What is spent of a walk's patience.
 #[derive(Debug, Default)]
-pub(super) struct Patience {
+pub(super) struct WalkPatience {
     /// Answers in a row that brought nothing.
     unproductive: u32,
     /// Pages that brought nothing by their first and last entry: the positions that they were given for.
@@ -25,7 +25,7 @@ pub(super) struct Patience {
     restarts: u32,
 }
 
-impl Patience {
+impl WalkPatience {
     /// Something new came.
     pub(super) fn renew(&mut self) {
         *self = Self { restarts: self.restarts, ..Self::default() };

@@ -45,23 +45,27 @@ pub enum Course {
 /// Which walks are due, where there is anything to ask at all.
 pub fn plan_course(known: &ListingKnown, is_full_asked: bool) -> Course {
     let is_unordered = known.order == Some(Order::Unordered);
-    match () {
-        () if is_full_asked => Course::Whole,
-        // What is new comes first, unless the way to it needs the interrupted walk, or lately led nowhere.
-        () if known.is_open && (!known.is_proved || is_unordered || known.was_cut_short) => {
-            Course::Resume { then_incremental: !is_unordered }
-        }
-        () if known.is_open => Course::IncrementalThenResume,
-        // A full walk goes on where it was stopped; an incremental one that was cut short would not.
-        () if known.was_cut_short || known.is_full_due => Course::Whole,
-        () => Course::Incremental,
+    if is_full_asked {
+        return Course::Whole;
     }
+    if known.is_open {
+        // What is new comes first, unless the way to it needs the interrupted walk, or lately led nowhere.
+        let must_resume = !known.is_proved || is_unordered || known.was_cut_short;
+        return if must_resume {
+            Course::Resume { then_incremental: !is_unordered }
+        } else {
+            Course::IncrementalThenResume
+        };
+    }
+    // A full walk goes on where it was stopped; an incremental one that was cut short would not.
+    if known.was_cut_short || known.is_full_due { Course::Whole } else { Course::Incremental }
 }
 
-/// How to find what began since the last complete walk; `None` where only the whole listing tells. An order
+/// How to find what began since the last complete walk; `None` where it may stand anywhere in the
+/// listing. An order
 /// that was seen last time is only a guess of where to begin: the walk itself must see it again.
 pub fn plan_incremental(known: &ListingKnown, page_size: u32) -> Option<Plan> {
-    // A page may hold less than is asked for: what pages held tells.
+    // A page may hold less than is asked for, so the longest page that came counts, too.
     let longest = known.end.as_ref().map_or(0, |end| end.longest);
     let fits_one_page = known.listed < u64::from(page_size) && (longest == 0 || known.listed <= longest);
     match (known.order, &known.end) {
@@ -75,7 +79,7 @@ pub fn plan_incremental(known: &ListingKnown, page_size: u32) -> Option<Plan> {
 }
 
 /// Whether the connection itself is the one to ask first: where the newest runs come last, or in no order, and
-/// no link tells the end, it takes a second page to prove that nothing began.
+/// no link shows the end, it takes a second page to prove that nothing began.
 pub fn is_connection_asked_first(known: &ListingKnown) -> bool {
     let is_end_linked = known.end.as_ref().is_some_and(|end| end.is_end_linked);
     matches!(known.order, Some(Order::OldestFirst | Order::Unordered)) && !is_end_linked

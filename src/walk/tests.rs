@@ -361,7 +361,7 @@ fn a_known_run_is_no_stop_sign_before_a_walk_went_through_it() {
 
 #[test]
 fn a_walk_whose_every_run_was_dropped_while_it_was_interrupted_starts_over() {
-    // What was chained has gone from the end, or from above others that stay.
+    // What was linked has gone from the end, or from above others that stay.
     for stay in [0_u64, 4] {
         let mut listing = Listing::new(6 + stay, Order::NewestFirst, 3, Links::Honest, false);
         let first = drive(Walk::new(Plan::Full, 1_000, 1), &mut listing, &[], &[0], 2, &BTreeSet::new());

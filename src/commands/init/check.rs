@@ -10,7 +10,7 @@ use crate::api::{self, Client, Credentials, Reason};
 use crate::error::{CommandError, ExitCode};
 use crate::render::{clean, render_count};
 use crate::settings::{self, Setup};
-use crate::sync::{self, Sight};
+use crate::sync::{self, ListedBelow};
 
 /// Whoever waits at a terminal does not wait as long as cron does.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -120,14 +120,14 @@ pub(super) async fn find(
 }
 
 impl Finding {
-    fn new(called: &str, noun: &str, sight: Result<Sight, api::Error>, empty: &'static str) -> Self {
+    fn new(called: &str, noun: &str, sight: Result<ListedBelow, api::Error>, empty: &'static str) -> Self {
         let sight = match sight {
             Ok(sight) => sight,
             Err(error) => return Self::hidden(&error),
         };
         let (message, hint) = match sight {
-            Sight { listed: 0, .. } => (format!("{called} lists no {noun}s"), Some(empty)),
-            Sight { listed, has_more } => {
+            ListedBelow { listed: 0, .. } => (format!("{called} lists no {noun}s"), Some(empty)),
+            ListedBelow { listed, has_more } => {
                 let more = if has_more { " or more" } else { "" };
                 (format!("{called} lists {}{more}", super::super::counted(listed, noun)), None)
             }
