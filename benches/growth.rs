@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use run_archive::api::{ConnectionId, Kind};
 use run_archive::normalize::normalize;
 use run_archive::store::Archive;
-use run_archive::store::write::{Part, Received, SyncTotals, WalkEnd};
+use run_archive::store::records::Received;
+use run_archive::store::syncs::SyncTotals;
+use run_archive::store::walks::{Part, WalkEnd};
 use run_archive::time::UtcText;
 
 const CONNECTIONS: u64 = 1_000;
@@ -152,11 +154,9 @@ impl Simulation {
 
 fn whole(is_full: bool) -> WalkEnd {
     WalkEnd {
-        is_complete: true,
-        reason: None,
+        unproved: None,
         covers_listing: is_full,
         is_full,
-        chained: RUNS_PER_CONNECTION,
         checkpoint: None,
         listing_end: None,
         order: Some("newest first"),
@@ -168,7 +168,7 @@ fn whole(is_full: bool) -> WalkEnd {
 }
 
 fn failed(reason: &str) -> WalkEnd {
-    WalkEnd { is_complete: false, reason: Some(reason.to_owned()), chained: 0, ..whole(false) }
+    WalkEnd { unproved: Some(reason.to_owned()), ..whole(false) }
 }
 
 /// The rows of the syncs between those that were walked, as these are.

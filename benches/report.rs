@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use run_archive::emulator::history;
 use run_archive::normalize::normalize;
 use run_archive::store::Archive;
-use run_archive::store::write::{Received, Source};
+use run_archive::store::records::{Received, Source};
 use run_archive::time::UtcText;
 use rusqlite::Connection;
 

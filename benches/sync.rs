@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use run_archive::emulator::{Connection, Emulator, Listing, Order, Platform, history};
 use run_archive::normalize::normalize;
 use run_archive::store::Archive;
-use run_archive::store::write::{Received, Source};
+use run_archive::store::records::{Received, Source};
 use run_archive::time::UtcText;
 
 const CONNECTION: &str = "VRZHoBhrnkGrAev0-_-d_xwvyrzjgaVGka5wU967Q7M";

@@ -12,7 +12,8 @@ use encoding_rs::{Encoding, UTF_8, UTF_16LE};
 
 use crate::api::wire::{self, Link, Page, Unreadable};
 use crate::api::{ConnectionId, TypedConnection};
-use crate::store::write::{Counts, Received, Source, SyncTotals};
+use crate::store::records::{Counts, Received, Source};
+use crate::store::syncs::SyncTotals;
 use crate::store::{self, Archive, Reader};
 use crate::sync::{now, read_saved};
 

@@ -40,21 +40,6 @@ mod walk_rows;
 pub mod walks;
 mod writer;
 
-/// For now.
-pub mod write {
-    pub use super::records::{Counts, Received, Source};
-    pub use super::rejects::Reject;
-    pub use super::syncs::SyncTotals;
-    pub use super::walks::{Part, WalkEnd, WalkOutcome};
-}
-/// For now.
-pub mod read {
-    pub use super::checkpoints::ConnectionState;
-    pub use super::known::{Known, Standing};
-    pub use super::status::{ConnectionStatus, DriftStatus};
-    pub use super::syncs::LastSync;
-}
-
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

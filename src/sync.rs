@@ -2,19 +2,29 @@
 //! bring to the one writer.
 //!
 //! In: a client, an archive, and where connections are looked for. Out: a [`Summary`]. `fleet` finds
-//! connections and says whose turn it is, `connection` syncs one; a failure of one never stops the others.
-//! What to ask next is decided in `walk`, what a run means in `normalize`, what is new in `store`.
+//! connections and gives them their turns, `connection` takes one; a failure of one never stops the others.
+//! Whose turn it is is decided in `turns`, which walks are due in `due`, what they prove in `proof`: without
+//! awaiting anything. What to ask next is decided in `walk`, what a run means in `normalize`, what is new in
+//! `store`.
 
 mod connection;
 mod discovery;
+mod due;
 mod estimate;
+mod expected;
+mod finding;
 mod fleet;
 mod listing;
+mod problem;
+mod proof;
+mod recorder;
 mod records;
 mod retry;
 mod sight;
 mod summary;
+mod turns;
 mod unfinished;
+mod walking;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,19 +35,25 @@ use chrono::Utc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::api::{self, Client, ConnectionId, Kind};
+use crate::store::records::Counts;
 use crate::store::room::{NoRoom, Room};
-use crate::store::write::{Counts, SyncTotals};
+use crate::store::syncs::SyncTotals;
 use crate::store::{self, Archive, Closed, Reader, Writer};
 use crate::time::UtcText;
 
+pub use discovery::ListDoubt;
+use due::Rules;
 pub use estimate::{Estimate, estimate};
 use fleet::Fleet;
 pub(crate) use listing::Pages;
+pub use problem::{ListOf, Problem};
+pub use proof::Unproved;
+use recorder::Recorder;
 use records::Readers;
 pub(crate) use records::read_saved;
 pub use retry::{Retried, retry_rejects};
-pub use sight::{Sight, see_connection, see_imodel, see_itwin, see_itwins};
-pub use summary::{ConnectionSummary, Found, Outcome, Problem, Summary};
+pub use sight::{ListedBelow, see_connection, see_imodel, see_itwin, see_itwins};
+pub use summary::{ConnectionSummary, Discovered, Outcome, Summary};
 
 /// Why there may be nothing where something is expected.
 pub(crate) const WHY_NOTHING: &str =
@@ -62,7 +78,7 @@ pub struct Scope {
     pub kinds: Vec<Kind>,
 }
 
-/// What a sync is told.
+/// What a sync is asked for.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where runs are looked for.
@@ -114,38 +130,72 @@ impl Progress {
     }
 }
 
-/// Where what is received goes.
-enum Sink {
-    /// Into the archive, by its writer.
-    Archive { writer: Writer, sync_key: i64 },
-    /// Nowhere: it is only compared with the archive, if there is one.
-    DryRun,
-}
-
 /// Why a connection could not be synced any further.
 #[derive(Debug)]
-enum Stop {
+enum Interruption {
     /// The platform's answer.
     Api(api::Error),
-    /// The archive could not be read, or (without an error, which the writer tells) not be written.
+    /// The archive could not be read; without an error it could not be written, and the writer has the error.
     Store(Option<store::Error>),
     /// A backfill would fill the disk.
     NoRoom(NoRoom),
 }
 
-impl From<api::Error> for Stop {
+impl From<api::Error> for Interruption {
     fn from(error: api::Error) -> Self {
         Self::Api(error)
     }
 }
 
-impl From<Closed> for Stop {
+impl From<store::Error> for Interruption {
+    fn from(error: store::Error) -> Self {
+        Self::Store(Some(error))
+    }
+}
+
+impl From<Closed> for Interruption {
     fn from(_: Closed) -> Self {
         Self::Store(None)
     }
 }
 
-impl Shared {
+impl Interruption {
+    /// Its text, for the record of the walk that it stopped.
+    fn message(&self) -> Option<String> {
+        match self {
+            Self::Api(error) => Some(error.to_string()),
+            Self::NoRoom(no_room) => Some(no_room.to_string()),
+            Self::Store(error) => error.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+/// What all connections of a sync share.
+struct Session {
+    client: Client,
+    /// How many connections were archived when the sync began.
+    archived_connections: usize,
+    recorder: Recorder,
+    /// For the threads that answers are read on.
+    readers: Arc<Readers>,
+    /// The disk of the archive; a dry run needs none.
+    room: Option<Room>,
+    options: Options,
+    progress: Arc<Progress>,
+}
+
+impl Session {
+    /// What the sync was asked for, as far as it concerns this connection.
+    fn rules(&self, id: &ConnectionId, is_next_turn: bool) -> Rules {
+        Rules {
+            is_full_asked: self.options.full,
+            is_next_turn,
+            full_every: self.full_walk_after(id),
+            page_size: self.options.page_size,
+            is_page_size_given: self.options.is_page_size_given,
+        }
+    }
+
     /// After how long a connection's listing is walked whole regardless. In a fleet each connection has a
     /// time of its own between half of that and all of it, so that walks which were due together once are
     /// spread over the syncs; a handful may as well be walked at once.
@@ -157,20 +207,6 @@ impl Shared {
         let share = xxh3_64(id.to_string().as_bytes()) as f64 / u64::MAX as f64;
         every.mul_f64(0.5 + share / 2.0)
     }
-}
-
-struct Shared {
-    client: Client,
-    /// How many there were when the sync began.
-    archived_connections: usize,
-    sink: Sink,
-    reader: Option<tokio::sync::Mutex<Reader>>,
-    /// For the threads that answers are read on.
-    readers: Arc<Readers>,
-    /// The disk of the archive; a dry run needs none.
-    room: Option<Room>,
-    options: Options,
-    progress: Arc<Progress>,
 }
 
 /// Syncs into the archive. The error is the archive's; what the platform refused is in the summary.
@@ -197,19 +233,17 @@ pub async fn sync(
         path: path.clone(),
         source,
     })?;
-    let shared = Shared {
+    let session = Session {
         client,
         archived_connections,
-        sink: Sink::Archive { writer, sync_key },
-        reader: Some(tokio::sync::Mutex::new(reader)),
+        recorder: Recorder::into_archive(writer, sync_key, reader, progress.clone()),
         readers,
         room: Some(room),
         options,
         progress,
     };
-    let (summary, shared) = Fleet::sync(shared, started_at).await;
-    drop((shared.reader, shared.readers));
-    let Sink::Archive { writer, sync_key } = shared.sink else { return Ok(summary) };
+    let (summary, session) = Fleet::sync(session, started_at).await;
+    let Some(writer) = session.recorder.into_writer() else { return Ok(summary) };
     let totals = SyncTotals {
         requests: summary.requests,
         pages: summary.pages,
@@ -219,33 +253,33 @@ pub async fn sync(
         quiet: summary.quiet(),
     };
     let (outcome, exit_code) = (summary.outcome.as_str(), summary.exit_code.number());
-    let problem = summary.problems().next().map(|problem| problem.message.clone());
-    let told = totals.clone();
+    let problem = summary.problems().next().map(ToString::to_string);
+    let recorded = totals.clone();
     let ended = writer.ask(move |archive| {
-        archive.end_sync(sync_key, &now(), &told, (outcome, exit_code, problem.as_deref()))
+        archive.end_sync(sync_key, &now(), &recorded, (outcome, exit_code, problem.as_deref()))
     });
-    // A closed writer tells why it closed when it finishes.
+    // A writer that has closed gives the reason when it finishes.
     let _ = ended.await;
     match writer.finish() {
         Ok(archive) => archive.close()?,
         Err(error) => {
-            note_failure(&path, sync_key, &totals, &error);
+            record_failure(&path, sync_key, &totals, &error);
             return Err(error);
         }
     }
     Ok(summary)
 }
 
-/// Notes of a sync that could not write any further that it failed, as far as that can be written.
-fn note_failure(path: &Path, sync_key: i64, totals: &SyncTotals, error: &store::Error) {
+/// Records of a sync that could not write any further that it failed, as far as that can be written.
+fn record_failure(path: &Path, sync_key: i64, totals: &SyncTotals, error: &store::Error) {
     let problem = error.to_string();
-    let note =
+    let record =
         |archive: &mut Archive| archive.end_sync(sync_key, &now(), totals, ("failed", 1, Some(&problem)));
-    let noted = Archive::open(path, FAILURE_CACHE_MIB)
-        .and_then(|mut archive| archive.write(note).and_then(|()| archive.close()));
-    if let Err(unnoted) = noted {
-        // Without it the sync is told as interrupted, which it was.
-        tracing::debug!("{unnoted}");
+    let recorded = Archive::open(path, FAILURE_CACHE_MIB)
+        .and_then(|mut archive| archive.write(record).and_then(|()| archive.close()));
+    if let Err(error) = recorded {
+        // The next sync then records this one as interrupted, which it was.
+        tracing::debug!("{error}");
     }
 }
 
@@ -259,15 +293,9 @@ pub async fn dry_run(
     let known = reader.as_ref().and_then(|reader| reader.read_connections().ok());
     let archived_connections = known.map_or(0, |known| known.len());
     let readers = Arc::new(Readers::new(reader.as_ref().map(|reader| reader.path().to_owned())));
-    let reader = reader.map(tokio::sync::Mutex::new);
-    let sink = Sink::DryRun;
-    let shared =
-        Shared { client, archived_connections, sink, reader, readers, room: None, options, progress };
-    Fleet::sync(shared, now()).await.0
-}
-
-fn store_stop(error: store::Error) -> Stop {
-    Stop::Store(Some(error))
+    let recorder = Recorder::dry_run(reader, progress.clone());
+    let session = Session { client, archived_connections, recorder, readers, room: None, options, progress };
+    Fleet::sync(session, now()).await.0
 }
 
 /// The clock, in the form that is stored.

@@ -18,8 +18,8 @@ use crate::error::ExitCode;
 use crate::normalize;
 use crate::query::{self, Catalog, Database};
 use crate::store::check::{Digests, Subject};
+use crate::store::records::{Received, Source};
 use crate::store::schema::{Change, Finding, ObjectKind};
-use crate::store::write::{Received, Source};
 use crate::store::{self, Archive, Reader, VERIFYING_LIMIT};
 use crate::sync::{Pages, now, read_saved};
 use crate::time::UtcText;
@@ -296,7 +296,7 @@ impl Comparison<'_> {
                 return Ok(());
             }
         }
-        let chained = walk.checkpoint().chained;
+        let chained = walk.checkpoint().linked;
         if let Some(End::Unproved(doubt)) = walk.end() {
             self.compared.problem = Some(format!("the listing is not proved complete: {doubt}"));
         } else if chained > self.compared.listed {
@@ -363,7 +363,7 @@ impl Comparison<'_> {
             let id = object.text("id").filter(|id| !id.is_empty());
             let started_at = object.text("startDateTime").and_then(|sent| UtcText::parse_sent(&sent));
             let key = Key(xxh3_128(id.as_deref().unwrap_or(raw).as_bytes()));
-            entries.push(Entry { key, started_at, is_settled: false, is_readable: id.is_some() });
+            entries.push(Entry { key, started_at, is_proved: false, is_readable: id.is_some() });
             if !ids.insert(key) {
                 continue;
             }

@@ -94,19 +94,19 @@ fn estimate(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
         let estimate = watch(estimate, &client, &progress, bars).await;
         Ok::<_, CommandError>((estimate, client.was_accepted()))
     })??;
-    let reasons = estimate.problems.iter().filter_map(|problem| problem.reason);
+    let reasons = estimate.problems.iter().filter_map(sync::Problem::reason);
     let hint = reasons.filter_map(|reason| super::hint_for(reason, &credentials_source)).next();
     let told = estimate.problems.len().min(MOST_TOLD);
     for (at, problem) in estimate.problems.iter().take(told).enumerate() {
         // The hint is for all of them, so it follows the last.
         let hint = hint.as_deref().filter(|_| at + 1 == told);
-        tracing::error!(hint, "{}", problem.message);
+        tracing::error!(hint, "{problem}");
     }
     if estimate.connections == 0 && estimate.problems.is_empty() {
         tracing::error!(hint = NOTHING_SEEN, "no connection was found: {}", sync::WHY_NOTHING);
     }
     super::print(format, &EstimatedCost::from(&estimate), || page::estimate(&estimate))?;
-    let is_refused = estimate.problems.iter().any(|problem| problem.reason == Some(Reason::Refused));
+    let is_refused = estimate.problems.iter().any(|problem| problem.reason() == Some(Reason::Refused));
     Ok(match estimate.problems.is_empty() {
         true if estimate.connections == 0 => ExitCode::Partial,
         true => ExitCode::Done,
@@ -269,7 +269,7 @@ fn log_summary(summary: &Summary, credentials: &CredentialsSource, is_dry_run: b
     while let Some(problem) = problems.next() {
         // The hint is for all of them, so it follows the last.
         let hint = hint.filter(|_| problems.peek().is_none() && untold == 0);
-        tracing::error!(hint, "{}", problem.message);
+        tracing::error!(hint, "{problem}");
     }
     if untold > 0 {
         tracing::error!(hint, "{} more; --format json tells all", counted(untold as u64, "problem"));
@@ -299,7 +299,7 @@ fn hint(summary: &Summary, credentials: &CredentialsSource) -> Option<Cow<'stati
     // Where the sync failed nothing was answered at all, and more time would not help.
     let is_out_of_time = |reason: &Reason| matches!(reason, Reason::BudgetSpent { .. } | Reason::ShareSpent);
     let helps = |reason: &Reason| summary.exit_code != ExitCode::Failed || !is_out_of_time(reason);
-    let reasons = || summary.problems().filter_map(|problem| problem.reason).filter(helps);
+    let reasons = || summary.problems().filter_map(sync::Problem::reason).filter(helps);
     let found = pressing.iter().find_map(|is_it| reasons().find(is_it));
     if let Some(hint) = found.and_then(|reason| super::hint_for(reason, credentials)) {
         return Some(hint.into());

@@ -58,16 +58,12 @@ pub(super) struct WalkRecord {
 /// How a walk ended, for the record.
 #[derive(Debug, Clone)]
 pub struct WalkEnd {
-    /// Whether the ids prove it.
-    pub is_complete: bool,
-    /// Why not.
-    pub reason: Option<String>,
+    /// Why it is not complete; `None`: it is.
+    pub unproved: Option<String>,
     /// Whether it went from the listing's start to its end.
     pub covers_listing: bool,
     /// Whether every page since its start was recorded for what was met.
     pub is_full: bool,
-    /// How many runs the ids chained: more than were met means that one was listed twice.
-    pub chained: u64,
     /// Where a later sync goes on, if it can.
     pub checkpoint: Option<String>,
     /// Where the listing ended, if that was seen.
@@ -84,15 +80,20 @@ pub struct WalkEnd {
     pub last_run_id: Option<String>,
 }
 
+/// What the archive has counted of a walk that is about to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WalkTally {
+    /// Distinct runs met; `None` where they were too many to be told apart.
+    pub met: Option<u64>,
+    /// Records set aside that could not be kept, because the connection has its most.
+    pub not_kept: u64,
+    /// The most records, and bytes of records, that are kept for a connection.
+    pub most_rejects: (u64, u64),
+}
+
 /// What a walk's end brought to light.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct WalkOutcome {
-    /// Whether it counts as complete once ids were counted too.
-    pub is_complete: bool,
-    /// Why not.
-    pub reason: Option<String>,
-    /// Runs met.
-    pub listed: u64,
     /// Archived runs that the platform no longer lists, noticed now.
     pub unlisted: u64,
     /// A time in which runs may have been dropped: after, until.
@@ -185,6 +186,16 @@ impl Archive {
         walk.ok_or_else(|| {
             self.inconsistent("a walk was stored that had not begun, or had ended", "walks", walk_key)
         })
+    }
+
+    /// What was counted of a walk that is under way.
+    pub fn read_tally(&self, walk_key: i64) -> Result<WalkTally> {
+        let Some(walk) = self.walks.get(&walk_key) else {
+            return Err(self.inconsistent("a walk was counted that had not begun", "walks", walk_key));
+        };
+        let met = (!walk.is_overflowing).then_some(walk.listed);
+        let most_rejects = (MOST_REJECTS, MOST_REJECTED_BYTES);
+        Ok(WalkTally { met, not_kept: walk.not_kept, most_rejects })
     }
 
     /// Notes how a walk ended, and all that follows from it.
@@ -291,33 +302,13 @@ fn end_walk(
     now: &UtcText,
 ) -> rusqlite::Result<WalkOutcome> {
     let key = walk.connection_key;
-    let mut outcome = WalkOutcome {
-        is_complete: end.is_complete,
-        reason: end.reason.clone(),
-        listed: walk.listed,
-        ..WalkOutcome::default()
-    };
-    // Only ids prove: more entries than distinct runs means that one stood at two places.
-    if end.is_complete && end.chained > walk.listed && !walk.is_overflowing {
-        outcome.is_complete = false;
-        outcome.reason = Some(
-            "a run was met at two places: it is listed twice or the order changed, so another may be missing"
-                .to_owned(),
-        );
-    }
-    if outcome.is_complete && walk.not_kept > 0 {
-        outcome.is_complete = false;
-        outcome.reason = Some(format!(
-            "records set aside have reached {MOST_REJECTS} or {} MiB for this connection, and no more are kept; \
-             archive rejects lists them, archive prune takes old ones out",
-            MOST_REJECTED_BYTES >> 20
-        ));
-    }
-    if outcome.is_complete && end.covers_listing {
+    let mut outcome = WalkOutcome::default();
+    let is_complete = end.unproved.is_none();
+    if is_complete && end.covers_listing {
         outcome.gap = note_gap(connection, walk, end, now)?;
         outcome.unlisted = mark_unlisted(connection, walk, now)?;
     }
-    if outcome.is_complete {
+    if is_complete {
         // A platform that names a run before it lists it: only what is archived proves that nothing began.
         let sql = "UPDATE checkpoints
                    SET settled_run_key = coalesce((SELECT max(run_key) FROM runs), 0),
@@ -344,8 +335,7 @@ fn end_walk(
     let learned = "UPDATE checkpoints SET listing_order = coalesce(?2, listing_order), page_size = coalesce(?3, page_size)
                    WHERE connection_key = ?1";
     connection.execute(learned, params![key, end.order, end.page_size])?;
-    let is_resumable = !outcome.is_complete && !end.is_complete;
-    let checkpoint = end.checkpoint.as_deref().filter(|_| is_resumable);
+    let checkpoint = end.checkpoint.as_deref().filter(|_| !is_complete);
     if checkpoint.is_none() {
         connection.execute("DELETE FROM walk_runs WHERE walk_key = ?1", [walk.walk_key])?;
     }
@@ -356,9 +346,9 @@ fn end_walk(
         ended_at: *now,
         kind: kind(end.is_full),
         pages: walk.pages,
-        is_complete: outcome.is_complete,
+        is_complete,
         covers_listing: end.covers_listing,
-        reason: outcome.reason.as_deref(),
+        reason: end.unproved.as_deref(),
         checkpoint,
         // What a resumed walk stored before it was interrupted carries its key.
         has_news: walk.has_news || walk.is_resumed || outcome.gap.is_some() || outcome.unlisted > 0,

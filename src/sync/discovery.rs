@@ -3,14 +3,14 @@
 //!
 //! In: a client and an id. Out: everything listed, each once, and whether the list was read whole. Like
 //! a listing of runs, a list ends at an empty page, or at a page that is not full and names no next one;
-//! one that goes on by tokens ends where there is none. [`Pages`] decides that without any request.
+//! one that goes on by tokens ends where there is none. [`ListPages`] decides that without any request.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::value::RawValue;
-
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::api::wire::{self, Cursor, List, More, Named};
@@ -20,7 +20,7 @@ use crate::api::{self, Answer, Client, ConnectionId, Kind, Reason};
 const IMODELS_PER_PAGE: u32 = 1_000;
 /// Connections and iTwins asked for in one page. An iModel has at most 100 (API notes, section 1.9).
 const PER_PAGE: u32 = 100;
-/// Pages without an entry in a row that are followed to the next one: where much is out of sight, they
+/// ListPages without an entry in a row that are followed to the next one: where much is out of sight, they
 /// may be many.
 const MOST_EMPTY: u32 = 50;
 /// Entries that a list still gives in good time, if it gives any.
@@ -32,11 +32,43 @@ pub(super) struct Listed<T> {
     /// The entries, each once, in the order sent.
     pub(super) items: Vec<T>,
     /// Why the list may hold more than was read; `None` where it was read whole.
-    pub(super) doubt: Option<String>,
+    pub(super) doubt: Option<ListDoubt>,
     /// How many pages it took.
     pub(super) pages: u64,
     /// Entries without an id that can be used.
     pub(super) unusable: u64,
+}
+
+/// Why a list may hold more than was read of it; the name is the list's in the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListDoubt {
+    /// Only its beginning was asked for.
+    Beginning,
+    /// So many pages in a row held nothing.
+    EmptyPages {
+        /// How many.
+        count: u32,
+        /// Of which list.
+        name: &'static str,
+    },
+    /// A page held nothing that others had not held.
+    NothingNew(&'static str),
+    /// The next page is one that was read.
+    CameRound(&'static str),
+}
+
+impl fmt::Display for ListDoubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Beginning => f.write_str("only the beginning of the list was asked for"),
+            Self::EmptyPages { count, name } => write!(f, "{count} pages in a row held none of the {name}"),
+            Self::NothingNew(name) => write!(f, "a page of the list of {name} held nothing unseen"),
+            Self::CameRound(name) => write!(
+                f,
+                "the list of {name} names a page as its next that was read before, so it was left there"
+            ),
+        }
+    }
 }
 
 /// The page sizes that were not refused; shared by all lists of their kind.
@@ -59,7 +91,7 @@ pub(super) async fn list_itwins(
     sizes: &Sizes,
     wanted: &[String],
 ) -> Result<Listed<Named>, api::Error> {
-    let mut pages = Pages::new(Cursor::Skip(0), "iTwins");
+    let mut pages = ListPages::new(Cursor::Skip(0), "iTwins");
     let mut left: HashSet<&str> = wanted.iter().map(String::as_str).collect();
     while let Some(from) = pages.next() {
         let Cursor::Skip(skip) = *from else { break };
@@ -95,7 +127,7 @@ pub(super) async fn list_some_imodels(
     most_pages: u64,
 ) -> Result<Listed<Named>, api::Error> {
     let doing = api::Doing::ListImodels { itwin: itwin.to_owned() };
-    let mut pages = Pages::new(Cursor::Token(String::new()), "iModels");
+    let mut pages = ListPages::new(Cursor::Token(String::new()), "iModels");
     while let Some(from) = pages.next() {
         let request = |top| async move { client.list_imodels(itwin, from, top).await };
         let (answer, top) = match ask(&sizes.imodels, request).await {
@@ -109,7 +141,7 @@ pub(super) async fn list_some_imodels(
         let page = parse(client, &doing, &answer, pages.name)?;
         pages.take(&page, top, |raw| Named::read(raw).map(|named| (named.id.clone(), named)));
         if pages.listed.pages >= most_pages && pages.next().is_some() {
-            pages.listed.doubt = Some("only the beginning of the list was asked for".to_owned());
+            pages.listed.doubt = Some(ListDoubt::Beginning);
             break;
         }
     }
@@ -124,7 +156,7 @@ pub(super) async fn list_connections(
     imodel: &str,
 ) -> Result<Listed<(ConnectionId, wire::Connection)>, api::Error> {
     let doing = api::Doing::ListConnections { kind, imodel: imodel.to_owned(), skip: 0 };
-    let mut pages = Pages::new(Cursor::Skip(0), "connections");
+    let mut pages = ListPages::new(Cursor::Skip(0), "connections");
     while let Some(from) = pages.next() {
         let Cursor::Skip(skip) = *from else { break };
         let request = |top| async move { client.list_connections(kind, imodel, skip, top).await };
@@ -182,7 +214,7 @@ fn is_about_token(error: &api::Error) -> bool {
 
 /// What an entry is known by.
 #[derive(Debug, PartialEq, Eq, Hash)]
-enum Seen<K> {
+enum EntryKey<K> {
     /// Its id.
     Id(K),
     /// The XXH3-128 of its text, where it has none.
@@ -190,18 +222,18 @@ enum Seen<K> {
 }
 
 /// One list under way: what its pages held, and where it goes on.
-struct Pages<T, K> {
+struct ListPages<T, K> {
     /// The list's name in the answer.
     name: &'static str,
     from: Option<Cursor>,
     asked: HashSet<Cursor>,
-    seen: HashSet<Seen<K>>,
+    seen: HashSet<EntryKey<K>>,
     received: u64,
     empty: u32,
     listed: Listed<T>,
 }
 
-impl<T, K: Eq + Hash> Pages<T, K> {
+impl<T, K: Eq + Hash> ListPages<T, K> {
     fn new(from: Cursor, name: &'static str) -> Self {
         let listed = Listed { items: Vec::new(), doubt: None, pages: 0, unusable: 0 };
         Self {
@@ -230,13 +262,13 @@ impl<T, K: Eq + Hash> Pages<T, K> {
         for raw in &page.items {
             match read(raw) {
                 Some((key, item)) => {
-                    if self.seen.insert(Seen::Id(key)) {
+                    if self.seen.insert(EntryKey::Id(key)) {
                         self.listed.items.push(item);
                     }
                 }
                 None => {
                     let text = xxh3_128(raw.get().as_bytes());
-                    self.listed.unusable += u64::from(self.seen.insert(Seen::Text(text)));
+                    self.listed.unusable += u64::from(self.seen.insert(EntryKey::Text(text)));
                 }
             }
         }
@@ -254,7 +286,7 @@ impl<T, K: Eq + Hash> Pages<T, K> {
                 return None;
             }
             if self.empty >= MOST_EMPTY {
-                return self.doubt(format!("{} pages in a row held none of the {}", self.empty, self.name));
+                return self.doubt(ListDoubt::EmptyPages { count: self.empty, name: self.name });
             }
             return Some(next);
         }
@@ -264,18 +296,15 @@ impl<T, K: Eq + Hash> Pages<T, K> {
             return None;
         }
         if !is_news {
-            return self.doubt(format!("a page of the list of {} held nothing unseen", self.name));
+            return self.doubt(ListDoubt::NothingNew(self.name));
         }
         if is_asked {
-            return self.doubt(format!(
-                "the list of {} names a page as its next that was read before, so it was left there",
-                self.name
-            ));
+            return self.doubt(ListDoubt::CameRound(self.name));
         }
         Some(next)
     }
 
-    fn doubt(&mut self, why: String) -> Option<Cursor> {
+    fn doubt(&mut self, why: ListDoubt) -> Option<Cursor> {
         self.listed.doubt = Some(why);
         None
     }
@@ -311,7 +340,7 @@ mod tests {
         ids: Vec<u32>,
         style: Style,
         cap: usize,
-        /// Pages of fewer entries than there are, by chance.
+        /// ListPages of fewer entries than there are, by chance.
         short: Vec<bool>,
         /// Entries without an id, behind each so many others.
         nameless_every: Option<usize>,
@@ -361,7 +390,7 @@ mod tests {
 
     /// Reads a list to its end; gives how many requests that took, too.
     fn drive(start: Cursor, top: u32, page: impl Fn(&Cursor, usize) -> String) -> (Listed<String>, usize) {
-        let mut pages = Pages::new(start, "items");
+        let mut pages = ListPages::new(start, "items");
         let mut requests = 0;
         while let Some(from) = pages.next() {
             let text = page(from, requests);

@@ -1,7 +1,7 @@
 //! What a first sync will cost, before it begins: requests and minutes.
 //!
 //! In: a client and a scope. Out: an [`Estimate`]. All lists above runs are read, as a sync would; how many
-//! runs the connections have is told by a few of them, whose listings are measured by doubling `$skip`.
+//! runs the connections have is concluded from a few of them, whose listings are measured by doubling `$skip`.
 //! Nothing is stored.
 
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::discovery::ListDoubt;
 use super::discovery::{self, Sizes};
 use super::{Options, Problem};
 use crate::api::wire::LastRun;
@@ -20,11 +21,11 @@ const SAMPLE: usize = 12;
 /// No listing is taken to be longer: a platform that gives runs at any `$skip` does not heed it.
 const MOST_RUNS: u64 = 1 << 24;
 
-/// A listing's length is told to this part of it, or to a page.
+/// A listing's length is measured to within this part of it, or to a page.
 const NEAR_ENOUGH: u64 = 8;
 
 /// What a first sync is expected to cost.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Estimate {
     /// iModels asked for their connections.
     pub imodels: u64,
@@ -36,7 +37,7 @@ pub struct Estimate {
     pub measured: u64,
     /// See `measured`.
     pub runs_measured: (u64, u64),
-    /// Requests of a first sync, at least and at most, as far as the measured ones tell.
+    /// Requests of a first sync, at least and at most, as far as the measured ones show.
     pub requests: (u64, u64),
     /// Of these, those that are sent before the first run is asked for.
     pub requests_to_find: u64,
@@ -68,7 +69,7 @@ pub async fn estimate(client: &Client, options: &Options, limits: &[RequestLimit
                 runs = (runs.0 + listing.runs.0, runs.1 + listing.runs.1);
                 pages = (pages.0 + listing.pages.0, pages.1 + listing.pages.1);
             }
-            Err(error) => looking.note(&error),
+            Err(error) => looking.add_error(error),
         }
     }
     let asked = client.requests();
@@ -124,13 +125,12 @@ struct Length {
 }
 
 impl Looking<'_> {
-    fn note(&mut self, error: &api::Error) {
-        self.problems.push(Problem { message: error.to_string(), reason: Some(error.reason) });
+    fn add_error(&mut self, error: api::Error) {
+        self.problems.push(Problem::Answered { name: None, error });
     }
 
-    fn note_doubt(&mut self, doubt: Option<&str>) {
-        let problem = |doubt| Problem { message: format!("{doubt}; more may be there"), reason: None };
-        self.problems.extend(doubt.map(problem));
+    fn add_doubt(&mut self, doubt: Option<ListDoubt>) {
+        self.problems.extend(doubt.map(|doubt| Problem::InDoubt { list: None, doubt }));
     }
 
     async fn find(&mut self) -> (u64, Vec<(ConnectionId, LastRun)>) {
@@ -140,10 +140,10 @@ impl Looking<'_> {
         for itwin in &scope.itwins {
             match discovery::list_imodels(self.client, &self.sizes, itwin).await {
                 Ok(listed) => {
-                    self.note_doubt(listed.doubt.as_deref());
+                    self.add_doubt(listed.doubt);
                     imodels.extend(listed.items.into_iter().map(|named| named.id));
                 }
-                Err(error) => self.note(&error),
+                Err(error) => self.add_error(error),
             }
         }
         imodels.sort();
@@ -161,13 +161,14 @@ impl Looking<'_> {
             match tasks.join_next().await {
                 None => break,
                 Some(Ok(Ok(listed))) => {
-                    self.note_doubt(listed.doubt.as_deref());
+                    self.add_doubt(listed.doubt);
                     let items = listed.items.into_iter();
                     found.extend(items.map(|(id, connection)| (id, connection.last_run)));
                 }
                 Some(Ok(Err(error))) => {
-                    self.problems.push(Problem { message: error.to_string(), reason: Some(error.reason) });
-                    if !error.is_about_one() {
+                    let is_last = !error.is_about_one();
+                    self.add_error(error);
+                    if is_last {
                         // Nothing further will be answered either.
                         break;
                     }

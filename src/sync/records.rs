@@ -15,8 +15,8 @@ use crate::api::Answer;
 use crate::api::wire::{self, More, Object, Unreadable};
 use crate::normalize::digest::digest_of_rows;
 use crate::normalize::{self, Unread};
-use crate::store::read::Known;
-use crate::store::write::{Counts, Received};
+use crate::store::known::Known;
+use crate::store::records::{Counts, Received};
 use crate::store::{self, Reader};
 use crate::time::UtcText;
 use crate::walk::{Entry, Key};
@@ -27,7 +27,7 @@ const ROWS_PER_PART: usize = 10_000;
 const BYTES_PER_PART: usize = 8 << 20;
 
 /// Readers of the archive for the threads that answers are read on; each thread has one for itself, so that
-/// one which goes on reading after the sync was told to stop keeps nobody waiting.
+/// one which goes on reading after the sync was asked to stop keeps nobody waiting.
 #[derive(Debug, Default)]
 pub struct Readers {
     /// The archive; `None` where there is none.
@@ -42,7 +42,7 @@ impl Readers {
     }
 
     /// Reads a page of a listing.
-    pub fn read_page(&self, answer: Answer, lookup: &Lookup) -> Result<(Batch, PageFacts), Error> {
+    pub fn read_page(&self, answer: Answer, lookup: &Lookup) -> Result<(Batch, PageFacts), ReadError> {
         let Some(path) = self.path.as_deref().filter(|_| lookup.is_needed) else {
             return Batch::of_page(answer, lookup, None);
         };
@@ -59,7 +59,7 @@ impl Readers {
 
 /// Why an answer did not become records.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ReadError {
     /// The answer is not what was asked for.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
@@ -68,15 +68,49 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
+/// Which archived runs are signs for a walk to stop at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopSigns {
+    /// Those that a complete walk has proved: up to this key, where they started up to the watermark.
+    Proved {
+        /// The last key.
+        run_key: i64,
+        /// The newest start; `None` where no complete walk has met a run with one.
+        watermark: Option<UtcText>,
+    },
+    /// All that are archived, although nothing is proved by that.
+    Archived,
+}
+
+impl StopSigns {
+    /// Whether an archived run is one.
+    fn is_archived_one(self, run_key: i64, started_at: Option<UtcText>) -> bool {
+        match self {
+            Self::Proved { run_key: last, watermark } => {
+                run_key <= last && started_at.is_none_or(|started_at| Some(started_at) <= watermark)
+            }
+            Self::Archived => true,
+        }
+    }
+
+    /// Whether a run is one that was pruned: a complete walk proved it before.
+    fn is_pruned_one(self, started_at: Option<UtcText>) -> bool {
+        match self {
+            Self::Proved { watermark, .. } => {
+                watermark.is_some_and(|newest| started_at.is_none_or(|started_at| started_at <= newest))
+            }
+            Self::Archived => true,
+        }
+    }
+}
+
 /// What is archived of the connection whose page is read.
 #[derive(Debug, Clone, Copy)]
 pub struct Lookup {
     /// The connection.
     pub connection_key: i64,
-    /// Runs up to this key, started up to the watermark, are settled.
-    pub settled_run_key: i64,
-    /// See `settled_run_key`.
-    pub watermark: Option<UtcText>,
+    /// What a walk may stop at.
+    pub stop_signs: StopSigns,
     /// Whether anything is archived at all.
     pub is_needed: bool,
 }
@@ -115,7 +149,7 @@ enum Stands {
 }
 
 self_cell!(
-    struct Cell {
+    struct AnswerRecords {
         owner: Answer,
         #[covariant]
         dependent: Records,
@@ -126,7 +160,7 @@ self_cell!(
 
 /// The records of one answer, together with the text they borrow from.
 #[derive(Debug)]
-pub struct Batch(Cell);
+pub struct Batch(AnswerRecords);
 
 impl Batch {
     /// Reads a page of a listing.
@@ -134,9 +168,9 @@ impl Batch {
         answer: Answer,
         lookup: &Lookup,
         reader: Option<&Reader>,
-    ) -> Result<(Self, PageFacts), Error> {
+    ) -> Result<(Self, PageFacts), ReadError> {
         let mut facts = PageFacts { entries: Vec::new(), more: More::Unsaid, is_cut: false };
-        let cell = Cell::try_new(answer, |answer| {
+        let cell = AnswerRecords::try_new(answer, |answer| {
             let page = answer.page()?;
             (facts.more, facts.is_cut) = (page.more, page.is_cut);
             facts.entries.reserve(page.runs.len());
@@ -146,14 +180,14 @@ impl Batch {
                 facts.entries.push(entry);
                 records.push(record);
             }
-            Ok::<_, Error>(collect(records))
+            Ok::<_, ReadError>(collect(records))
         })?;
         Ok((Self(cell), facts))
     }
 
     /// Reads the answer for one run.
     pub fn of_run(answer: Answer) -> Result<Self, Unreadable> {
-        let cell = Cell::try_new(answer, |answer| {
+        let cell = AnswerRecords::try_new(answer, |answer| {
             let raw = wire::parse_run(&answer.text)?;
             Ok::<_, Unreadable>(collect(vec![read(raw, fingerprint(raw))]))
         })?;
@@ -294,7 +328,7 @@ fn read_listed<'a>(
         Some(id) => Key(xxh3_128(id.as_bytes())),
         None => Key(u128::from_be_bytes(fingerprint)),
     };
-    let entry = Entry { key, started_at, is_settled: false, is_readable: record.id.is_some() };
+    let entry = Entry { key, started_at, is_proved: false, is_readable: record.id.is_some() };
     Ok((record, entry))
 }
 
@@ -309,25 +343,23 @@ fn read_archived<'a>(
     let Some(id) = object.text("id") else { return Ok(None) };
     let started_at = object.text("startDateTime").and_then(|sent| UtcText::parse_sent(&sent));
     let key = Key(xxh3_128(id.as_bytes()));
-    let is_below_watermark = started_at.is_none_or(|started_at| Some(started_at) <= lookup.watermark);
     let Some(known) = reader.read_known(lookup.connection_key, &id)? else {
         let Some(run_key) = reader.read_pruned(lookup.connection_key, &id)? else { return Ok(None) };
-        // A complete walk proved it before it was pruned: it is a sign to stop at as one that is there.
-        let is_settled = lookup.watermark.is_some() && is_below_watermark;
-        let entry = Entry { key, started_at, is_settled, is_readable: true };
+        let is_proved = lookup.stop_signs.is_pruned_one(started_at);
+        let entry = Entry { key, started_at, is_proved, is_readable: true };
         let received = Received::Pruned { run_key };
         return Ok(Some((Record { id: Some(id), stands: Stands::Same, received }, entry)));
     };
-    let is_settled = known.run_key <= lookup.settled_run_key && is_below_watermark;
-    let entry = Entry { key, started_at, is_settled, is_readable: true };
+    let is_proved = lookup.stop_signs.is_archived_one(known.run_key, started_at);
+    let entry = Entry { key, started_at, is_proved, is_readable: true };
     let is_same = known.fingerprint == fingerprint && !known.is_unlisted;
-    let said = if is_same { Said::TheSame } else { compare(reader, &known, raw)? };
-    if said == Said::TheSame {
+    let change = if is_same { TextChange::Nothing } else { compare(reader, &known, raw)? };
+    if change == TextChange::Nothing {
         let Known { run_key, walk_key, is_unfinished, .. } = known;
         let received = Received::Unchanged { run_key, walk_key, is_unfinished };
         return Ok(Some((Record { id: Some(id), stands: Stands::Same, received }, entry)));
     }
-    let stands = if said == Said::OtherLinks { Stands::Same } else { Stands::Changed };
+    let stands = if change == TextChange::OtherLinks { Stands::Same } else { Stands::Changed };
     let mut record = Record { stands, ..read(raw, fingerprint) };
     if let Received::Rejected { known: matched, .. } = &mut record.received {
         *matched = Some((known.run_key, known.walk_key));
@@ -336,28 +368,29 @@ fn read_archived<'a>(
     Ok(Some((record, entry)))
 }
 
-/// What another text says beside what is archived.
+/// How another text differs from what is archived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
-    TheSame,
+enum TextChange {
+    Nothing,
     /// Links in fields that are not known differ in their query.
     OtherLinks,
-    Another,
+    Content,
 }
 
-/// One that could not be read whole is told each time it comes, so it is for the writer.
-fn compare(reader: &Reader, known: &Known, raw: &str) -> Result<Said, store::Error> {
+/// Compares a run's text with what is archived of it. A text that cannot be read whole always differs, so that
+/// the writer sets it aside, and the sync says so, each time that it comes.
+fn compare(reader: &Reader, known: &Known, raw: &str) -> Result<TextChange, store::Error> {
     let is_whole = |run: &normalize::Run<'_>| Unread::of_run(run).is_none();
     if known.is_unlisted || !normalize::normalize(raw).is_ok_and(|run| is_whole(&run)) {
-        return Ok(Said::Another);
+        return Ok(TextChange::Content);
     }
     let archived = reader.read_run(known.run_key)?;
     let merged = normalize::merge(&normalize::rebuild(&archived), raw);
     let run = normalize::normalize_merged(&merged.json).ok().filter(|_| merged.unread.is_none());
-    let Some(run) = run else { return Ok(Said::Another) };
+    let Some(run) = run else { return Ok(TextChange::Content) };
     Ok(match run.digest == Some(digest_of_rows(&archived)) {
-        true => Said::TheSame,
-        false if normalize::find_volatile(&archived, &run).is_some() => Said::OtherLinks,
-        false => Said::Another,
+        true => TextChange::Nothing,
+        false if normalize::find_volatile(&archived, &run).is_some() => TextChange::OtherLinks,
+        false => TextChange::Content,
     })
 }

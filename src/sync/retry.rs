@@ -4,7 +4,7 @@
 //! age, and leaves `rejects`; what is not stays there, with the version that tried last.
 
 use super::{now, read_saved};
-use crate::store::write::{Received, Source};
+use crate::store::records::{Received, Source};
 use crate::store::{self, Archive};
 
 /// Records read at a time.

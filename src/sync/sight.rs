@@ -1,7 +1,7 @@
-//! What the credentials see, before there is an archive: with as few requests as can tell.
+//! What the credentials see, before there is an archive: with as few requests as possible.
 //!
 //! In: a client and an id. Out: how much is listed below it, and what the platform says it is called.
-//! Nothing is stored, and what a sight means is for the caller to say.
+//! Nothing is stored, and what follows from it is for the caller to say.
 
 use super::discovery::{self, Listed, Sizes};
 use crate::api::wire::Named;
@@ -9,14 +9,14 @@ use crate::api::{self, Client, ConnectionId, Kind};
 
 /// What is listed below an iTwin or an iModel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sight {
+pub struct ListedBelow {
     /// How many were listed.
     pub listed: u64,
     /// Whether there may be more.
     pub has_more: bool,
 }
 
-impl<T> From<Listed<T>> for Sight {
+impl<T> From<Listed<T>> for ListedBelow {
     fn from(list: Listed<T>) -> Self {
         Self { listed: list.items.len() as u64, has_more: list.doubt.is_some() }
     }
@@ -34,7 +34,7 @@ pub async fn see_itwins(client: &Client) -> Result<Vec<Named>, api::Error> {
 ///
 /// # Errors
 /// Any.
-pub async fn see_itwin(client: &Client, itwin: &str) -> Result<Sight, api::Error> {
+pub async fn see_itwin(client: &Client, itwin: &str) -> Result<ListedBelow, api::Error> {
     Ok(discovery::list_some_imodels(client, &Sizes::default(), itwin, 1).await?.into())
 }
 
@@ -42,7 +42,7 @@ pub async fn see_itwin(client: &Client, itwin: &str) -> Result<Sight, api::Error
 ///
 /// # Errors
 /// Any.
-pub async fn see_imodel(client: &Client, kind: Kind, imodel: &str) -> Result<Sight, api::Error> {
+pub async fn see_imodel(client: &Client, kind: Kind, imodel: &str) -> Result<ListedBelow, api::Error> {
     Ok(discovery::list_connections(client, &Sizes::default(), kind, imodel).await?.into())
 }
 

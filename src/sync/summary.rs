@@ -1,16 +1,12 @@
 //! What a sync did, for people, programs and the exit code.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use serde::Serialize;
-use xxhash_rust::xxh3::xxh3_128;
 
-use crate::api::{self, Client, ConnectionId, Reason};
+use super::problem::Problem;
+use crate::api::{Client, ConnectionId, Reason};
 use crate::error::ExitCode;
-use crate::store::write::{Counts, WalkOutcome};
+use crate::store::records::Counts;
 use crate::time::UtcText;
-use crate::walk::Key;
 
 /// How a sync, or one connection's part of it, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,32 +31,9 @@ impl Outcome {
     }
 }
 
-/// Something that went wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// In a sentence.
-    pub message: String,
-    /// What the platform's answer means, where it was one.
-    pub reason: Option<Reason>,
-}
-
-/// Counts that the writer's thread adds to.
-#[derive(Debug, Clone, Default)]
-pub(super) struct SharedCounts(Arc<Mutex<Counts>>);
-
-impl SharedCounts {
-    pub(super) fn add(&self, counts: Counts) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).add(counts);
-    }
-
-    fn get(&self) -> Counts {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// What was found below iTwins and iModels.
-#[derive(Debug, Default, Clone)]
-pub struct Found {
+#[derive(Debug, Default)]
+pub struct Discovered {
     /// iTwins asked for their iModels.
     pub itwins: u64,
     /// iModels asked for their connections.
@@ -96,9 +69,6 @@ pub struct ConnectionSummary {
     pub gaps: Vec<(UtcText, UtcText)>,
     /// What went wrong.
     pub problems: Vec<Problem>,
-    pub(super) has_walked_full: bool,
-    pub(super) stored: SharedCounts,
-    pub(super) dry_run_met: HashSet<Key>,
 }
 
 impl ConnectionSummary {
@@ -112,61 +82,22 @@ impl ConnectionSummary {
             unlisted: 0,
             gaps: Vec::new(),
             problems: Vec::new(),
-            has_walked_full: false,
-            stored: SharedCounts::default(),
-            dry_run_met: HashSet::new(),
         }
     }
 
     /// It goes on where its last turn in this sync ended.
     pub(super) fn begin_turn(&mut self) {
-        self.problems.retain(|problem| problem.reason != Some(Reason::ShareSpent));
-        self.has_walked_full = false;
+        self.problems.retain(|problem| problem.reason() != Some(Reason::ShareSpent));
     }
 
     /// Whether it gave way to others.
     pub(super) fn has_given_way(&self) -> bool {
-        self.problems.iter().any(|problem| problem.reason == Some(Reason::ShareSpent))
-    }
-
-    pub(super) fn note_error(&mut self, error: &api::Error) {
-        self.note(&error.to_string(), Some(error.reason));
-    }
-
-    /// Whether a dry run has met the run of this id.
-    pub(super) fn has_met(&self, id: &str) -> bool {
-        self.dry_run_met.contains(&Key(xxh3_128(id.as_bytes())))
-    }
-
-    pub(super) fn note_failure(&mut self, message: &str) {
-        self.note(message, None);
-    }
-
-    fn note(&mut self, message: &str, reason: Option<Reason>) {
-        let message = match &self.name {
-            Some(name) => format!("{name}: {message}"),
-            None => message.to_owned(),
-        };
-        self.problems.push(Problem { message, reason });
+        self.problems.iter().any(|problem| problem.reason() == Some(Reason::ShareSpent))
     }
 
     /// What it is called, or its id.
     pub fn name(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.id.to_string())
-    }
-
-    /// A walk that an error stopped is told by that error.
-    pub(super) fn note_walk(&mut self, is_full: bool, is_stopped: bool, outcome: &WalkOutcome) {
-        self.has_walked_full |= is_full;
-        self.unlisted += outcome.unlisted;
-        self.gaps.extend(outcome.gap);
-        if let (false, false, Some(reason)) = (outcome.is_complete, is_stopped, &outcome.reason) {
-            let told = format!(
-                "walking the runs of connection {}: not proved complete: {reason}; what came is stored, and the next sync walks it again",
-                self.id
-            );
-            self.note(&told, None);
-        }
     }
 
     /// How this connection's part ended.
@@ -199,7 +130,7 @@ pub struct Summary {
     /// What the process ends with.
     pub exit_code: ExitCode,
     /// What was found below iTwins and iModels.
-    pub found: Found,
+    pub found: Discovered,
     /// One for each connection: those that were named, in the order given, then those that were found.
     pub connections: Vec<ConnectionSummary>,
 }
@@ -209,12 +140,11 @@ impl Summary {
         started_at: UtcText,
         ended_at: UtcText,
         client: &Client,
-        found: Found,
-        mut connections: Vec<ConnectionSummary>,
+        found: Discovered,
+        connections: Vec<ConnectionSummary>,
     ) -> Self {
         let mut counts = Counts::default();
-        for connection in &mut connections {
-            connection.counts.add(connection.stored.get());
+        for connection in &connections {
             counts.add(connection.counts);
         }
         let outcome = outcome_of_all(&found, &connections);
@@ -252,28 +182,30 @@ impl Summary {
     }
 }
 
-fn outcome_of_all(found: &Found, connections: &[ConnectionSummary]) -> Outcome {
+fn outcome_of_all(found: &Discovered, connections: &[ConnectionSummary]) -> Outcome {
     let all = |outcome| connections.iter().all(|connection| connection.outcome() == outcome);
-    match () {
-        () if found.problems.is_empty() && all(Outcome::Done) => Outcome::Done,
-        // Lists that were answered and held nothing are not a failure to ask; connections of which none gave
-        // anything are, however well they are listed.
-        () if connections.is_empty() && (found.is_nothing || found.imodels > 0) => Outcome::Partial,
-        () if all(Outcome::Failed) => Outcome::Failed,
-        () => Outcome::Partial,
+    if found.problems.is_empty() && all(Outcome::Done) {
+        return Outcome::Done;
     }
+    // Lists that were answered and empty are not a failure to ask; connections of which none gave anything are,
+    // however well they are listed.
+    let was_answered = found.is_nothing || found.imodels > 0;
+    if connections.is_empty() && was_answered || !all(Outcome::Failed) {
+        return Outcome::Partial;
+    }
+    Outcome::Failed
 }
 
-/// Told by the worst that is true of the whole. Running out of time, and being asked to stop, is done in
+/// Chosen by the worst that is true of the whole. Running out of time, and being asked to stop, is done in
 /// part whatever was stored: what is there is whole, and the next sync goes on.
 fn exit_code(
     outcome: Outcome,
-    found: &Found,
+    found: &Discovered,
     connections: &[ConnectionSummary],
     client: &Client,
 ) -> ExitCode {
     let problems = connections.iter().flat_map(|connection| &connection.problems);
-    let mut reasons = found.problems.iter().chain(problems).map(|problem| problem.reason);
+    let mut reasons = found.problems.iter().chain(problems).map(Problem::reason);
     match outcome {
         Outcome::Done => ExitCode::Done,
         Outcome::Partial => ExitCode::Partial,

@@ -1,23 +1,22 @@
 //! The runs of one connection that are not terminal and due to be asked for again: met by walking down to
 //! them, read from the pages where they must stand, or asked for by their ids, whichever takes fewer requests.
 //!
-//! In: what the archive says is due, and a [`ConnectionSync`] before and after its walks. Out: where a walk
-//! must not stop yet, and what the platform says of the runs that no walk met, stored; a 404 is noted and
-//! blocks nothing. When a run is due is decided in `store`, which walks are in `connection`.
+//! In: what the archive says is due, and a [`ConnectionTurn`] before and after its walks. Out: where a walk
+//! must not stop yet, and what the platform says of the runs that no walk met, stored; a 404 is recorded,
+//! and keeps no other run from being asked for. When a run is due is decided in `store`, which walks are in `connection`.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::Ordering;
 
 use tokio::task::JoinSet;
 
-use super::connection::ConnectionSync;
-use super::records::{self, Batch, Lookup};
-use super::{Sink, Stop, now, store_stop};
+use super::connection::ConnectionTurn;
+use super::records::{self, Batch, Lookup, StopSigns};
+use super::{Interruption, due, now};
 use crate::api::wire;
 use crate::api::{self, Doing, Reason};
-use crate::store::Reader;
+use crate::store::records::Source;
 use crate::store::unfinished::DueRun;
-use crate::store::write::Source;
+use crate::store::{Archive, Reader};
 use crate::time::UtcText;
 use crate::walk::{Entry, Order};
 
@@ -30,7 +29,7 @@ const MOST_OUTAGES: u32 = 3;
 
 /// What is due and was not met yet.
 #[derive(Debug, Default)]
-pub(super) struct Unfinished {
+pub(super) struct DueRuns {
     is_read: bool,
     /// By their ids, each with its place in the order in which they are asked for.
     due: HashMap<String, (usize, DueRun)>,
@@ -39,7 +38,7 @@ pub(super) struct Unfinished {
     order: Option<Order>,
 }
 
-impl Unfinished {
+impl DueRuns {
     /// What the archive says is due, and which of it to have by pages where the listing has an order.
     fn read(
         reader: &Reader,
@@ -51,7 +50,7 @@ impl Unfinished {
         let mut starts: Vec<UtcText> = due.iter().filter_map(|run| run.started_at).collect();
         starts.sort_unstable_by(|a, b| b.cmp(a));
         let since = match order {
-            Some(Order::None) => None,
+            Some(Order::Unordered) => None,
             None | Some(Order::NewestFirst | Order::OldestFirst) => {
                 plan_pages(&starts, page_size, |since| reader.count_since(connection_key, since))?
             }
@@ -72,7 +71,7 @@ impl Unfinished {
         starts.filter(|start| *start >= since).min()
     }
 
-    /// A page held this run, so it need not be asked for.
+    /// A page had this run on it, so the run need not be asked for by its id.
     pub(super) fn meet(&mut self, id: &str) {
         self.due.remove(id);
     }
@@ -81,7 +80,7 @@ impl Unfinished {
     pub(super) fn hold_back(&self, entries: &mut [Entry]) {
         let Some(oldest) = self.oldest().filter(|_| self.is_walked_to()) else { return };
         for entry in entries {
-            entry.is_settled &= entry.started_at.is_none_or(|start| start < oldest);
+            entry.is_proved &= entry.started_at.is_none_or(|start| start < oldest);
         }
     }
 }
@@ -116,30 +115,28 @@ fn plan_pages<E>(
     Ok(best)
 }
 
-impl ConnectionSync<'_> {
+impl ConnectionTurn<'_> {
     /// Reads what is due, once in a sync: what a walk of this sync has met is not due again.
-    pub(super) async fn read_unfinished(&mut self) -> Result<(), Stop> {
-        let Some(reader) = self.shared.reader.as_ref().filter(|_| !self.unfinished.is_read) else {
+    pub(super) async fn read_unfinished(&mut self) -> Result<(), Interruption> {
+        if self.unfinished.is_read {
             return Ok(());
-        };
-        let order = self.state.listing_order.as_deref().and_then(Order::from_stored);
-        let (key, page_size) =
-            (self.state.connection_key, self.page_size.min(self.state.page_size.unwrap_or(u32::MAX)));
-        let unfinished = Unfinished::read(&*reader.lock().await, key, order, page_size);
-        self.unfinished = unfinished.map_err(store_stop)?;
+        }
+        let (key, order) = (self.state.connection_key, due::order(&self.state));
+        let page_size = self.page_size.min(self.state.page_size.unwrap_or(u32::MAX));
+        let read = |reader: &Reader| DueRuns::read(reader, key, order, page_size);
+        self.unfinished = self.session.recorder.read(read).await?;
         Ok(())
     }
 
     /// Reads the newest pages of a listing whose newest runs come last: a walk begins behind them. Nothing is
     /// concluded from these pages but what the due runs on them are now.
-    async fn read_newest_pages(&mut self) -> Result<(), Stop> {
+    async fn read_newest_pages(&mut self) -> Result<(), Interruption> {
         let (Some(oldest), Some(Order::OldestFirst)) = (self.unfinished.oldest(), self.unfinished.order)
         else {
             return Ok(());
         };
-        let Some(reader) = &self.shared.reader else { return Ok(()) };
         let key = self.state.connection_key;
-        let young = reader.lock().await.count_since(key, &oldest).map_err(store_stop)?;
+        let young = self.session.recorder.read(|reader| reader.count_since(key, &oldest)).await?;
         let mut skip = self.state.listed.saturating_sub(young);
         // As many as are expected, and one: the listing may have grown.
         for _ in 0..=young.div_ceil(u64::from(self.page_size.max(1))) {
@@ -160,19 +157,16 @@ impl ConnectionSync<'_> {
     }
 
     /// Takes what a page says of the runs that are due; how many records it held.
-    async fn take_due(&mut self, answer: api::Answer) -> Result<u64, Stop> {
-        // All is looked up in the archive: nothing is a sign to stop at.
-        let key = self.state.connection_key;
-        let lookup = Lookup { connection_key: key, settled_run_key: 0, watermark: None, is_needed: true };
-        let read = match &self.shared.reader {
-            Some(reader) => Batch::of_page(answer, &lookup, Some(&*reader.lock().await)),
-            None => Batch::of_page(answer, &lookup, None),
-        };
-        let (mut batch, page) = match read {
+    async fn take_due(&mut self, answer: api::Answer) -> Result<u64, Interruption> {
+        // No walk reads these pages, so none stops at anything on them.
+        let stop_signs = StopSigns::Proved { run_key: 0, watermark: None };
+        let lookup = Lookup { connection_key: self.state.connection_key, stop_signs, is_needed: true };
+        let readers = &self.session.readers;
+        let (mut batch, page) = match readers.read_page(answer, &lookup) {
             Ok(read) => read,
-            Err(records::Error::Store(error)) => return Err(store_stop(error)),
-            // The walks tell of pages that cannot be read.
-            Err(records::Error::Unreadable(_)) => return Ok(0),
+            Err(records::ReadError::Store(error)) => return Err(error.into()),
+            // A walk comes by the page too, and says that it cannot be read.
+            Err(records::ReadError::Unreadable(_)) => return Ok(0),
         };
         self.summary.pages += 1;
         batch.retain(|id| self.unfinished.due.contains_key(id));
@@ -184,20 +178,21 @@ impl ConnectionSync<'_> {
     }
 
     /// What is due and was not met is asked for run by run, or all at once where that is cheaper.
-    pub(super) async fn fetch_unfinished(&mut self) -> Result<(), Stop> {
+    pub(super) async fn fetch_unfinished(&mut self) -> Result<(), Interruption> {
         self.read_newest_pages().await?;
         let walk_pages = self.state.listed / u64::from(self.page_size.max(1)) + 16;
-        if self.unfinished.due.len() as u64 > walk_pages && !self.summary.has_walked_full {
+        if self.unfinished.due.len() as u64 > walk_pages && !self.has_walked_full {
             self.walk_full().await?;
         }
         let mut waiting: Vec<(usize, DueRun)> = self.unfinished.due.drain().map(|(_, run)| run).collect();
         waiting.sort_unstable_by_key(|(place, _)| *place);
         let mut waiting: Vec<(i64, String)> =
             waiting.into_iter().map(|(_, run)| (run.run_key, run.id)).collect();
-        if let (true, Sink::Archive { writer, .. }) = (self.summary.has_walked_full, &self.shared.sink) {
+        if self.has_walked_full {
             // Those that the full walk did not meet, whether they are due or hang for longer than is asked for.
             let (key, most) = (self.state.connection_key, MOST_BY_ID as u64);
-            let unlisted = writer.ask(move |archive| archive.read_unlisted_unfinished(key, most)).await?;
+            let read = self.session.recorder.ask(move |archive| archive.read_unlisted_unfinished(key, most));
+            let unlisted = read.await?;
             let due: HashSet<i64> = waiting.iter().map(|(run_key, _)| *run_key).collect();
             waiting.extend(unlisted.into_iter().filter(|(run_key, _)| !due.contains(run_key)));
         }
@@ -206,7 +201,7 @@ impl ConnectionSync<'_> {
         let mut requests = JoinSet::new();
         let mut outages = 0;
         loop {
-            while requests.len() < self.shared.options.pages_in_flight.max(1) {
+            while requests.len() < self.session.options.pages_in_flight.max(1) {
                 let Some((run_key, run)) = waiting.next() else { break };
                 let (client, id) = (self.client.clone(), self.id.clone());
                 requests.spawn(async move {
@@ -221,19 +216,17 @@ impl ConnectionSync<'_> {
                 Ok(answer) => self.take_run(run, answer).await.map(drop),
                 Err(error) if error.reason == Reason::NotFound => {
                     tracing::info!("{error}; it stays archived");
-                    if let Sink::Archive { writer, .. } = &self.shared.sink {
-                        let key = self.state.connection_key;
-                        writer.write(move |archive| archive.mark_not_found(key, run_key, &now())).await?;
-                    }
-                    Ok(())
+                    let key = self.state.connection_key;
+                    let mark = move |archive: &mut Archive| archive.mark_not_found(key, run_key, &now());
+                    Ok(self.session.recorder.write(mark).await?)
                 }
                 Err(error) => Err(error.into()),
             };
             match result {
                 // One run that cannot be had does not keep the others from being asked for.
-                Err(Stop::Api(error)) if is_about_one_run(&error) && outages < MOST_OUTAGES => {
+                Err(Interruption::Api(error)) if is_about_one_run(&error) && outages < MOST_OUTAGES => {
                     outages += u32::from(error.reason == Reason::Unavailable);
-                    self.note_error(&error).await;
+                    self.add_problem(error.into()).await;
                 }
                 result => result?,
             }
@@ -241,10 +234,10 @@ impl ConnectionSync<'_> {
     }
 
     /// Stores the answer for one run; whether it was one, and not a record to set aside.
-    pub(super) async fn take_run(&mut self, run: String, answer: api::Answer) -> Result<bool, Stop> {
+    pub(super) async fn take_run(&mut self, run: String, answer: api::Answer) -> Result<bool, Interruption> {
         let doing = Doing::GetRun { connection: self.id.clone(), run: run.clone() };
         let unreadable =
-            |problem: &wire::Unreadable| Stop::Api(self.client.unreadable(doing.clone(), problem));
+            |problem: &wire::Unreadable| Interruption::Api(self.client.unreadable(doing.clone(), problem));
         let batch = Batch::of_run(answer).map_err(|problem| unreadable(&problem))?;
         if batch.ids().any(|id| id != run) {
             return Err(unreadable(&wire::Unreadable::Missing("run of that id")));
@@ -254,19 +247,9 @@ impl ConnectionSync<'_> {
         Ok(is_run)
     }
 
-    async fn store(&self, batch: Batch, source: Source) -> Result<(), Stop> {
-        let Sink::Archive { writer, .. } = &self.shared.sink else { return Ok(()) };
+    async fn store(&self, batch: Batch, source: Source) -> Result<(), Interruption> {
         let key = self.state.connection_key;
-        let (progress, totals) = (self.shared.progress.clone(), self.summary.stored.clone());
-        writer
-            .write(move |archive| {
-                let counts = archive.store_records(key, source, batch.records(), &now())?;
-                progress.changed.fetch_add(counts.changed, Ordering::Relaxed);
-                totals.add(counts);
-                Ok(())
-            })
-            .await?;
-        Ok(())
+        Ok(self.session.recorder.store_records(key, source, batch, &self.ledger).await?)
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Checkpoint, Order, Plan};
 
 /// What is known of a listing before anything of it is asked for.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub struct ListingKnown {
     /// The order that the last walk saw.
     pub order: Option<Order>,
     /// Where the listing ended when a walk last saw its end.
@@ -43,42 +43,46 @@ pub enum Course {
 }
 
 /// Which walks are due, where there is anything to ask at all.
-pub fn plan_course(known: &Known, is_full_asked: bool) -> Course {
-    let is_unordered = known.order == Some(Order::None);
-    match () {
-        () if is_full_asked => Course::Whole,
-        // What is new comes first, unless the way to it needs the interrupted walk, or lately led nowhere.
-        () if known.is_open && (!known.is_proved || is_unordered || known.was_cut_short) => {
-            Course::Resume { then_incremental: !is_unordered }
-        }
-        () if known.is_open => Course::IncrementalThenResume,
-        // A full walk goes on where it was stopped; an incremental one that was cut short would not.
-        () if known.was_cut_short || known.is_full_due => Course::Whole,
-        () => Course::Incremental,
+pub fn plan_course(known: &ListingKnown, is_full_asked: bool) -> Course {
+    let is_unordered = known.order == Some(Order::Unordered);
+    if is_full_asked {
+        return Course::Whole;
     }
+    if known.is_open {
+        // What is new comes first, unless the way to it needs the interrupted walk, or lately led nowhere.
+        let must_resume = !known.is_proved || is_unordered || known.was_cut_short;
+        return if must_resume {
+            Course::Resume { then_incremental: !is_unordered }
+        } else {
+            Course::IncrementalThenResume
+        };
+    }
+    // A full walk goes on where it was stopped; an incremental one that was cut short would not.
+    if known.was_cut_short || known.is_full_due { Course::Whole } else { Course::Incremental }
 }
 
-/// How to find what began since the last complete walk; `None` where only the whole listing tells. An order
+/// How to find what began since the last complete walk; `None` where it may stand anywhere in the
+/// listing. An order
 /// that was seen last time is only a guess of where to begin: the walk itself must see it again.
-pub fn plan_incremental(known: &Known, page_size: u32) -> Option<Plan> {
-    // A page may hold less than is asked for: what pages held tells.
+pub fn plan_incremental(known: &ListingKnown, page_size: u32) -> Option<Plan> {
+    // A page may hold less than is asked for, so the longest page that came counts, too.
     let longest = known.end.as_ref().map_or(0, |end| end.longest);
     let fits_one_page = known.listed < u64::from(page_size) && (longest == 0 || known.listed <= longest);
     match (known.order, &known.end) {
-        (Some(Order::OldestFirst | Order::None), _) if fits_one_page => {
+        (Some(Order::OldestFirst | Order::Unordered), _) if fits_one_page => {
             Some(Plan::OnePage { listed: known.listed })
         }
-        (Some(Order::None), _) => None,
+        (Some(Order::Unordered), _) => None,
         (Some(Order::OldestFirst), Some(end)) => Some(Plan::Oldest(end.clone())),
         _ => Some(Plan::Newest { listed: Some(known.listed) }),
     }
 }
 
 /// Whether the connection itself is the one to ask first: where the newest runs come last, or in no order, and
-/// no link tells the end, it takes a second page to prove that nothing began.
-pub fn is_told_sooner_by_connection(known: &Known) -> bool {
+/// no link shows the end, it takes a second page to prove that nothing began.
+pub fn is_connection_asked_first(known: &ListingKnown) -> bool {
     let is_end_linked = known.end.as_ref().is_some_and(|end| end.is_end_linked);
-    matches!(known.order, Some(Order::OldestFirst | Order::None)) && !is_end_linked
+    matches!(known.order, Some(Order::OldestFirst | Order::Unordered)) && !is_end_linked
 }
 
 /// What is archived of the run that a connection names as its last.
@@ -104,7 +108,7 @@ pub enum LastRunKnown {
 
 /// Whether nothing began since all was proved stored. `is_repeated`: the connection named the same last run
 /// before the last complete walk.
-pub fn is_quiet(known: &Known, last_run: LastRunKnown, is_repeated: bool) -> bool {
+pub fn is_unchanged(known: &ListingKnown, last_run: LastRunKnown, is_repeated: bool) -> bool {
     let proves = match last_run {
         LastRunKnown::Archived => is_repeated,
         LastRunKnown::Never { has_runs } => is_repeated && !has_runs,

@@ -27,6 +27,7 @@ mod page;
 mod prune;
 mod query;
 mod report;
+mod requests;
 mod restore;
 mod sandbox;
 mod saved;

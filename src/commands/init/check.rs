@@ -10,7 +10,7 @@ use crate::api::{self, Client, Credentials, Reason};
 use crate::error::{CommandError, ExitCode};
 use crate::render::{clean, counted, render_count};
 use crate::settings::{self, Setup};
-use crate::sync::{self, Sight};
+use crate::sync::{self, ListedBelow};
 
 /// How long one question may take: somebody sits at the terminal and waits, unlike for a sync by cron.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -124,14 +124,14 @@ pub(super) async fn find(
 }
 
 impl SetupFinding {
-    fn new(called: &str, noun: &str, sight: Result<Sight, api::Error>, empty: &'static str) -> Self {
+    fn new(called: &str, noun: &str, sight: Result<ListedBelow, api::Error>, empty: &'static str) -> Self {
         let sight = match sight {
             Ok(sight) => sight,
             Err(error) => return Self::hidden(&error),
         };
         let (message, hint) = match sight {
-            Sight { listed: 0, .. } => (format!("{called} lists no {noun}s"), Some(empty)),
-            Sight { listed, has_more } => {
+            ListedBelow { listed: 0, .. } => (format!("{called} lists no {noun}s"), Some(empty)),
+            ListedBelow { listed, has_more } => {
                 let more = if has_more { " or more" } else { "" };
                 (format!("{called} lists {}{more}", counted(listed, noun)), None)
             }

@@ -27,18 +27,18 @@ pub struct SyncResult<'a> {
     unchanged: u64,
     rejected: u64,
     quiet: u64,
-    found: FoundThings<'a>,
+    found: FoundThings,
     connections: Vec<SyncedConnection<'a>>,
 }
 
 #[derive(Debug, Serialize)]
-struct FoundThings<'a> {
+struct FoundThings {
     itwins: u64,
     imodels: u64,
     imodels_not_asked: u64,
     connections: u64,
     new_connections: u64,
-    problems: Vec<&'a str>,
+    problems: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -56,7 +56,7 @@ struct SyncedConnection<'a> {
     rejected: u64,
     unlisted: u64,
     gaps: Vec<UnseenTime>,
-    problems: Vec<&'a str>,
+    problems: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,8 +65,8 @@ struct UnseenTime {
     until: UtcText,
 }
 
-fn messages(problems: &[Problem]) -> Vec<&str> {
-    problems.iter().map(|problem| problem.message.as_str()).collect()
+fn messages(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
 }
 
 impl<'a> SyncResult<'a> {
@@ -137,7 +137,7 @@ pub fn document(summary: &Summary, is_dry_run: bool) -> Document {
         }
         section.grid(grid);
     }
-    summary.problems().for_each(|problem| section.line(Phrase::default().whole(&problem.message)));
+    summary.problems().for_each(|problem| section.line(Phrase::default().whole(&problem.to_string())));
     for connection in &summary.connections {
         let notes = describe_rejects(connection).into_iter().chain(describe_gaps(connection));
         notes.for_each(|note| section.line(Phrase::default().whole(&note)));
@@ -224,7 +224,7 @@ pub fn describe_progress(progress: &Progress, pause: Option<Duration>) -> String
 
 /// What a first sync would cost; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct EstimatedCost<'a> {
+pub struct EstimatedCost {
     imodels: u64,
     connections: u64,
     connections_with_runs: u64,
@@ -237,10 +237,10 @@ pub struct EstimatedCost<'a> {
     seconds_least: u64,
     seconds_most: u64,
     requests_asked: u64,
-    problems: Vec<&'a str>,
+    problems: Vec<String>,
 }
 
-impl<'a> From<&'a Estimate> for EstimatedCost<'a> {
+impl<'a> From<&'a Estimate> for EstimatedCost {
     fn from(estimate: &'a Estimate) -> Self {
         Self {
             imodels: estimate.imodels,

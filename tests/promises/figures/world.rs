@@ -6,7 +6,7 @@ use std::path::Path;
 use run_archive::api::wire;
 use run_archive::normalize::normalize;
 use run_archive::store;
-use run_archive::store::write::{Received, Source};
+use run_archive::store::records::{Received, Source};
 use run_archive::time::UtcText;
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_128;
