@@ -155,7 +155,7 @@ words (place, is_known) AS (
     UNION ALL
     SELECT 'run ' || run_key, has_failure IN (0, 1) AND length(fingerprint) = 16 FROM runs
     UNION ALL
-    SELECT 'drift ' || drift_key, object IN ('run', 'job', 'task', 'error') AND what IN ('field', 'value', 'type', 'volatile')
+    SELECT 'drift ' || drift_key, object IN ('run', 'job', 'task', 'error', 'connection') AND what IN ('field', 'value', 'type', 'volatile')
     FROM drift
     UNION ALL
     SELECT

@@ -4,6 +4,10 @@
 //! or those about the same thing. The first always pauses all. What is throttled again after that pause,
 //! while requests about other things that were sent after it succeeded, pauses alone: the quota of the
 //! client was not spent.
+//!
+//! A pause longer than a minute is more than the quota of a minute asks for. It is kept by the thing that it was
+//! said of, and by the others only for a moment, after which one of them tries: or a single connection that asks
+//! for hours would take every sync from all others. Where several are told the same, all pause.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,11 +15,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// The longest pause that all requests keep because of the first 429 about one thing. The platform counts its
+/// quotas by the minute.
+const LONGEST_SHARED: Duration = Duration::from_secs(60);
+/// How long all requests pause where a longer pause is asked for, before another thing is asked about.
+const BEFORE_PROBE: Duration = Duration::from_secs(20);
+/// Things that were told to pause for long, one after the other and without an answer between them, from which on
+/// the quota of the client is spent.
+const SPENT_FOR: usize = 3;
+
 /// Who is paused by a 429.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pause {
-    /// All requests.
-    Shared,
+    /// All requests, for so long.
+    Shared(Duration),
     /// Requests about the same thing.
     Own,
 }
@@ -40,6 +53,8 @@ struct Seen {
 struct Streak {
     /// When the first pause that they caused ends or ended.
     first_ends: Instant,
+    /// When the first of them came, where it asked for a long pause.
+    long_since: Option<Instant>,
     /// Until when it alone is paused.
     paused_until: Option<Instant>,
 }
@@ -88,19 +103,37 @@ impl Throttling {
         } else {
             // Several requests about this thing may have been under way; their 429s belong to the first pause.
             let streak = seen.throttled.entry(subject.to_owned());
-            let streak = streak.or_insert(Streak { first_ends: ends, paused_until: None });
+            let first = Streak { first_ends: ends, long_since: None, paused_until: None };
+            let streak = streak.or_insert(first);
             streak.first_ends = streak.first_ends.max(ends);
+            if wait > LONGEST_SHARED {
+                streak.long_since.get_or_insert_with(Instant::now);
+                streak.paused_until = Some(ends).max(streak.paused_until);
+                if seen.count_long() < SPENT_FOR {
+                    seen.shared = Some((subject.to_owned(), Instant::now() + BEFORE_PROBE));
+                    return Pause::Shared(BEFORE_PROBE);
+                }
+            }
         }
         let is_longer = seen.shared.as_ref().is_none_or(|(_, other)| *other < ends);
         if is_longer {
             seen.shared = Some((subject.to_owned(), ends));
         }
-        Pause::Shared
+        Pause::Shared(wait)
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         // Nothing panics while the lock is held, and each statement leaves the maps consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    /// Things that were told to pause for long since any request last succeeded.
+    fn count_long(&self) -> usize {
+        let answered = self.latest.as_ref().map(|(_, sent_at)| *sent_at);
+        let since = self.throttled.values().filter_map(|streak| streak.long_since);
+        since.filter(|since| answered.is_none_or(|answered| answered < *since)).count()
     }
 }
 
@@ -113,37 +146,60 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_throttled_alone_pauses_alone_after_the_first_time() {
         let seen = Throttling::default();
-        assert_eq!(seen.record_throttled("a", Instant::now(), SECOND * 9), Pause::Shared);
+        assert_eq!(seen.record_throttled("a", Instant::now(), SECOND * 9), Pause::Shared(SECOND * 9));
         // In flight with the first.
-        assert_eq!(seen.record_throttled("a", Instant::now(), SECOND * 9), Pause::Shared);
+        assert_eq!(seen.record_throttled("a", Instant::now(), SECOND * 9), Pause::Shared(SECOND * 9));
         seen.record_success("b", Instant::now());
         tokio::time::advance(SECOND * 9).await;
         // What succeeded before the pause ended proves nothing.
         let sent_at = Instant::now();
-        assert_eq!(seen.record_throttled("a", sent_at, SECOND * 9), Pause::Shared);
+        assert_eq!(seen.record_throttled("a", sent_at, SECOND * 9), Pause::Shared(SECOND * 9));
         seen.record_success("b", sent_at);
         tokio::time::advance(SECOND * 9).await;
         assert_eq!(seen.record_throttled("a", Instant::now(), SECOND * 9), Pause::Own);
         assert_eq!((seen.paused_for("a"), seen.paused_for("b")), (Some(SECOND * 9), None));
         // Another connection's first 429 pauses all, and makes what was seen before worthless.
         tokio::time::advance(SECOND * 9).await;
-        assert_eq!(seen.record_throttled("b", Instant::now(), SECOND), Pause::Shared);
+        assert_eq!(seen.record_throttled("b", Instant::now(), SECOND), Pause::Shared(SECOND));
         tokio::time::advance(SECOND).await;
-        assert_eq!(seen.record_throttled("a", Instant::now(), SECOND), Pause::Shared);
+        assert_eq!(seen.record_throttled("a", Instant::now(), SECOND), Pause::Shared(SECOND));
         // After a success the next 429 is a first one again.
         tokio::time::advance(SECOND).await;
         seen.record_success("a", Instant::now());
         seen.record_success("b", Instant::now());
-        assert_eq!(seen.record_throttled("a", Instant::now(), SECOND), Pause::Shared);
+        assert_eq!(seen.record_throttled("a", Instant::now(), SECOND), Pause::Shared(SECOND));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_thing_alone_is_never_known_to_be_throttled_alone() {
         let seen = Throttling::default();
         for _ in 0..20 {
-            assert_eq!(seen.record_throttled("a", Instant::now(), SECOND), Pause::Shared);
+            assert_eq!(seen.record_throttled("a", Instant::now(), SECOND), Pause::Shared(SECOND));
             tokio::time::advance(SECOND).await;
         }
         assert_eq!(seen.paused_for("a"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_pause_of_one_thing_holds_the_others_for_a_moment_and_of_several_for_all_of_it() {
+        let hour = SECOND * 3_600;
+        let seen = Throttling::default();
+        assert_eq!(seen.record_throttled("a", Instant::now(), hour), Pause::Shared(BEFORE_PROBE));
+        assert_eq!(seen.paused_for("a"), Some(hour));
+        tokio::time::advance(BEFORE_PROBE).await;
+        // Others are answered, so each that is told the same later is alone, too.
+        for other in ["b", "c", "d"] {
+            seen.record_success("z", Instant::now());
+            tokio::time::advance(SECOND).await;
+            assert_eq!(seen.record_throttled(other, Instant::now(), hour), Pause::Shared(BEFORE_PROBE));
+            tokio::time::advance(BEFORE_PROBE).await;
+        }
+
+        let seen = Throttling::default();
+        for thing in ["a", "b"] {
+            assert_eq!(seen.record_throttled(thing, Instant::now(), hour), Pause::Shared(BEFORE_PROBE));
+            tokio::time::advance(BEFORE_PROBE).await;
+        }
+        assert_eq!(seen.record_throttled("c", Instant::now(), hour), Pause::Shared(hour));
     }
 }

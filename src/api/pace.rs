@@ -173,7 +173,7 @@ impl Gate {
             let wait = pause_length(error.problem.retry_after, times, self.patience.backoff_start);
             error.reason = Reason::Throttled { wait };
             match self.throttling.record_throttled(&subject, sent_at, wait) {
-                Pause::Shared => self.pause(wait),
+                Pause::Shared(wait) => self.pause(wait),
                 Pause::Own => info!(
                     wait_ms = wait.as_millis(),
                     "{doing}: it alone pauses for {}: 429 again, while others are answered",

@@ -306,7 +306,7 @@ impl<'a> ConnectionTurn<'a> {
         let (key, own) = (self.state.connection_key, own.clone());
         let id = own.id.clone();
         let store = self.session.recorder.ask(move |archive| {
-            archive.store_connection(key, &own)?;
+            archive.store_connection(key, &own, &now())?;
             if is_respelled { archive.respell_connection(key, &own.id) } else { Ok(false) }
         });
         if store.await? {

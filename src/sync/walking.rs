@@ -247,7 +247,9 @@ impl ConnectionTurn<'_> {
             self.unfinished.meet(id);
         }
         let before = walk.checkpoint();
-        self.is_backfilling = walk.is_full() && batch.brings_unknown();
+        // Where no walk has proved the listing whole yet, the newest runs may be all of it.
+        let is_unproved = walk.is_full() || self.state.full_walk_at.is_none();
+        self.is_backfilling = is_unproved && batch.brings_unknown();
         self.unfinished.hold_back(&mut page.entries);
         walk.take_page(ask, page.entries, page.more);
         self.summary.pages += 1;

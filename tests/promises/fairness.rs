@@ -7,7 +7,7 @@ use run_archive::emulator::{
     Answer, Connection, Emulator, On, Order, Platform, Request, Run, Scripted, history,
 };
 
-use crate::common::{Archive, Ended, run, run_in_state, runs};
+use crate::common::{Archive, Ended, run, run_in_state, run_of_json, runs};
 use crate::file::Mounted;
 
 /// A platform with so many connections, named `connection-a` and on, of the same runs.
@@ -233,6 +233,27 @@ fn a_backfill_leaves_room_on_the_disk_and_goes_on_once_there_is_some() {
     sync(&archive, &emulator, &one, &[&small[..], &["--config", "tight.toml"]].concat()).expect(0);
     sync(&archive, &emulator, &one, &[&small[..], &["--config", "tight.toml", "--full"]].concat()).expect(0);
     assert_eq!(archive.count("runs"), 1_002);
+    archive.assert_sound();
+}
+
+#[test]
+fn a_listing_without_an_order_takes_no_more_of_a_full_disk_at_later_syncs() {
+    // All runs began at once, so no run of the archive tells how far the newest ones reach.
+    let at_once = |number: usize| {
+        let id = format!("at-once-{number:04}");
+        let json = format!(
+            r#"{{"id":"{id}","state":"Completed","result":"Success","startDateTime":"2026-01-05T00:00:00Z"}}"#
+        );
+        run_of_json(&id, "2026-01-05T00:00:00Z", &json)
+    };
+    let emulator = start(platform(1, &(0..1_000).map(at_once).collect::<Vec<_>>()));
+    let archive = Archive::new();
+    let tight = ["--page-size", "50", "--pages-in-flight", "1", "--min-free", "99999TiB"];
+    for _ in 0..3 {
+        let ended = sync(&archive, &emulator, &["connection-a"], &tight).expect(3);
+        assert!(ended.stderr.contains("no more is fetched of a whole listing"), "{}", ended.stderr);
+    }
+    assert!(archive.count("runs") <= 300, "{}", archive.count("runs"));
     archive.assert_sound();
 }
 

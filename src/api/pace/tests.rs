@@ -149,6 +149,25 @@ async fn a_connection_throttled_alone_takes_no_time_from_the_others() {
     assert!(elapsed < SECOND * 150, "{elapsed:?}");
 }
 
+/// One connection asks for two hours at its first request, the others are answered: they lose a moment of an hour.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_asks_for_hours_at_once_takes_the_hour_from_no_other() {
+    let patience = Patience { max_attempts: 6, backoff_start: SECOND };
+    let gate = Gate::new(1, Some(Instant::now() + SECOND * 3_600), patience, &[]);
+    let bad = list("bad");
+    let hours = || async { Err::<(), _>(throttled(Some(SECOND * 7_200))) };
+    let error = gate.send(&bad, &mut None, hours).await.unwrap_err();
+    assert_eq!(error.reason, Reason::Throttled { wait: SECOND * 7_200 });
+    assert!(error.is_about_one());
+
+    let begun = Instant::now();
+    let good = list("good");
+    for _ in 0..100 {
+        gate.send(&good, &mut None, || async { Ok::<_, Error>(()) }).await.unwrap();
+    }
+    assert!(begun.elapsed() <= SECOND * 30, "{:?}", begun.elapsed());
+}
+
 /// The wait of one connection outlasts the budget: that is no reason to stop the others.
 #[tokio::test(start_paused = true)]
 async fn a_pause_of_one_connection_beyond_the_budget_fails_that_connection() {
