@@ -5,6 +5,7 @@
 //! asked for. Runs are compared by a way of their own (`compare`), not by the one they were stored by.
 
 mod compare;
+mod run;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -26,6 +27,7 @@ use crate::time::UtcText;
 use crate::walk::{Ask, End, Entry, Key, Plan, Walk};
 
 pub use compare::Difference;
+pub use run::Verification;
 
 /// One rule of `queries/rules.sql`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -201,7 +203,7 @@ impl Offline {
 ///
 /// # Errors
 /// The archive cannot be read or written; what the platform refuses is in the answer.
-pub async fn compare_all(
+async fn compare_all(
     client: &Client,
     reader: &Reader,
     mut archive: Option<&mut Archive>,

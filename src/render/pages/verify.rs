@@ -14,7 +14,7 @@ const MOST_ALTERED: usize = 20;
 
 /// A verification; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct Verification<'a> {
+pub struct VerifyResult<'a> {
     exit_code: u8,
     integrity: &'a [String],
     schema: Vec<SchemaFinding<'a>>,
@@ -76,7 +76,7 @@ struct DifferentRun<'a> {
     differences: &'a [Difference],
 }
 
-impl<'a> From<&'a Report> for Verification<'a> {
+impl<'a> From<&'a Report> for VerifyResult<'a> {
     fn from(report: &'a Report) -> Self {
         let offline = &report.offline;
         let digests = &offline.digests;
