@@ -137,6 +137,9 @@ pub enum SetupError {
     /// TLS cannot be set up, most often because the machine has no CA certificates.
     #[error("https cannot be set up: {0} (install the package ca-certificates, or set SSL_CERT_FILE)")]
     Https(String),
+    /// No certificate is valid at such a time, and rustls panics where it is to judge one.
+    #[error("https cannot be used: the clock of this machine shows a time before 1970 (set the clock)")]
+    Clock,
     /// The HTTP client cannot be built for another reason.
     #[error(
         "the http client cannot be set up: {0} (a fault of this machine or of the program, no setting: report it)"
@@ -735,6 +738,9 @@ fn http_client(url: &Url, timeout: Duration) -> Result<reqwest::Client, SetupErr
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout)
         .gzip(true);
+    if url.scheme() != "http" && SystemTime::now() < SystemTime::UNIX_EPOCH {
+        return Err(SetupError::Clock);
+    }
     if url.scheme() == "http" {
         let builder = builder.no_proxy().tls_certs_only(std::iter::empty());
         builder.build().map_err(|error| SetupError::Http(causes(&error)))

@@ -38,6 +38,7 @@ use crate::settings::CredentialsSource;
 use crate::store::fleet::{self, Choice, KnownConnection};
 use crate::store::schema::{Change, Finding, ObjectKind};
 use crate::store::{self, Reader};
+use crate::time::UtcText;
 
 /// Connections of one name that an error lists.
 const MOST_NAMED: usize = 5;
@@ -104,6 +105,17 @@ pub fn survive_file_size_limit() {
         let _inside = runtime.enter();
         drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())));
     }
+}
+
+/// Refuses a clock whose year no text of the archive can hold: what is read would all lie in the past or in the
+/// future, and the library that runs the migrations panics.
+pub fn require_clock(now: &UtcText) -> Result<(), CommandError> {
+    if UtcText::MIN < *now && *now < UtcText::MAX {
+        return Ok(());
+    }
+    let error = anyhow::anyhow!("the clock of this machine shows a time outside the years 1 to 9999");
+    let hint = "set the clock, and begin again; nothing was read or written";
+    Err(CommandError::new(ExitCode::Failed, error).with_hint(hint))
 }
 
 /// Prints what the command line says of itself: completions, a manual page.

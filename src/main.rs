@@ -34,6 +34,7 @@ fn run(
     progress: &MultiProgress,
 ) -> Result<error::ExitCode, error::CommandError> {
     commands::survive_file_size_limit();
+    commands::require_clock(&environment.now)?;
     let global = &cli.global;
     match cli.command {
         Command::Init(typed) => commands::init(settings::Init::new(global, &typed, environment)?),

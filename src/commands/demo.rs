@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use chrono::Utc;
 
 use super::sync::run_async;
 use crate::api::{self, Client, Credentials, Kind};
@@ -17,14 +16,20 @@ use crate::report::{self, Asked};
 use crate::settings;
 use crate::store::Archive;
 use crate::sync::{self, Options, Scope, Summary, now};
+use crate::time::datetime_of_clock;
 
 /// Any number gives another history; this one is told in the README.
 const SEED: u64 = 2;
 
 /// Shows what the program does, on a platform of its own.
 pub fn demo(settings: settings::Demo) -> Result<ExitCode, CommandError> {
+    if SystemTime::now() < UNIX_EPOCH {
+        // HTTP has no date before it, and the emulated platform's server panics for want of one.
+        let error = anyhow::anyhow!("the clock of this machine shows a time before 1970");
+        return Err(CommandError::new(ExitCode::Failed, error).with_hint("set the clock, and begin again"));
+    }
     let path = settings.db.map_or_else(new_file, Ok)?;
-    let end = Utc::now();
+    let end = datetime_of_clock(SystemTime::now());
     let week = chrono::TimeDelta::days(7);
     let emulator =
         Emulator::start(history::platform(end - week, SEED)).context("starting the emulated platform")?;
