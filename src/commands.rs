@@ -251,6 +251,7 @@ impl From<store::Error> for CommandError {
                     "make room, or raise the limit on file sizes where there is one (ulimit -f); the next sync goes on where this one stopped",
                 ),
             ),
+            E::InTheWay(_) => (ExitCode::Failed, Some("rename it or remove it, and begin again")),
             E::Exists(_) => (ExitCode::Usage, Some("choose another name, or give --replace")),
             E::NoConnection { .. } => {
                 (ExitCode::Failed, Some("archive restore FILE puts a copy in its place; nothing was changed"))

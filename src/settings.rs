@@ -7,7 +7,6 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs;
 use std::hash::Hash;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,6 +29,7 @@ mod credentials;
 mod init;
 mod keep;
 mod query;
+mod read;
 mod report;
 
 pub use credentials::{CredentialsSource, Place};
@@ -37,6 +37,7 @@ use credentials::{FileCredentials, find_credentials, read_secret};
 pub use init::{Given, Init, Setup};
 pub use keep::{Backup, Compact, Consent, Platform, Prune, Rejects, Restore, Verify};
 pub use query::{Query, QueryFormat, Statement};
+use read::read_text;
 pub use report::{Report, ReportFormat};
 
 const DEFAULT_API_URL: &str = "https://api.bentley.com";
@@ -236,6 +237,13 @@ impl Error {
                 "client_secret_file under [credentials] may name a file that holds it".to_owned()
             }
             Self::NoClientId => "client_id under [credentials] may hold it".to_owned(),
+            Self::Unreadable { what: "settings", source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                "let this account read it, or name another with --config or ARCHIVE_CONFIG; HOME says whose \
+                 settings are read"
+                    .to_owned()
+            }
             Self::NoHome => "give --db FILE or set ARCHIVE_DB".to_owned(),
             Self::Written(_) => "--force writes over it, and --config names another".to_owned(),
             Self::NoPlace => "give --config FILE or set ARCHIVE_CONFIG".to_owned(),
@@ -366,6 +374,7 @@ impl Sync {
     /// Any [`Error`].
     pub fn new(global: &Global, typed: &cli::Sync, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
+        file.require()?;
         let chosen = parse_connections(&typed.connections)?;
         let is_typed = !(chosen.is_empty() && typed.itwins.is_empty() && typed.imodels.is_empty());
         // What was typed is all that is meant; without it the environment goes over the file, list by list.
@@ -536,6 +545,9 @@ struct File {
     /// Where it is, or would be.
     #[serde(skip)]
     path: PathBuf,
+    /// Why it could not be read, where nobody named it: what it says is not known then.
+    #[serde(skip)]
+    unreadable: Option<io::Error>,
     #[serde(deserialize_with = "path")]
     db: Option<PathBuf>,
     itwins: Vec<String>,
@@ -586,10 +598,15 @@ impl File {
             Some(path) => path,
             None => return Ok(Self { path: PathBuf::from("archive.toml"), ..Self::default() }),
         };
-        match fs::read_to_string(&path) {
+        match read_text(&path) {
             Ok(text) => Self::parse(&text, path, environment),
             Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => {
                 Ok(Self { path, ..Self::default() })
+            }
+            // Another account's, whose HOME this process kept: what needs none of it goes on.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !is_named => {
+                tracing::warn!("the settings in {} may not be read: {error}", path.display());
+                Ok(Self { path, unreadable: Some(error), ..Self::default() })
             }
             Err(source) => Err(Error::Unreadable { what: "settings", path, source }),
         }
@@ -610,6 +627,13 @@ impl File {
             *path = folder.join(environment.expand(path.clone()));
         }
         Ok(Self { path, ..file })
+    }
+
+    /// Ends a command that needs what the file says.
+    fn require(&self) -> Result<()> {
+        let Some(error) = &self.unreadable else { return Ok(()) };
+        let (path, source) = (self.path.clone(), io::Error::from(error.kind()));
+        Err(Error::Unreadable { what: "settings", path, source })
     }
 
     fn cache_mib(&self) -> u32 {
@@ -806,12 +830,18 @@ fn find_db(global: &Global, environment: &Environment, file: &File) -> Result<Pa
     match (named, &file.db) {
         (Some(named), _) => Ok(environment.expand(named)),
         (None, Some(path)) => Ok(path.clone()),
-        (None, None) => default_db(environment).ok_or(Error::NoHome),
+        (None, None) => {
+            // Where the archive is may be said there.
+            file.require()?;
+            default_db(environment).ok_or(Error::NoHome)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use secrecy::ExposeSecret as _;
 
     use super::credentials::is_open_to_others;

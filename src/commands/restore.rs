@@ -1,5 +1,6 @@
 //! `archive restore`: a checked copy put in the archive's place, and what was there set aside.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::anyhow;
@@ -48,6 +49,8 @@ pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
         tracing::debug!("{step:?}");
     }
     let set_aside = restore.set_aside().map(|path| path.display().to_string());
+    let is_archive_kept = restore.set_aside().is_some_and(Path::exists);
+    let kept: Vec<String> = restore.kept().iter().map(|path| path.display().to_string()).collect();
     let damage = restore.damage().map(|damage| clean(damage).into_owned());
     drop(restore);
     let seconds = began.elapsed();
@@ -66,6 +69,10 @@ pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
             Some(damage) => tracing::warn!(
                 "what was there is damaged ({damage}); it is kept, with its log, as {set_aside}"
             ),
+            None if !is_archive_kept => tracing::warn!(
+                "no archive was there, but what belonged to one; it is kept as {}",
+                kept.join(", ")
+            ),
             None => tracing::info!(
                 target: "run_archive::summary",
                 "what was there is kept as {set_aside}; archive restore takes it back"
@@ -81,6 +88,7 @@ pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
             "runs": runs,
             "as_of": as_of,
             "set_aside": set_aside,
+            "kept": kept,
             "damage": damage,
             "duration_ms": u64::try_from(seconds.as_millis()).unwrap_or(u64::MAX),
         }))?;

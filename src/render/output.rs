@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
-use crate::error::{CommandError, ExitCode};
+use crate::error::{CommandError, ExitCode, is_full};
 
 /// A place for data.
 #[derive(Debug)]
@@ -47,8 +47,7 @@ impl Output {
         let opened = match fs::metadata(path) {
             Ok(found) if found.is_dir() => Err(io::Error::from(io::ErrorKind::IsADirectory)),
             Ok(found) if !found.is_file() => {
-                let stream = OpenOptions::new().write(true).open(path);
-                stream.map(|file| (Target::Stream { path: path.to_owned() }, file))
+                open_stream(path).map(|file| (Target::Stream { path: path.to_owned() }, file))
             }
             _ => create_beside(path),
         };
@@ -70,6 +69,7 @@ impl Output {
     /// What to say of an error while writing.
     pub fn failed(&self, error: io::Error) -> CommandError {
         match &self.target {
+            Target::Stdout if is_full(&error) => full("standard output"),
             Target::Stdout => {
                 let error = anyhow::Error::new(error).context("writing to standard output");
                 CommandError::new(ExitCode::Failed, error)
@@ -84,7 +84,36 @@ impl Output {
     }
 }
 
+/// A device, or a pipe that somebody reads. The open of a pipe would wait for its reader, and nobody may ever come.
+fn open_stream(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    {
+        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, OFlags::NONBLOCK.bits().cast_signed());
+        let file = options.open(path).map_err(|error| match rustix::io::Errno::from_io_error(&error) {
+            Some(rustix::io::Errno::NXIO) => io::Error::other("it is a pipe or socket that nobody reads"),
+            _ => error,
+        })?;
+        // A reader who is slow is waited for.
+        fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+        Ok(file)
+    }
+    #[cfg(not(unix))]
+    options.open(path)
+}
+
+fn full(place: &str) -> CommandError {
+    let error = anyhow::anyhow!("the disk is full while writing {place}");
+    let hint = "make room, or raise the limit on file sizes where there is one (ulimit -f), and begin again";
+    CommandError::new(ExitCode::Failed, error).with_hint(hint)
+}
+
 fn failed(path: &Path, error: io::Error) -> CommandError {
+    if is_full(&error) {
+        return full(&path.display().to_string());
+    }
     let error = anyhow::Error::new(error).context(format!("writing {}", path.display()));
     CommandError::new(ExitCode::Failed, error)
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::{Environment, Error, File, Result, secret_file};
+use super::{Environment, Error, File, Result, read_text, secret_file};
 use crate::api::auth::Credentials;
 
 const TOKEN: &str = "ITP_ACCESS_TOKEN";
@@ -140,11 +140,7 @@ pub(super) fn find_credentials(
 }
 
 pub(super) fn read_secret(path: &Path, what: &'static str) -> Result<SecretString> {
-    let text = fs::read_to_string(path).map_err(|source| Error::Unreadable {
-        what,
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = read_text(path).map_err(|source| Error::Unreadable { what, path: path.to_owned(), source })?;
     let text = text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
     if text.trim().is_empty() {
         return Err(Error::Empty { what, path: path.to_owned() });

@@ -46,6 +46,7 @@ impl Platform {
         time_budget: Option<Duration>,
     ) -> Result<Self> {
         let (api_url, issuer_url) = (&file.platform.api_url, &file.platform.issuer_url);
+        file.require()?;
         let (credentials, credentials_source) = find_credentials(environment, file)?;
         Ok(Self {
             credentials,
