@@ -24,6 +24,7 @@ mod id;
 pub mod limit;
 mod lone;
 pub mod pace;
+mod refusal;
 mod route;
 pub mod share;
 pub mod wire;
@@ -135,7 +136,7 @@ pub enum SetupError {
     #[error("the service application's client id or secret is empty")]
     EmptyClient,
     /// TLS cannot be set up, most often because the machine has no CA certificates.
-    #[error("https cannot be set up: {0} (install the package ca-certificates, or set SSL_CERT_FILE)")]
+    #[error("https cannot be set up: {0}")]
     Https(String),
     /// No certificate is valid at such a time, and rustls panics where it is to judge one.
     #[error("https cannot be used: the clock of this machine shows a time before 1970 (set the clock)")]
@@ -588,7 +589,10 @@ impl Transport {
     }
 
     async fn receive(&self, doing: &Doing, request: RequestBuilder) -> Result<Body, Error> {
-        let response = request.send().await.map_err(|error| self.broken(doing, error))?;
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Err(self.unsent(doing, error).await),
+        };
         if *doing != Doing::GetToken {
             self.answered.store(true, Ordering::Relaxed);
         }
@@ -646,6 +650,14 @@ impl Transport {
         Error { doing: doing.clone(), reason: problem.reason(doing), problem: Box::new(problem) }
     }
 
+    /// The error of a request without an answer, which the proxy may have refused.
+    async fn unsent(&self, doing: &Doing, error: reqwest::Error) -> Error {
+        match self.route(doing).refusal(&error).await {
+            Some(told) => Error::new(doing.clone(), Reason::Unreachable(Obstacle::ProxyRefuses), told),
+            None => self.broken(doing, error),
+        }
+    }
+
     /// The error of a connection that could not be made, broke, or took too long.
     fn broken(&self, doing: &Doing, error: reqwest::Error) -> Error {
         if error.is_timeout() && !error.is_connect() {
@@ -657,7 +669,7 @@ impl Transport {
         let what = match obstacle {
             Some(Obstacle::Certificate) => ": its certificate is not trusted",
             Some(Obstacle::NoTls) => ": it speaks no TLS that is understood",
-            Some(Obstacle::UnknownHost | Obstacle::Proxy) | None => "",
+            Some(Obstacle::UnknownHost | Obstacle::Proxy | Obstacle::ProxyRefuses) | None => "",
         };
         let route = self.route(doing);
         let what = match error.is_connect() {

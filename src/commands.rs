@@ -43,6 +43,9 @@ use crate::time::UtcText;
 /// Connections of one name that an error lists.
 const MOST_NAMED: usize = 5;
 
+/// How a certificate begins in a file of authorities.
+const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
 /// What to do about an answer that ends a command, where one thing is to be done.
 fn hint_for(reason: Reason, credentials: &CredentialsSource) -> Option<String> {
     let hint = match reason {
@@ -54,6 +57,9 @@ fn hint_for(reason: Reason, credentials: &CredentialsSource) -> Option<String> {
             "what came is stored and the next sync goes on from there; --time-budget \
             gives it more time"
                 .to_owned()
+        }
+        Reason::Unreachable(Obstacle::Certificate) => {
+            problem_of_trust().unwrap_or_else(|| way_round(Obstacle::Certificate).to_owned())
         }
         Reason::Unreachable(obstacle) => way_round(obstacle).to_owned(),
         _ => return None,
@@ -73,9 +79,30 @@ pub fn forbid_core_dumps() {
     }
 }
 
+/// What is wrong with the file that `SSL_CERT_FILE` names, where it is set and nothing in it can be trusted.
+fn problem_of_trust() -> Option<String> {
+    let path = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty())?;
+    let path = Path::new(&path);
+    let problem = match std::fs::read(path) {
+        Err(error) => format!("cannot be read ({error})"),
+        Ok(text) if !text.windows(PEM.len()).any(|bytes| bytes == PEM) => {
+            "holds no certificate (-----BEGIN CERTIFICATE-----)".to_owned()
+        }
+        Ok(_) => return None,
+    };
+    Some(format!(
+        "SSL_CERT_FILE is set, but {} {problem}; else check the URL and this machine's clock",
+        path.display()
+    ))
+}
+
 /// What lets requests through again.
 fn way_round(obstacle: Obstacle) -> &'static str {
     match obstacle {
+        Obstacle::ProxyRefuses => {
+            "put the user and password that the proxy asks for into HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT), \
+             or ask who runs it to let the host through"
+        }
         Obstacle::Certificate => {
             "name the file of the authority that signed it with SSL_CERT_FILE, if that is a proxy or a server of \
              your own; else check the URL and this machine's clock"
@@ -334,6 +361,12 @@ fn describe_way_out(finding: &Finding) -> String {
 
 impl From<SetupError> for CommandError {
     fn from(error: SetupError) -> Self {
-        Self::new(ExitCode::Usage, error)
+        let is_about_trust = matches!(error, SetupError::Https(_));
+        let error = Self::new(ExitCode::Usage, error);
+        if !is_about_trust {
+            return error;
+        }
+        let install = || "install the package ca-certificates, or set SSL_CERT_FILE".to_owned();
+        error.with_hint(problem_of_trust().unwrap_or_else(install))
     }
 }

@@ -47,7 +47,7 @@ impl Output {
         let opened = match fs::metadata(path) {
             Ok(found) if found.is_dir() => Err(io::Error::from(io::ErrorKind::IsADirectory)),
             Ok(found) if !found.is_file() => {
-                open_stream(path).map(|file| (Target::Stream { path: path.to_owned() }, file))
+                open_stream(path, &found).map(|file| (Target::Stream { path: path.to_owned() }, file))
             }
             _ => create_beside(path),
         };
@@ -84,24 +84,26 @@ impl Output {
     }
 }
 
-/// A device, or a pipe that somebody reads. The open of a pipe would wait for its reader, and nobody may ever come.
-fn open_stream(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true);
+/// A device, or a pipe that this process was given open. The open of any other pipe waits for its reader, and nobody
+/// may ever come.
+fn open_stream(path: &Path, found: &fs::Metadata) -> io::Result<File> {
     #[cfg(unix)]
-    {
-        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, OFlags::NONBLOCK.bits().cast_signed());
-        let file = options.open(path).map_err(|error| match rustix::io::Errno::from_io_error(&error) {
-            Some(rustix::io::Errno::NXIO) => io::Error::other("it is a pipe or socket that nobody reads"),
-            _ => error,
-        })?;
-        // A reader who is slow is waited for.
-        fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
-        Ok(file)
+    if std::os::unix::fs::FileTypeExt::is_fifo(&found.file_type()) && !is_own_descriptor(path) {
+        return Err(io::Error::other(
+            "it is a named pipe; leave out --output, and send standard output there",
+        ));
     }
     #[cfg(not(unix))]
-    options.open(path)
+    let _ = found;
+    OpenOptions::new().write(true).open(path)
+}
+
+/// Whether the path means standard output or error, or what a shell's `>(…)` made.
+#[cfg(unix)]
+fn is_own_descriptor(path: &Path) -> bool {
+    let parent = path.parent().and_then(Path::to_str);
+    [Path::new("/dev/stdout"), Path::new("/dev/stderr")].contains(&path)
+        || matches!(parent, Some("/dev/fd" | "/proc/self/fd"))
 }
 
 fn full(place: &str) -> CommandError {

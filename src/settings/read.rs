@@ -3,31 +3,17 @@
 //! In: a path. Out: its text. What is no regular file is refused at once, since nobody may ever write to a pipe of
 //! that name; what this process was given open, and `/dev/null`, are read.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 /// The text of the file.
 pub(super) fn read_text(path: &Path) -> io::Result<String> {
-    if is_given(path) {
-        return fs::read_to_string(path);
-    }
-    let mut options = OpenOptions::new();
-    options.read(true);
-    // The open itself would wait for a writer.
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(
-        &mut options,
-        rustix::fs::OFlags::NONBLOCK.bits().cast_signed(),
-    );
-    let mut file = options.open(path)?;
-    let found = file.metadata()?;
-    if !found.is_file() && !found.is_dir() {
+    let found = fs::metadata(path)?;
+    if !found.is_file() && !found.is_dir() && !is_given(path) {
         return Err(io::Error::other("it is no regular file"));
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    Ok(text)
+    fs::read_to_string(path)
 }
 
 /// Whether the path means standard input, what a shell's `<(…)` made, or nothing.
