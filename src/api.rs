@@ -12,6 +12,7 @@ mod limit;
 mod lone;
 mod options;
 mod pace;
+mod refusal;
 mod route;
 mod secrets;
 pub(crate) mod share;

@@ -40,9 +40,13 @@ use crate::render::{self, Document, Screen};
 use crate::settings::{CredentialsSource, Format};
 use crate::store::fleet::{self, Choice, KnownConnection};
 use crate::store::{self, Reader};
+use crate::time::UtcText;
 
 /// Connections of one name that an error lists.
 const MOST_NAMED: usize = 5;
+
+/// How a certificate begins in a file of authorities.
+const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// What to do about an answer that ends a command, where one thing is to be done.
 fn hint_for(reason: Reason, credentials: &CredentialsSource) -> Option<String> {
@@ -55,6 +59,9 @@ fn hint_for(reason: Reason, credentials: &CredentialsSource) -> Option<String> {
             "what came is stored and the next sync goes on from there; --time-budget \
             gives it more time"
                 .to_owned()
+        }
+        Reason::Unreachable(Obstacle::Certificate) => {
+            problem_of_trust().unwrap_or_else(|| way_round(Obstacle::Certificate).to_owned())
         }
         Reason::Unreachable(obstacle) => way_round(obstacle).to_owned(),
         _ => return None,
@@ -74,9 +81,30 @@ pub fn forbid_core_dumps() {
     }
 }
 
+/// What is wrong with the file that `SSL_CERT_FILE` names, where it is set and nothing in it can be trusted.
+fn problem_of_trust() -> Option<String> {
+    let path = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty())?;
+    let path = Path::new(&path);
+    let problem = match std::fs::read(path) {
+        Err(error) => format!("cannot be read ({error})"),
+        Ok(text) if !text.windows(PEM.len()).any(|bytes| bytes == PEM) => {
+            "holds no certificate (-----BEGIN CERTIFICATE-----)".to_owned()
+        }
+        Ok(_) => return None,
+    };
+    Some(format!(
+        "SSL_CERT_FILE is set, but {} {problem}; else check the URL and this machine's clock",
+        path.display()
+    ))
+}
+
 /// What lets requests through again.
 fn way_round(obstacle: Obstacle) -> &'static str {
     match obstacle {
+        Obstacle::ProxyRefuses => {
+            "put the user and password that the proxy asks for into HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT), \
+             or ask who runs it to let the host through"
+        }
         Obstacle::Certificate => {
             "name the file of the authority that signed it with SSL_CERT_FILE, if that is a proxy or a server of \
              your own; else check the URL and this machine's clock"
@@ -106,6 +134,17 @@ pub fn survive_file_size_limit() {
         let _inside = runtime.enter();
         drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())));
     }
+}
+
+/// Refuses a clock whose year no text of the archive can hold: what is read would all lie in the past or in the
+/// future, and the library that runs the migrations panics.
+pub fn require_clock(now: &UtcText) -> Result<(), CommandError> {
+    if UtcText::MIN < *now && *now < UtcText::MAX {
+        return Ok(());
+    }
+    let error = anyhow::anyhow!("the clock of this machine shows a time outside the years 1 to 9999");
+    let hint = "set the clock, and begin again; nothing was read or written";
+    Err(CommandError::new(ExitCode::Failed, error).with_hint(hint))
 }
 
 /// Prints what the command line says of itself: completions, a manual page.
@@ -254,6 +293,7 @@ fn hint_for_store(error: &store::Error) -> Option<&'static str> {
         E::Full(_) => Some(
             "make room, or raise the limit on file sizes where there is one (ulimit -f); the next sync goes on where this one stopped",
         ),
+        E::InTheWay(_) => Some("rename it or remove it, and begin again"),
         E::Exists(_) => Some("choose another name, or give --replace"),
         E::NoConnection { .. } => Some("archive restore FILE puts a copy in its place; nothing was changed"),
         E::Busy(_) => Some(
@@ -279,6 +319,12 @@ fn hint_for_store(error: &store::Error) -> Option<&'static str> {
 
 impl From<SetupError> for CommandError {
     fn from(error: SetupError) -> Self {
-        Self::new(ExitCode::Usage, error)
+        let is_about_trust = matches!(error, SetupError::Https(_));
+        let error = Self::new(ExitCode::Usage, error);
+        if !is_about_trust {
+            return error;
+        }
+        let install = || "install the package ca-certificates, or set SSL_CERT_FILE".to_owned();
+        error.with_hint(problem_of_trust().unwrap_or_else(install))
     }
 }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
 
 /// How the program ends. The numbers are a contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,8 +86,24 @@ impl CommandError {
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.error)
+        let mut said = String::new();
+        for cause in self.error.chain() {
+            let cause = cause.to_string();
+            // Some errors tell their cause themselves, and name it as their source as well.
+            if said.is_empty() {
+                said = cause;
+            } else if !said.ends_with(&cause) {
+                said = format!("{said}: {cause}");
+            }
+        }
+        f.write_str(&said)
     }
+}
+
+/// Whether there is no room: on the disk, within a quota, or within the limit on file sizes (`ulimit -f`).
+pub fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 /// What no one has judged yet is a failure: exit code 1.
@@ -115,5 +132,16 @@ mod tests {
         let error = CommandError::from(cause).with_hint("free some space");
         assert_eq!(error.to_string(), "syncing connection a: writing page 3: disk full");
         assert_eq!((error.exit(), error.hint()), (ExitCode::Failed, Some("free some space")));
+    }
+
+    #[test]
+    fn a_cause_that_an_error_tells_itself_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("copying a.db: {source}")]
+        struct Copying {
+            source: io::Error,
+        }
+        let error = Copying { source: io::Error::other("no room") };
+        assert_eq!(CommandError::new(ExitCode::Failed, error).to_string(), "copying a.db: no room");
     }
 }

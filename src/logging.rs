@@ -8,6 +8,7 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use indicatif::{MultiProgress, ProgressDrawTarget};
@@ -21,6 +22,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use crate::render::{blank_signatures, clean};
 use crate::settings::{Color, LogFormat, Talk};
+use crate::time::datetime_of_clock;
 
 /// The target of the one line that a command sums itself up with: shown unless `-q` is given.
 pub const SUMMARY: &str = "run_archive::summary";
@@ -90,10 +92,8 @@ impl<S: Subscriber> Layer<S> for Lines {
         let level = *event.metadata().level();
         let target = event.metadata().target();
         let line = match self.form {
-            Form::Text { is_colored, is_timed } => {
-                said.text(level, target, is_timed.then(Utc::now), is_colored)
-            }
-            Form::Json => said.json(level, target, Utc::now()),
+            Form::Text { is_colored, is_timed } => said.text(level, target, is_timed.then(now), is_colored),
+            Form::Json => said.json(level, target, now()),
         };
         self.progress.suspend(|| {
             let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,6 +101,10 @@ impl<S: Subscriber> Layer<S> for Lines {
             out.write_all(line.as_bytes()).and_then(|()| out.flush()).ok();
         });
     }
+}
+
+fn now() -> DateTime<Utc> {
+    datetime_of_clock(SystemTime::now())
 }
 
 /// A line of JSON; its keys are a contract.

@@ -35,6 +35,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> process::ExitCode {
 
 fn command(cli: Cli, environment: &Environment, progress: &MultiProgress) -> Result<ExitCode, CommandError> {
     commands::survive_file_size_limit();
+    commands::require_clock(&environment.now)?;
     let global = &cli.global;
     match cli.command {
         Command::Init(typed) => commands::init(settings::Init::new(global, &typed, environment)?),

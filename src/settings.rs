@@ -17,6 +17,7 @@ mod init;
 mod keep;
 mod platform;
 mod query;
+mod read;
 mod report;
 mod setup;
 mod status;

@@ -168,6 +168,9 @@ pub enum Error {
     /// No room.
     #[error("the disk is full while writing {}; nothing that was stored before is lost", .0.display())]
     Full(PathBuf),
+    /// Something that is no file has a name that a new archive needs for its own.
+    #[error("{} is in the way: an archive needs that name for a file of its own", .0.display())]
+    InTheWay(PathBuf),
     /// A copy was to be given a name that is taken.
     #[error("{} exists; it was left as it is", .0.display())]
     Exists(PathBuf),

@@ -29,9 +29,8 @@ mod walking;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use chrono::Utc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::api::{self, Client, ConnectionId, Kind};
@@ -300,7 +299,5 @@ pub async fn dry_run(
 
 /// The clock, in the form that is stored.
 pub fn now() -> UtcText {
-    // A clock outside the years 1 to 9999 is no clock.
-    UtcText::from_datetime(&Utc::now())
-        .unwrap_or_else(|| unreachable!("the clock shows a year of four digits"))
+    UtcText::of_clock(SystemTime::now())
 }

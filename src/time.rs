@@ -7,6 +7,7 @@ pub(crate) mod period;
 pub(crate) mod zone;
 
 use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -20,6 +21,8 @@ const TICKS_PER_SECOND: i64 = 10_000_000;
 pub struct UtcText([u8; 28]);
 
 impl UtcText {
+    /// The first instant that there is a text for.
+    pub const MIN: Self = Self(*b"0001-01-01T00:00:00.0000000Z");
     /// The last instant that there is a text for.
     pub const MAX: Self = Self(*b"9999-12-31T23:59:59.9999999Z");
 
@@ -84,6 +87,11 @@ impl UtcText {
         let fraction = time.nanosecond() / 100;
         let text = format!("{}.{fraction:07}Z", time.format("%Y-%m-%dT%H:%M:%S"));
         text.into_bytes().try_into().ok().map(Self)
+    }
+
+    /// A clock's reading, as [`datetime_of_clock`] gives it.
+    pub fn of_clock(reading: SystemTime) -> Self {
+        Self::from_datetime(&datetime_of_clock(reading)).unwrap_or(Self::MAX)
     }
 
     /// Reads a time back from the database, where only the fixed width occurs.
@@ -153,6 +161,19 @@ impl fmt::Debug for UtcText {
     }
 }
 
+/// A clock's reading, which may be before 1970, where chrono's own `Utc::now` panics. A clock outside the years
+/// 0001 to 9999, which no text of the archive can hold, is taken to show the nearest instant inside them.
+pub fn datetime_of_clock(reading: SystemTime) -> DateTime<Utc> {
+    let ticks = |since: Duration| i64::try_from(since.as_nanos() / 100).unwrap_or(i64::MAX);
+    let since = match reading.duration_since(UNIX_EPOCH) {
+        Ok(since) => ticks(since),
+        Err(error) => -ticks(error.duration()),
+    };
+    let since = since.clamp(UtcText::MIN.ticks(), UtcText::MAX.ticks());
+    let (seconds, ticks) = (since.div_euclid(TICKS_PER_SECOND), since.rem_euclid(TICKS_PER_SECOND));
+    DateTime::from_timestamp(seconds, ticks as u32 * 100).unwrap_or_default()
+}
+
 /// How long ago, in the largest unit that leaves a readable number: `12 min ago`, `3 days ago`.
 pub fn ago(then: &UtcText, now: &UtcText) -> String {
     let Some(milliseconds) = then.milliseconds_until(now) else {
@@ -201,6 +222,18 @@ mod tests {
             "+12023-09-14T12:00:06Z",
         ] {
             assert_eq!(UtcText::parse_sent(sent), None, "{sent}");
+        }
+    }
+
+    #[test]
+    fn every_reading_of_a_clock_is_a_time() {
+        let read = |reading: Option<SystemTime>| UtcText::of_clock(reading.unwrap()).to_string();
+        assert_eq!(read(Some(UNIX_EPOCH)), "1970-01-01T00:00:00.0000000Z");
+        assert_eq!(read(UNIX_EPOCH.checked_sub(Duration::from_millis(250))), "1969-12-31T23:59:59.7500000Z");
+        for seconds in [300_000_000_000, 1 << 55, 1 << 62] {
+            let far = Duration::from_secs(seconds);
+            assert_eq!(read(UNIX_EPOCH.checked_sub(far)), UtcText::MIN.to_string());
+            assert_eq!(read(UNIX_EPOCH.checked_add(far)), UtcText::MAX.to_string());
         }
     }
 

@@ -96,8 +96,11 @@ pub enum SetupError {
     #[error("the service application's client id or secret is empty")]
     EmptyClient,
     /// TLS cannot be set up, most often because the machine has no CA certificates.
-    #[error("https cannot be set up: {0} (install the package ca-certificates, or set SSL_CERT_FILE)")]
+    #[error("https cannot be set up: {0}")]
     Https(String),
+    /// No certificate is valid at such a time, and rustls panics where it is to judge one.
+    #[error("https cannot be used: the clock of this machine shows a time before 1970 (set the clock)")]
+    Clock,
     /// The HTTP client cannot be built for another reason.
     #[error(
         "the http client cannot be set up: {0} (a fault of this machine or of the program, no setting: report it)"

@@ -11,9 +11,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::HeaderValue;
 use url::Url;
+
+use super::refusal;
 
 /// What keeps every request from its host until somebody changes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub enum Obstacle {
     UnknownHost,
     /// The proxy is of a kind that is not supported, or what names it cannot be read.
     Proxy,
+    /// The proxy lets nothing through to this host, or not without a login.
+    ProxyRefuses,
 }
 
 /// The variables that name the proxy of https requests, in the order in which the client looks at them.
@@ -49,6 +54,8 @@ struct Proxy {
     scheme: String,
     /// `host:port`, without user and password; empty where it could not be read.
     address: String,
+    /// User and password as the proxy is sent them; not shown.
+    login: Option<HeaderValue>,
 }
 
 impl Route {
@@ -79,6 +86,7 @@ impl Route {
                 variable: Some(name),
                 scheme: uri.and_then(|uri| uri.scheme_str()).unwrap_or_default().to_owned(),
                 address: uri.and_then(|uri| uri.authority()).map(ToString::to_string).unwrap_or_default(),
+                login: found.as_ref().and_then(hidden_login),
             }
         });
         Self { target, proxy: proxy.or_else(|| Self::of_system(&asked)) }
@@ -94,7 +102,16 @@ impl Route {
             variable: None,
             scheme: found.uri().scheme_str().unwrap_or_default().to_owned(),
             address: found.uri().authority().map(ToString::to_string).unwrap_or_default(),
+            login: hidden_login(&found),
         })
+    }
+
+    /// Why the proxy lets nothing through to the host, if this error says that it refuses for good.
+    pub(super) async fn refusal(&self, error: &reqwest::Error) -> Option<String> {
+        // TLS to the proxy itself is the HTTP client's own.
+        let proxy = self.proxy.as_ref().filter(|proxy| proxy.scheme == "http")?;
+        let status = refusal::status(error, &proxy.address, &self.target, proxy.login.as_ref()).await?;
+        Some(format!("no connection to {self}: the proxy answered {status}"))
     }
 
     /// Why nothing can be asked this way, if that is known without trying.
@@ -110,6 +127,12 @@ impl Route {
             )),
         }
     }
+}
+
+fn hidden_login(found: &Intercept) -> Option<HeaderValue> {
+    let mut login = found.basic_auth()?.clone();
+    login.set_sensitive(true);
+    Some(login)
 }
 
 impl Proxy {

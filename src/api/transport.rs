@@ -106,7 +106,10 @@ impl Transport {
     }
 
     async fn receive(&self, doing: &Doing, request: RequestBuilder) -> Result<Body, Error> {
-        let response = request.send().await.map_err(|error| self.broken(doing, error))?;
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Err(self.unsent(doing, error).await),
+        };
         if *doing != Doing::GetToken {
             self.answered.store(true, Ordering::Relaxed);
         }
@@ -164,6 +167,14 @@ impl Transport {
         Error { doing: doing.clone(), reason: problem.reason(doing), problem: Box::new(problem) }
     }
 
+    /// The error of a request without an answer, which the proxy may have refused.
+    async fn unsent(&self, doing: &Doing, error: reqwest::Error) -> Error {
+        match self.route(doing).refusal(&error).await {
+            Some(told) => Error::new(doing.clone(), Reason::Unreachable(Obstacle::ProxyRefuses), told),
+            None => self.broken(doing, error),
+        }
+    }
+
     /// The error of a connection that could not be made, broke, or took too long.
     fn broken(&self, doing: &Doing, error: reqwest::Error) -> Error {
         if error.is_timeout() && !error.is_connect() {
@@ -175,7 +186,7 @@ impl Transport {
         let what = match obstacle {
             Some(Obstacle::Certificate) => ": its certificate is not trusted",
             Some(Obstacle::NoTls) => ": it speaks no TLS that is understood",
-            Some(Obstacle::UnknownHost | Obstacle::Proxy) | None => "",
+            Some(Obstacle::UnknownHost | Obstacle::Proxy | Obstacle::ProxyRefuses) | None => "",
         };
         let route = self.route(doing);
         let what = if error.is_connect() {
@@ -237,6 +248,9 @@ fn http_client(url: &Url, timeout: Duration) -> Result<reqwest::Client, SetupErr
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout)
         .gzip(true);
+    if url.scheme() != "http" && SystemTime::now() < SystemTime::UNIX_EPOCH {
+        return Err(SetupError::Clock);
+    }
     if url.scheme() == "http" {
         let builder = builder.no_proxy().tls_certs_only(std::iter::empty());
         builder.build().map_err(|error| SetupError::Http(causes(&error)))

@@ -103,7 +103,7 @@ pub(super) fn check(copy: &Copy) -> Result<(Vec<String>, Option<u64>), query::Er
 pub(super) fn explain(error: store::Error) -> CommandError {
     match error {
         store::Error::Full(_) => CommandError::new(ExitCode::Failed, error).with_hint(
-            "make room for a copy of the archive's size, and begin again; the archive is as it was",
+            "make room for a copy of the archive's size, or raise the limit on file sizes where there is one (ulimit -f), and begin again; the archive is as it was",
         ),
         error => error.into(),
     }

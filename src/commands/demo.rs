@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use chrono::Utc;
 
 use super::sync::run_async;
 use crate::api::{self, Client, Credentials, Kind};
@@ -17,14 +17,20 @@ use crate::report::{self, Asked};
 use crate::settings::{self, DEFAULT_AT_A_TIME, DEFAULT_FULL_EVERY, DEFAULT_PAGE_SIZE};
 use crate::store::Archive;
 use crate::sync::{self, Options, Scope, Summary, now};
+use crate::time::datetime_of_clock;
 
 /// What the emulated history is drawn from. The README shows what this seed gives.
 const SEED: u64 = 2;
 
 /// Shows what the program does, on a platform of its own.
 pub fn demo(settings: settings::Demo) -> Result<ExitCode, CommandError> {
+    if SystemTime::now() < UNIX_EPOCH {
+        // HTTP has no date before it, and the emulated platform's server panics for want of one.
+        let error = anyhow::anyhow!("the clock of this machine shows a time before 1970");
+        return Err(CommandError::new(ExitCode::Failed, error).with_hint("set the clock, and begin again"));
+    }
     let path = settings.db.map_or_else(new_file, Ok)?;
-    let end = Utc::now();
+    let end = datetime_of_clock(SystemTime::now());
     let week = chrono::TimeDelta::days(7);
     let emulator =
         Emulator::start(history::platform(end - week, SEED)).context("starting the emulated platform")?;

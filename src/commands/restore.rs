@@ -1,5 +1,6 @@
 //! `archive restore`: a checked copy put in the archive's place, and what was there set aside.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::anyhow;
@@ -48,6 +49,7 @@ pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
     while let Some(step) = restore.next_step().map_err(add_hint)? {
         tracing::debug!("{step:?}");
     }
+    let is_archive_kept = restore.set_aside().is_some_and(Path::exists);
     let done = Restored {
         exit_code: ExitCode::Done.number(),
         file: file.display().to_string(),
@@ -56,12 +58,13 @@ pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
         runs,
         as_of,
         set_aside: restore.set_aside().map(|path| path.display().to_string()),
+        kept: restore.kept().iter().map(|path| path.display().to_string()).collect(),
         damage: restore.damage().map(|damage| clean(damage).into_owned()),
         duration_ms: milliseconds(began.elapsed()),
     };
     drop(restore);
     tracing::info!(target: "run_archive::summary", "{}", done.describe());
-    log_set_aside(&done);
+    log_set_aside(&done, is_archive_kept);
     if settings.format == Format::Json {
         super::print_json(&done)?;
     }
@@ -69,12 +72,16 @@ pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
 }
 
 /// Logs where the archive is that was replaced, and what is wrong with it.
-fn log_set_aside(done: &Restored) {
+fn log_set_aside(done: &Restored, is_archive_kept: bool) {
     let Some(set_aside) = &done.set_aside else { return };
     match &done.damage {
         Some(damage) => {
             tracing::warn!("what was there is damaged ({damage}); it is kept, with its log, as {set_aside}");
         }
+        None if !is_archive_kept => tracing::warn!(
+            "no archive was there, but what belonged to one; it is kept as {}",
+            done.kept.join(", ")
+        ),
         None => tracing::info!(
             target: "run_archive::summary",
             "what was there is kept as {set_aside}; archive restore takes it back"

@@ -19,8 +19,11 @@ struct Marks {
     is_storage: bool,
     /// Files of a manifest that tasks worked on.
     is_manifest: bool,
-    /// Anything beside id, state and result: a short answer has no marks of any kind.
-    is_full: bool,
+    /// Files that an export's tasks wrote.
+    is_export: bool,
+    /// The shape of a whole run, which is an export's where nothing of a synchronization is in it: a task that
+    /// says how it stands, or a start without a list of jobs. A short answer and an empty list are of any kind.
+    is_shaped: bool,
 }
 
 impl Marks {
@@ -29,7 +32,7 @@ impl Marks {
         for run in runs {
             let Ok(run) = Object::parse(run) else { continue };
             let has = |name: &str| run.get(name).is_some_and(|value| !is_null(value));
-            marks.is_full |= has("startDateTime") || has("endDateTime") || has("jobs");
+            marks.is_shaped |= (has("startDateTime") || has("endDateTime")) && !has("jobs");
             marks.is_synchronization |= has("phase") || run.object("error").is_some();
             for job in objects(run.get("jobs")) {
                 // Exports had it once, in pages whose links name them.
@@ -37,6 +40,9 @@ impl Marks {
                 for task in objects(job.get("tasks")) {
                     marks.is_storage |= task.text("storageFileId").is_some();
                     marks.is_manifest |= task.text("sourceFileId").is_some();
+                    marks.is_export |= task.text("exportOutputFileId").is_some();
+                    let is_told = task.text("state").is_some() || task.text("result").is_some();
+                    marks.is_shaped |= is_told || task.object("error").is_some();
                 }
             }
         }
@@ -44,13 +50,19 @@ impl Marks {
         marks
     }
 
+    /// The kind that a field which only this kind has says, where no field says another.
     fn kind(self) -> Option<Kind> {
-        match (self.is_storage, self.is_manifest) {
-            (true, false) => Some(Kind::Storage),
-            (false, true) => Some(Kind::Manifest),
-            (true, true) => None,
-            (false, false) => (self.is_full && !self.is_synchronization).then_some(Kind::Export),
+        match (self.is_storage, self.is_manifest, self.is_export) {
+            (true, false, false) => Some(Kind::Storage),
+            (false, true, false) => Some(Kind::Manifest),
+            (false, false, true) if !self.is_synchronization => Some(Kind::Export),
+            _ => None,
         }
+    }
+
+    /// Whether the runs look like the published sample of an export's, which has no field of its own.
+    fn looks_like_export(self) -> bool {
+        self.is_shaped && !self.is_synchronization
     }
 }
 
@@ -61,7 +73,8 @@ fn objects(list: Option<&RawValue>) -> Vec<Object<'_>> {
 
 /// The connection of these runs. In this order: what the page's link names whole; an archived connection of the
 /// id, if it is the only one and nothing speaks against its kind; the kind that the caller said; the kind in
-/// the link's path; the runs' own marks.
+/// the link's path; the runs' own marks. Where several connections of the id are archived, only a field that one
+/// kind alone has decides between them, and never what runs lack.
 ///
 /// # Errors
 /// Nothing names the connection, or nothing says its kind.
@@ -91,14 +104,15 @@ pub(super) fn connection_of(
     let may_be = |kind: Kind| {
         linked_kind.is_none_or(|linked| linked == kind) && (kind != Kind::Export || !is_synchronization)
     };
-    let mut of_this_id =
-        archived.iter().filter(|known| known.as_str() == id || is_respelled(known.as_str(), &id));
-    if let (Some(only), None) = (of_this_id.next(), of_this_id.next())
+    let is_of_this_id = |known: &&ConnectionId| known.as_str() == id || is_respelled(known.as_str(), &id);
+    let of_this_id: Vec<&ConnectionId> = archived.iter().filter(is_of_this_id).collect();
+    if let [only] = of_this_id[..]
         && may_be(only.kind())
     {
         return Ok(only.clone());
     }
-    let told = linked_kind.or_else(|| marks.kind().filter(|kind| may_be(*kind)));
+    let shaped = (of_this_id.is_empty() && marks.looks_like_export()).then_some(Kind::Export);
+    let told = linked_kind.or_else(|| marks.kind().or(shaped).filter(|kind| may_be(*kind)));
     // A caller who names an id without a kind means an export, where the page does not say otherwise.
     let meant = said.filter(|_| is_of_caller && !is_synchronization).map(|_| Kind::Export);
     match told.or(meant) {

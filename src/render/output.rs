@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
-use crate::error::{CommandError, ExitCode};
+use crate::error::{CommandError, ExitCode, is_full};
 
 /// A place for data.
 #[derive(Debug)]
@@ -47,8 +47,7 @@ impl Output {
         let opened = match fs::metadata(path) {
             Ok(found) if found.is_dir() => Err(io::Error::from(io::ErrorKind::IsADirectory)),
             Ok(found) if !found.is_file() => {
-                let stream = OpenOptions::new().write(true).open(path);
-                stream.map(|file| (Destination::Stream { path: path.to_owned() }, file))
+                open_stream(path, &found).map(|file| (Destination::Stream { path: path.to_owned() }, file))
             }
             _ => create_beside(path),
         };
@@ -72,6 +71,7 @@ impl Output {
     /// The error of a write that failed, with the place's name.
     pub fn failed(&self, error: io::Error) -> CommandError {
         match &self.target {
+            Destination::Stdout if is_full(&error) => full("standard output"),
             Destination::Stdout => {
                 let error = anyhow::Error::new(error).context("writing to standard output");
                 CommandError::new(ExitCode::Failed, error)
@@ -102,7 +102,38 @@ pub fn print(text: &str) -> Result<(), CommandError> {
     }
 }
 
+/// A device, or a pipe that this process was given open. The open of any other pipe waits for its reader, and nobody
+/// may ever come.
+fn open_stream(path: &Path, found: &fs::Metadata) -> io::Result<File> {
+    #[cfg(unix)]
+    if std::os::unix::fs::FileTypeExt::is_fifo(&found.file_type()) && !is_own_descriptor(path) {
+        return Err(io::Error::other(
+            "it is a named pipe; leave out --output, and send standard output there",
+        ));
+    }
+    #[cfg(not(unix))]
+    let _ = found;
+    OpenOptions::new().write(true).open(path)
+}
+
+/// Whether the path means standard output or error, or what a shell's `>(…)` made.
+#[cfg(unix)]
+fn is_own_descriptor(path: &Path) -> bool {
+    let parent = path.parent().and_then(Path::to_str);
+    [Path::new("/dev/stdout"), Path::new("/dev/stderr")].contains(&path)
+        || matches!(parent, Some("/dev/fd" | "/proc/self/fd"))
+}
+
+fn full(place: &str) -> CommandError {
+    let error = anyhow::anyhow!("the disk is full while writing {place}");
+    let hint = "make room, or raise the limit on file sizes where there is one (ulimit -f), and begin again";
+    CommandError::new(ExitCode::Failed, error).with_hint(hint)
+}
+
 fn failed(path: &Path, error: io::Error) -> CommandError {
+    if is_full(&error) {
+        return full(&path.display().to_string());
+    }
     let error = anyhow::Error::new(error).context(format!("writing {}", path.display()));
     CommandError::new(ExitCode::Failed, error)
 }

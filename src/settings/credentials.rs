@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::environment::Environment;
 use super::error::{Error, Result};
+use super::read::read_text;
 use super::values::SecretFile;
 use crate::api::Credentials;
 
@@ -129,11 +130,7 @@ pub(super) fn find_credentials(
 }
 
 pub(super) fn read_secret(path: &Path, what: &'static str) -> Result<SecretString> {
-    let text = fs::read_to_string(path).map_err(|source| Error::Unreadable {
-        what,
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = read_text(path).map_err(|source| Error::Unreadable { what, path: path.to_owned(), source })?;
     // What an editor adds at either end is no part of the secret; a blank inside may be.
     let text = text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
     if text.trim().is_empty() {

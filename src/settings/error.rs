@@ -115,6 +115,13 @@ impl Error {
                 "client_secret_file under [credentials] may name a file that holds it".to_owned()
             }
             Self::NoClientId => "client_id under [credentials] may hold it".to_owned(),
+            Self::Unreadable { what: "settings", source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                "let this account read it, or name another with --config or ARCHIVE_CONFIG; HOME says whose \
+                 settings are read"
+                    .to_owned()
+            }
             Self::NoHome => "give --db FILE or set ARCHIVE_DB".to_owned(),
             Self::Written(_) => "--force writes over it, and --config names another".to_owned(),
             Self::NoPlace => "give --config FILE or set ARCHIVE_CONFIG".to_owned(),

@@ -5,7 +5,6 @@
 //! secret in a wrong place.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -17,6 +16,7 @@ use super::credentials::FileCredentials;
 use super::defaults::DEFAULT_CACHE_MIB;
 use super::environment::{Environment, default_db, default_place, find_named};
 use super::error::{Error, Result};
+use super::read::read_text;
 use super::values::{CacheMib, FilePath, FullEvery, PlatformUrl, SecretFile};
 use crate::api::{ConnectionId, Kind, RequestLimit};
 use crate::cli::{AtATime, Global, PageSize, Size, TimeBudget};
@@ -29,6 +29,9 @@ pub(super) struct File {
     /// Where it is, or would be.
     #[serde(skip)]
     pub(super) path: PathBuf,
+    /// Why it could not be read, where nobody named it: what it says is not known then.
+    #[serde(skip)]
+    unreadable: Option<io::Error>,
     pub(super) db: Option<FilePath>,
     pub(super) itwins: Vec<String>,
     pub(super) imodels: Vec<String>,
@@ -67,13 +70,25 @@ impl File {
             Some(path) => path,
             None => return Ok(Self { path: PathBuf::from("archive.toml"), ..Self::default() }),
         };
-        match fs::read_to_string(&path) {
+        match read_text(&path) {
             Ok(text) => Self::parse(&text, path, environment),
             Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => {
                 Ok(Self { path, ..Self::default() })
             }
+            // Another account's, whose HOME this process kept: what needs none of it goes on.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !is_named => {
+                tracing::warn!("the settings in {} may not be read: {error}", path.display());
+                Ok(Self { path, unreadable: Some(error), ..Self::default() })
+            }
             Err(source) => Err(Error::Unreadable { what: "settings", path, source }),
         }
+    }
+
+    /// Ends a command that needs what the file says.
+    pub(super) fn require(&self) -> Result<()> {
+        let Some(error) = &self.unreadable else { return Ok(()) };
+        let (path, source) = (self.path.clone(), io::Error::from(error.kind()));
+        Err(Error::Unreadable { what: "settings", path, source })
     }
 
     pub(super) fn parse(text: &str, path: PathBuf, environment: &Environment) -> Result<Self> {
@@ -101,7 +116,11 @@ impl File {
         match (named, &self.db) {
             (Some(named), _) => Ok(environment.expand(named)),
             (None, Some(path)) => Ok(path.0.clone()),
-            (None, None) => default_db(environment).ok_or(Error::NoHome),
+            (None, None) => {
+                // Where the archive is may be said there.
+                self.require()?;
+                default_db(environment).ok_or(Error::NoHome)
+            }
         }
     }
 }

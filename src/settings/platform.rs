@@ -44,6 +44,7 @@ impl Platform {
     ) -> Result<Self> {
         let api_url = file.platform.api_url.as_ref();
         let issuer_url = file.platform.issuer_url.as_ref();
+        file.require()?;
         let (credentials, credentials_source) = find_credentials(environment, &file.path, &file.credentials)?;
         Ok(Self {
             credentials,

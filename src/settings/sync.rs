@@ -49,6 +49,7 @@ impl Sync {
     /// Joins what was typed with the environment and the file.
     pub fn new(global: &Global, typed: &cli::Sync, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
+        file.require()?;
         let chosen = parse_connections(&typed.connections)?;
         let is_typed = !(chosen.is_empty() && typed.itwins.is_empty() && typed.imodels.is_empty());
         // What was typed is all that is meant; without it the environment goes over the file, list by list.

@@ -20,6 +20,7 @@ use super::{
     Error, Found, Reader, Result, beside, check_version, inspect, known_version, lock_path,
     prepare_connection, real_path, version,
 };
+use crate::error::is_full;
 
 /// What the copy is called in its folder.
 const NAME: &str = "copy.db";
@@ -149,7 +150,7 @@ impl Copy {
 pub(super) fn name_file(file: &Path, to: &Path, replace: bool) -> Result<()> {
     let naming = |source: io::Error| match source.kind() {
         io::ErrorKind::AlreadyExists => Error::Exists(to.to_owned()),
-        io::ErrorKind::StorageFull => Error::Full(to.to_owned()),
+        _ if is_full(&source) => Error::Full(to.to_owned()),
         _ => Error::Io { doing: "naming the copy", path: to.to_owned(), source },
     };
     let file = TempPath::try_from_path(file).map_err(naming)?;
@@ -173,10 +174,10 @@ fn folder_of(file: &Path) -> &Path {
 }
 
 pub(super) fn unwritable(folder: &Path, source: io::Error) -> Error {
-    match source.kind() {
-        io::ErrorKind::StorageFull => Error::Full(folder.to_owned()),
-        _ => Error::Io { doing: "writing a copy into", path: folder.to_owned(), source },
+    if is_full(&source) {
+        return Error::Full(folder.to_owned());
     }
+    Error::Io { doing: "writing a copy into", path: folder.to_owned(), source }
 }
 
 /// Copies what is in a file into a new one for its owner alone, in a folder inside of `place`.
@@ -185,9 +186,9 @@ fn copy_bytes(from: &Path, to: &Path, place: &Path) -> Result<()> {
         File::open(from).map_err(|source| Error::Io { doing: "reading", path: from.to_owned(), source })?;
     let mut copy =
         owner_only().write(true).create_new(true).open(to).map_err(|source| unwritable(place, source))?;
-    io::copy(&mut source, &mut copy).map_err(|source| match source.kind() {
-        io::ErrorKind::StorageFull => Error::Full(place.to_owned()),
-        _ => Error::Io { doing: "copying", path: from.to_owned(), source },
+    io::copy(&mut source, &mut copy).map_err(|source| match is_full(&source) {
+        true => Error::Full(place.to_owned()),
+        false => Error::Io { doing: "copying", path: from.to_owned(), source },
     })?;
     copy.sync_all().map_err(|source| unwritable(place, source))
 }

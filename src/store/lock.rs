@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::names::{FileId, beside, count_names, folder, real_path};
 use super::{Error, Result};
+use crate::error::is_full;
 
 /// How long a lock is tried for: `archive status` takes it for a moment to see whether anybody is at work.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -48,9 +49,9 @@ fn lock_within(path: &Path, patience: Duration) -> Result<File> {
     fs::create_dir_all(folder(path))
         .map_err(|error| Error::ReadOnly { path: path.to_owned(), what: error.to_string() })?;
     let lock_path = lock_path(path);
-    let unwritable = |error: io::Error| match error.kind() {
-        io::ErrorKind::StorageFull => Error::Full(path.to_owned()),
-        _ => Error::ReadOnly {
+    let unwritable = |error: io::Error| match is_full(&error) {
+        true => Error::Full(path.to_owned()),
+        false => Error::ReadOnly {
             path: path.to_owned(),
             what: format!("its lock file {}: {error}", lock_path.display()),
         },

@@ -12,6 +12,7 @@ use super::handle::Handle;
 use super::names::{beside, folder, length, rename_new};
 use super::open::migrate;
 use super::{APPLICATION_ID, Error, Result, owner_only, prepare_connection};
+use crate::error::is_full;
 
 /// 16 KiB pages: rows are short and come in order, so larger pages mean fewer of them to write.
 const PAGE_SIZE: u32 = 16_384;
@@ -44,16 +45,25 @@ pub(super) fn remove_leftovers(path: &Path) {
 }
 
 fn refused(path: &Path, source: io::Error) -> Error {
-    match source.kind() {
-        io::ErrorKind::StorageFull => Error::Full(path.to_owned()),
-        _ => Error::ReadOnly { path: path.to_owned(), what: source.to_string() },
+    match is_full(&source) {
+        true => Error::Full(path.to_owned()),
+        false => Error::ReadOnly { path: path.to_owned(), what: source.to_string() },
+    }
+}
+
+/// What keeps a name that a new archive needs: this account could write, were it not there.
+fn blocked(path: &Path, name: &Path, source: io::Error) -> Error {
+    let is_left = fs::symlink_metadata(name).is_ok_and(|found| !found.is_file());
+    match is_left {
+        true => Error::InTheWay(name.to_owned()),
+        false => refused(path, source),
     }
 }
 
 fn write_whole(path: &Path, part: &Path) -> Result<()> {
     let refused = |error| refused(path, error);
     // Its owner alone reads it; its log takes over the permissions.
-    owner_only().write(true).create_new(true).open(part).map_err(refused)?;
+    owner_only().write(true).create_new(true).open(part).map_err(|error| blocked(path, part, error))?;
     let sqlite = |error: rusqlite::Error| Error::from_sqlite(path, &error);
     let mut connection = Handle::open(part).map_err(sqlite)?;
     prepare_connection(&connection).map_err(sqlite)?;
@@ -130,8 +140,9 @@ fn set_log_aside(path: &Path) -> Result<()> {
         );
     }
     for ending in ["-wal", "-shm", "-journal"] {
-        match fs::remove_file(beside(path, ending)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refused(path, error)),
+        let left = beside(path, ending);
+        match fs::remove_file(&left) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(blocked(path, &left, error)),
             _ => {}
         }
     }

@@ -174,6 +174,13 @@ impl Restore {
         self.set_aside.as_deref()
     }
 
+    /// What is kept and has a name now: the archive that was there, or its logs alone where it was gone.
+    pub fn kept(&self) -> Vec<PathBuf> {
+        let Some(aside) = &self.set_aside else { return Vec::new() };
+        let names = ["", LOGS[0], LOGS[1], INDEX].map(|ending| beside(aside, ending));
+        names.into_iter().filter(|name| name.symlink_metadata().is_ok()).collect()
+    }
+
     /// What was wrong with the archive that was there, if SQLite could not read it.
     pub fn damage(&self) -> Option<&str> {
         match &self.present {

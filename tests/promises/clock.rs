@@ -2,7 +2,7 @@
 
 use run_archive::emulator::Emulator;
 
-use crate::common::{Archive, CONNECTION, Ended, platform, run, runs};
+use crate::common::{Archive, CONNECTION, Ended, platform, run, runs, skip};
 
 /// Far enough ahead that no test machine's clock shows it.
 const AHEAD: &str = "2999-12-30T10:00:00.0000000Z";
@@ -155,4 +155,56 @@ fn a_sync_that_was_killed_is_interrupted_and_one_that_runs_is_running() {
     assert_eq!(outcome(), "interrupted");
     std::fs::remove_file(archive.folder().join("archive.db.lock")).unwrap();
     assert_eq!(outcome(), "interrupted");
+}
+
+/// Runs the command while the clock shows this; `None` where there is no library that shows it.
+fn run_at(clock: &str, mut command: std::process::Command) -> Option<Ended> {
+    let libraries = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let places = libraries.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    let Some(library) = places.into_iter().find(|place| place.exists()) else {
+        skip("libfaketime is not installed");
+        return None;
+    };
+    command.env("LD_PRELOAD", library).env("FAKETIME", clock);
+    Some(run(command))
+}
+
+#[test]
+fn a_clock_that_shows_any_time_at_all_ends_no_command_with_a_panic() {
+    let archive = Archive::new();
+    let emulator = Emulator::start(platform(runs(0, 5))).unwrap();
+    run(archive.sync(&emulator)).expect(0);
+    let asked: [(&[&str], i32); 6] = [
+        (&["status"], 0),
+        (&["report"], 0),
+        (&["query", "coverage"], 0),
+        (&["verify", "--offline"], 0),
+        (&["demo", "--db", "demo.db"], 1),
+        (&["sync", "--connection", "c"], 2),
+    ];
+    for (clock, is_shown) in [("@1969-12-31 23:00:00", true), ("-3000y", false), ("+9000y", false)] {
+        for (arguments, code) in asked {
+            let mut command = archive.command();
+            // Nothing is asked: the clock is looked at before https is.
+            command.env("ITP_ACCESS_TOKEN", "x").env("ITP_API_URL", "https://127.0.0.1:1").args(arguments);
+            let Some(ended) = run_at(clock, command) else { return };
+            let ended = ended.expect(if is_shown { code } else { 1 });
+            assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+            assert_eq!(ended.stderr.contains("the clock of this machine"), !is_shown || code != 0);
+            if is_shown && arguments == ["status"] {
+                assert!(ended.stdout.contains("Bridge: the clock was ahead"), "{}", ended.stdout);
+            }
+        }
+        let mut json = archive.command();
+        json.args(["--log-format", "json", "status", "--db", "missing.db"]);
+        let Some(ended) = run_at(clock, json) else { return };
+        assert!(ended.expect(1).stderr.contains(r#""time":""#));
+        let mut sync = archive.sync(&emulator);
+        sync.arg("--full");
+        let Some(ended) = run_at(clock, sync) else { return };
+        ended.expect(if is_shown { 0 } else { 1 });
+    }
+    // The right clock again: what was walked under the wrong one is as old as the order of the walks says.
+    run(archive.sync(&emulator)).expect(0);
+    archive.assert_sound();
 }

@@ -78,6 +78,25 @@ fn a_certificate_that_is_not_trusted_ends_the_sync_at_once_and_says_what_to_do()
 }
 
 #[test]
+fn a_file_of_authorities_that_is_not_there_or_holds_none_is_told() {
+    let archive = Archive::new();
+    let url = secured("http/1.1", |mut stream| {
+        stream.read(&mut [0; 1]).unwrap_or_default();
+    });
+    std::fs::write(archive.folder().join("empty.pem"), "no certificate").unwrap();
+    for (name, problem) in [("missing.pem", "cannot be read"), ("empty.pem", "holds no certificate")] {
+        let mut command = sync_of(&archive, &url);
+        command.env("SSL_CERT_FILE", archive.folder().join(name));
+        let told = run(command);
+        assert!(matches!(told.code, Some(1 | 2)), "{}", told.stderr);
+        let place = archive.folder().join(name);
+        let expected = format!("SSL_CERT_FILE is set, but {} {problem}", place.display());
+        assert!(told.stderr.contains(&expected), "{}", told.stderr);
+        assert!(!told.stderr.contains("or set SSL_CERT_FILE"), "{}", told.stderr);
+    }
+}
+
+#[test]
 fn a_certificate_whose_authority_ssl_cert_file_names_is_trusted() {
     let archive = Archive::new();
     let url = secured("http/1.1", |mut stream| {
@@ -146,6 +165,55 @@ fn a_proxy_that_refuses_is_named() {
     let told = format!("no connection to api.invalid:443 through the proxy {proxy} of HTTPS_PROXY: ");
     assert!(ended.stderr.contains(&told), "{}", ended.stderr);
     assert!(!ended.stderr.contains("hush"), "{}", ended.stderr);
+}
+
+/// A proxy that gives every connection this answer, and counts them.
+fn refusing_proxy(
+    status: &'static str,
+) -> (std::net::SocketAddr, std::sync::Arc<std::sync::atomic::AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let count = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counted = count.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            use std::io::{Read as _, Write as _};
+            let mut stream = stream.unwrap();
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let mut asked = [0; 4_096];
+            let _ = stream.read(&mut asked);
+            let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    (address, count)
+}
+
+#[test]
+fn a_proxy_that_lets_nothing_through_is_asked_no_more_and_told() {
+    for (status, code) in [("407 Proxy Authentication Required", "407"), ("403 Forbidden", "403")] {
+        let archive = Archive::new();
+        let (proxy, count) = refusing_proxy(status);
+        let mut command = sync_of(&archive, "https://api.invalid");
+        command
+            .env("HTTPS_PROXY", format!("http://me:hush@{proxy}"))
+            .env("SSL_CERT_FILE", tls_file("ca.pem"));
+        let ended = run_at_once(&archive, command);
+        let told = format!(
+            "no connection to api.invalid:443 through the proxy {proxy} of HTTPS_PROXY: the proxy answered {code}"
+        );
+        assert!(ended.stderr.contains(&told), "{}", ended.stderr);
+        assert!(ended.stderr.contains("into HTTPS_PROXY"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("hush"), "{}", ended.stderr);
+        assert!(count.load(std::sync::atomic::Ordering::Relaxed) <= 2);
+    }
+    // One that cannot reach the host just now is asked again.
+    let archive = Archive::new();
+    let (proxy, count) = refusing_proxy("503 Service Unavailable");
+    let mut command = sync_of(&archive, "https://api.invalid");
+    command.env("HTTPS_PROXY", format!("http://{proxy}")).env("SSL_CERT_FILE", tls_file("ca.pem"));
+    command.args(["--time-budget", "5s"]);
+    run(command).expect(1);
+    assert!(count.load(std::sync::atomic::Ordering::Relaxed) > 2);
 }
 
 #[test]

@@ -408,3 +408,98 @@ fn a_journal_whose_database_is_gone_is_kept_for_it() {
     let kept = fs::read(archive.folder().join("archive.db-journal.orphan-1")).unwrap();
     assert_eq!(kept, b"what makes a database whole that was moved away");
 }
+
+#[test]
+fn a_pipe_that_nobody_uses_is_refused_at_once_as_settings_and_as_output() {
+    let page = Page::new();
+    let archive = Archive::new();
+    run(import(&archive, &page)).expect(0);
+    let pipe = archive.folder().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (words, code, reason) in [
+        (["report", "--output", "pipe"].as_slice(), 1, "named pipe"),
+        (&["query", "coverage", "--output", "pipe"], 1, "named pipe"),
+        (&["status", "--config", "pipe"], 2, "no regular file"),
+    ] {
+        let mut command = archive.command();
+        command.args(words);
+        let refused = run(at_once(&command)).expect(code);
+        assert!(refused.stderr.contains(reason) && refused.stderr.contains("pipe"), "{}", refused.stderr);
+    }
+    for words in ["report --output /dev/stdout", "report --output /dev/null", "status --config /dev/null"] {
+        let mut command = archive.command();
+        let line = format!("\"$0\" {words} | cat");
+        let program = command.get_program().to_owned();
+        command = shell(&archive, &line, &program);
+        let told = run(command).expect(0);
+        assert_eq!(
+            told.stdout.is_empty(),
+            words.contains("/dev/null") && words.contains("output"),
+            "{words}"
+        );
+    }
+    // Standard output may be any pipe, and so may what the shell opened.
+    for words in ["> pipe", "--output /dev/fd/3 3> pipe"] {
+        let line = format!("cat pipe & \"$0\" report {words}; code=$?; wait; exit $code");
+        let program = archive.command().get_program().to_owned();
+        let told = run(shell(&archive, &line, &program)).expect(0);
+        assert!(!told.stdout.is_empty(), "{words}: {}", told.stderr);
+    }
+}
+
+/// A line for the shell, with the environment of the archive's own commands.
+fn shell(archive: &Archive, line: &str, program: &std::ffi::OsStr) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", line]).arg(program).current_dir(archive.folder()).env("HOME", archive.folder());
+    command.env("ARCHIVE_DB", archive.path()).stdin(std::process::Stdio::null());
+    command
+}
+
+#[test]
+fn what_is_in_the_way_of_a_new_archive_is_named() {
+    let page = Page::new();
+    let archive = Archive::new();
+    let thing = beside(&archive.path(), ".archive-new");
+    fs::create_dir(&thing).unwrap();
+    let told = run(import(&archive, &page)).expect(1).stderr;
+    assert!(told.contains(&format!("{} is in the way", thing.display())), "{told}");
+    assert!(told.contains("rename it or remove it"), "{told}");
+    fs::remove_dir(&thing).unwrap();
+    run(import(&archive, &page)).expect(0);
+}
+
+#[test]
+fn settings_of_another_account_that_may_not_be_read_end_only_what_needs_them() {
+    let page = Page::new();
+    let archive = Archive::new();
+    run(import(&archive, &page)).expect(0);
+    if !rustix::process::geteuid().is_root() || fs::metadata("/root").unwrap().mode() & 0o077 != 0 {
+        return skip("only root can become another account that may not enter root's home");
+    }
+    const SOMEBODY: u32 = 65_534;
+    for path in [archive.folder().to_owned(), archive.path(), beside(&archive.path(), ".lock")] {
+        chown(path, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+    }
+    let as_somebody = |words: &[&str]| {
+        let mut command = archive.command();
+        std::os::unix::process::CommandExt::uid(&mut command, SOMEBODY);
+        command.env("HOME", "/root").env("ITP_ACCESS_TOKEN", "x").args(words);
+        command
+    };
+    let told = run(as_somebody(&["status"])).expect(0);
+    assert!(told.stderr.contains("may not be read"), "{}", told.stderr);
+    // Where the archive is, and what is synced from where, may stand in them.
+    let mut unnamed = as_somebody(&["status"]);
+    unnamed.env_remove("ARCHIVE_DB");
+    for command in [unnamed, as_somebody(&["sync", "--connection", "c"])] {
+        let told = run(command).expect(2);
+        assert!(
+            told.stderr.contains("reading settings") && told.stderr.contains("--config"),
+            "{}",
+            told.stderr
+        );
+    }
+    let mut named = as_somebody(&["status"]);
+    named.env("ARCHIVE_CONFIG", "/root/archive.toml");
+    run(named).expect(2);
+}

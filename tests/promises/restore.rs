@@ -790,3 +790,40 @@ fn an_archive_of_two_names_is_not_restored_under_one_of_them() {
     restore(&archive, copy.path()).expect(1);
     assert_eq!(archive.count("runs"), 20);
 }
+
+#[test]
+fn the_log_of_an_archive_that_is_gone_is_kept_under_a_name_that_is_there() {
+    let (archive, copy) = (with_log(), copy_of(5));
+    fs::remove_file(archive.path()).unwrap();
+    let ended = restore(&archive, copy.path()).expect(0);
+    let told = ended.json();
+    let kept: Vec<&str> =
+        told["kept"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert!(kept.iter().any(|name| name.ends_with(".damaged-wal")), "{kept:?}");
+    for name in &kept {
+        assert!(Path::new(name).exists() && ended.stderr.contains(name), "{name}: {}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("takes it back"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_a_full_disk_for_a_restore_and_a_report_too() {
+    let copy = copy_of(5);
+    let empty = Archive::new();
+    let archive = archive_of(3);
+    for words in [
+        vec!["restore", copy.path().to_str().unwrap()],
+        vec!["report", "--format", "html", "--output", "r.html"],
+    ] {
+        let place = if words[0] == "restore" { &empty } else { &archive };
+        let command = place.command();
+        let mut limited = Command::new("sh");
+        limited.args(["-c", "ulimit -c 0; ulimit -f 4; exec \"$0\" \"$@\""]);
+        limited.arg(command.get_program()).args(&words);
+        limited.env_clear().current_dir(place.folder());
+        limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let told = run(limited).expect(1).stderr;
+        assert!(told.contains("the disk is full") && told.contains("ulimit -f"), "{told}");
+        assert_eq!(told.matches("os error").count(), 0, "{told}");
+    }
+}

@@ -151,6 +151,10 @@ fn a_saved_answer_of_a_synchronization_is_never_stored_as_an_exports() {
     };
     let minimal = json!({"id": "r", "connectionId": ID, "state": "Completed", "result": "Success"});
     let bare = |run: &Value| json!({"run": run}).to_string();
+    // The published sample of an export, without the links that name it.
+    let mut published: Value = serde_json::from_str(&fixture("list-runs-200.json")).unwrap();
+    published.as_object_mut().unwrap().remove("_links");
+    published["runs"][0]["connectionId"] = json!(ID);
     let named = |segment: &str| format!("synchronization/imodels/{segment}/{ID}");
     let placeholder = |segment: &str| format!("synchronization/imodels/{segment}/{{connectionId}}");
     for (text, expected) in [
@@ -173,6 +177,17 @@ fn a_saved_answer_of_a_synchronization_is_never_stored_as_an_exports() {
         (bare(&connector), None),
         (bare(&minimal), None),
         (bare(&plain), Some("export")),
+        // What an empty or a short list lacks says nothing; a file that only exports write does.
+        (bare(&synchronized(json!({"jobs": []}))), None),
+        (bare(&synchronized(json!({"jobs": [{"id": "j", "tasks": []}]}))), None),
+        (
+            json!({"runs": [{"id": "r", "connectionId": ID, "jobs": [{"id": "j", "tasks": [{"id": "t"}]}]}]})
+                .to_string(),
+            None,
+        ),
+        (bare(&synchronized(json!({"task": {"exportOutputFileId": "f"}}))), Some("export")),
+        (bare(&synchronized(json!({"phase": "MasterFile", "task": {"exportOutputFileId": "f"}}))), None),
+        (published.to_string(), Some("export")),
         (page(&format!("export/connections/{ID}"), &connector), Some("export")),
         (page("export/connections/{connectionId}", &minimal), Some("export")),
     ] {
@@ -217,4 +232,40 @@ fn an_answer_that_leaves_its_kind_open_belongs_to_the_one_archived_connection_of
         .expect(0);
     let stored = archive.column::<String>("SELECT kind FROM connections ORDER BY kind");
     assert_eq!(stored, ["export", "storage"]);
+}
+
+#[test]
+fn of_several_archived_connections_of_an_id_only_a_field_of_one_kind_says_which() {
+    let minimal = json!({"run": {"id": "r", "connectionId": ID, "state": "Completed"}}).to_string();
+    let of_run = |run: Value| json!({"runs": [run]}).to_string();
+    let all = ["export", "storage", "manifest"];
+    for archived in [["storage", "manifest"], ["export", "storage"], ["export", "manifest"]] {
+        let archive = Archive::new();
+        for kind in archived {
+            import(&archive, &minimal, &["--connection", &format!("{kind}:{ID}")]).expect(0);
+        }
+        // A whole run without any field of one kind, which would be an export's if none were archived.
+        for run in [json!({}), json!({"jobs": []}), json!({"task": {"state": "Completed"}})] {
+            let text = of_run(synchronized(run));
+            let told = import(&archive, &text, &[]).expect(2).stderr;
+            assert!(all.iter().all(|kind| told.contains(&format!("{kind}:{ID}"))), "{told}");
+            assert_eq!((archive.count("connections"), archive.count("runs")), (2, 2), "{text}");
+        }
+    }
+    let archive = Archive::new();
+    for kind in all {
+        import(&archive, &minimal, &["--connection", &format!("{kind}:{ID}")]).expect(0);
+    }
+    for (field, kind) in
+        [("exportOutputFileId", "export"), ("storageFileId", "storage"), ("sourceFileId", "manifest")]
+    {
+        let mut run = synchronized(json!({"task": {field: "f"}}));
+        run["id"] = json!(kind);
+        import(&archive, of_run(run), &[]).expect(0);
+        let stored: String = archive.value(&format!(
+            "SELECT kind FROM runs JOIN connections USING (connection_key) WHERE runs.id = '{kind}'"
+        ));
+        assert_eq!(stored, kind);
+    }
+    assert_eq!(archive.count("connections"), 3);
 }

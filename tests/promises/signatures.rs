@@ -53,3 +53,54 @@ fn a_signature_is_shown_nowhere_and_kept_wherever_programs_read() {
         assert!(exact.contains(SECRET), "{exact}");
     }
 }
+
+#[test]
+fn a_secret_in_any_known_spelling_is_shown_nowhere_and_kept() {
+    let secrets = [
+        "https://h/f?q-signature=SECRETS&a=1",
+        "https://h/f?x-oss-signature=SECRETS",
+        "https://h/f?hmac=SECRETS",
+        "https://me:SECRETS@h/f",
+        "https://h/f?a=1;sig=SECRETS",
+        "sig=SECRETS0123456789abcdef",
+        "AccountName=a;AccountKey=SECRETS==;b=2",
+        "Endpoint=sb://h/;SharedAccessKey=SECRETS=",
+        "SharedAccessSignature=SECRETS",
+        "https://h/f#access_token=SECRETS",
+        "Authorization: Bearer SECRETS",
+        "password=SECRETS",
+        "Server=s;pwd=SECRETS;b=2",
+        "https://h/f?%73ig=SECRETS",
+    ];
+    let archive = Archive::new();
+    let page: Vec<_> = secrets
+        .iter()
+        .enumerate()
+        .map(|(number, text)| {
+            let error = serde_json::json!({"errorCode": "E", "message": text, "descriptionKey": "K"});
+            serde_json::json!({
+                "id": format!("r{number}"), "state": "Completed", "result": "Error",
+                "startDateTime": "2026-01-05T00:00:00Z",
+                "jobs": [{"id": "j", "result": "Error", "tasks": [{"id": "t", "result": "Error", "error": error}]}]
+            })
+        })
+        .collect();
+    std::fs::write(archive.folder().join("page.json"), serde_json::json!({"runs": page}).to_string())
+        .unwrap();
+    let ask = |arguments: &[&str]| {
+        let mut command = archive.command();
+        command.args(arguments);
+        run(command).expect(0).stdout
+    };
+    ask(&["import", "page.json", "--connection", "export:c"]);
+    let errors = "SELECT run_key, message FROM errors ORDER BY 1";
+    for format in ["table", "markdown"] {
+        let shown = ask(&["query", "--sql", errors, "--format", format]);
+        assert!(!shown.contains("SECRETS"), "{shown}");
+        assert!(shown.matches("[signature").count() >= secrets.len(), "{shown}");
+    }
+    for format in ["json", "csv"] {
+        let exact = ask(&["query", "--sql", errors, "--format", format]);
+        assert_eq!(exact.matches("SECRETS").count(), secrets.len(), "{exact}");
+    }
+}

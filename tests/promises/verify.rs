@@ -2,6 +2,7 @@
 //! only when told to.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use run_archive::emulator::{Answer, Emulator, Listing, On, Order, Run, Scripted};
 use serde_json::Value;
@@ -624,4 +625,67 @@ fn a_walk_that_began_at_no_time_is_walked_anew_and_told_in_our_own_words() {
     assert_eq!(archive.value::<i64>("SELECT complete FROM walks ORDER BY walk_key DESC LIMIT 1"), 1);
     verify(&archive, &emulator, &["--offline", "--repair"]).expect(0);
     verify(&archive, &emulator, &["--offline"]).expect(0);
+}
+
+#[test]
+fn every_removed_row_is_told_offline_or_said_in_the_readme_not_to_be() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let said = readme.split("<!-- unproved rows -->").nth(1).expect("the list of the README is marked");
+    let said: BTreeSet<&str> = said.split('`').skip(1).step_by(2).collect();
+    let (archive, emulator) = synced(3);
+    replace(&emulator, run_in_state(1, "Completed", "Error"));
+    let unfinished = run_in_state(3, "Executing", "Undetermined");
+    emulator.platform().connections.get_mut(CONNECTION).unwrap().listing.push_newest(unfinished);
+    let mut full = archive.sync(&emulator);
+    full.arg("--full");
+    run(full).expect(0);
+    const TIME: &str = "2026-01-05T00:00:00.0000000Z";
+    damage(
+        &archive,
+        &format!(
+            "INSERT INTO itwins VALUES (1, 't', 'iTwin', '{{}}', '{TIME}', '{TIME}');
+             INSERT INTO imodels VALUES (1, 'm', 't', 'iModel', '{{}}', '{TIME}', '{TIME}', '{TIME}');
+             INSERT INTO rejects VALUES (1, 1, '{TIME}', '1', 'why', 'raw', x'00', 2, '{TIME}');
+             INSERT INTO gaps VALUES (1, 1, 1, '2026-01-01T00:00:00.0000000Z', '2026-01-09T00:00:00.0000000Z', '{TIME}');
+             INSERT INTO drift VALUES (1, 'run', 'f', 'field', '', '{TIME}', 1, 1);
+             INSERT INTO prunes (prune_key, pruned_at, before) VALUES (1, '{TIME}', '{TIME}');"
+        ),
+    );
+    verify(&archive, &emulator, &["--offline"]).expect(0);
+    let copy = tempfile::tempdir().unwrap();
+    let path = copy.path().join("archive.db");
+    let mut unproved = BTreeSet::new();
+    let tables = "SELECT name FROM sqlite_schema
+                   WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name <> 'refinery_schema_history'";
+    for table in archive.column::<String>(tables) {
+        for order in ["ASC", "DESC"] {
+            std::fs::copy(archive.path(), &path).unwrap();
+            let database = rusqlite::Connection::open(&path).unwrap();
+            database.pragma_update(None, "foreign_keys", false).unwrap();
+            // Tables without a rowid have keys of several columns.
+            let keys: Vec<String> = archive
+                .column(&format!("SELECT name FROM pragma_table_info('{table}') WHERE pk > 0 ORDER BY pk"));
+            let (list, order) = (keys.join(", "), keys.join(&format!(" {order}, ")) + " " + order);
+            let sql = format!(
+                "DELETE FROM {table} WHERE ({list}) IN (SELECT {list} FROM {table} ORDER BY {order} LIMIT 1)"
+            );
+            let removed = database.execute(&sql, []).unwrap_or_else(|error| panic!("{sql}: {error}"));
+            drop(database);
+            let mut command = archive.command();
+            command.arg("--db").arg(&path).args(["verify", "--offline"]);
+            if removed > 0 && run(command).code == Some(0) {
+                unproved.insert(table.clone());
+            }
+        }
+    }
+    println!("{unproved:?}");
+    for table in &unproved {
+        assert!(
+            said.contains(table.as_str()),
+            "README does not say that a removed row of {table} is not told"
+        );
+    }
+    for table in ["jobs", "tasks", "errors", "connections"] {
+        assert!(!unproved.contains(table), "{table}");
+    }
 }

@@ -45,6 +45,8 @@ pub struct Restored {
     pub as_of: Option<String>,
     /// The file that the replaced archive is kept in.
     pub set_aside: Option<String>,
+    /// All files that were set aside.
+    pub kept: Vec<String>,
     /// What is wrong with the replaced archive.
     pub damage: Option<String>,
     pub duration_ms: u64,
