@@ -319,7 +319,7 @@ impl Comparison<'_> {
         let Some(archive) = &mut self.archive else { return Ok(()) };
         if let Ok(connection) = self.client.get_connection(&self.compared.id).await {
             let key = self.subject.connection_key;
-            archive.write(|archive| archive.store_connection(key, &connection, &now()))?;
+            archive.write(|archive| archive.store_connection(key, &connection))?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::api::is_respelled;
+use super::{Archive, Result};
 use crate::normalize::Drift;
 use crate::time::UtcText;
 
@@ -77,25 +77,17 @@ pub(super) fn note_volatile(
     Ok(())
 }
 
-/// Notes that a connection's own answer names another id than the one that it is archived by, unless the two are
-/// one UUID in other letters. The newest run stands for the connection; where none is archived yet, the next
-/// answer notes it.
-pub(super) fn note_other_id(
-    connection: &Connection,
-    connection_key: i64,
-    id: &str,
-    now: &UtcText,
-) -> rusqlite::Result<()> {
-    let sql = "SELECT id FROM connections WHERE connection_key = ?1";
-    let archived: String = connection.prepare_cached(sql)?.query_row([connection_key], |row| row.get(0))?;
-    if id.is_empty() || id == archived || is_respelled(id, &archived) {
-        return Ok(());
+impl Archive {
+    /// Notes that a connection's own answer names another id than the one that it is archived by. Its newest run
+    /// stands for it; where none is archived yet, a later sync notes it.
+    pub fn note_other_id(&mut self, connection_key: i64, id: &str, now: &UtcText) -> Result<()> {
+        let sql = "INSERT INTO drift (object, field, what, value, first_seen_at, runs, example_run_key)
+                   SELECT 'connection', 'id', 'value', ?2, ?3, 1, max(run_key)
+                   FROM runs
+                   WHERE connection_key = ?1 AND (SELECT count(*) FROM drift) < ?4
+                   HAVING max(run_key) IS NOT NULL
+                   ON CONFLICT DO NOTHING";
+        let values = params![connection_key, id, now.as_str(), MAX_NOTES];
+        self.run(|connection| connection.prepare_cached(sql)?.execute(values)).map(drop)
     }
-    let insert = "INSERT INTO drift (object, field, what, value, first_seen_at, runs, example_run_key)
-                  SELECT 'connection', 'id', 'value', ?2, ?3, 1, max(run_key)
-                  FROM runs
-                  WHERE connection_key = ?1 AND (SELECT count(*) FROM drift) < ?4
-                  HAVING max(run_key) IS NOT NULL
-                  ON CONFLICT DO NOTHING";
-    connection.prepare_cached(insert)?.execute(params![connection_key, id, now.as_str(), MAX_NOTES]).map(drop)
 }

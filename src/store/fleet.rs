@@ -5,7 +5,7 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{Archive, Reader, Result, drift};
+use super::{Archive, Reader, Result};
 use crate::api::wire::{self, Named};
 use crate::api::{ConnectionId, Kind, is_respelled, spellings};
 use crate::normalize;
@@ -110,12 +110,7 @@ impl Archive {
     }
 
     /// Stores what the platform says of a connection, where it differs.
-    pub fn store_connection(
-        &mut self,
-        connection_key: i64,
-        answer: &wire::Connection,
-        now: &UtcText,
-    ) -> Result<()> {
+    pub fn store_connection(&mut self, connection_key: i64, answer: &wire::Connection) -> Result<()> {
         let extra = normalize::connection_extra(&answer.json);
         let sql = "UPDATE connections
                    SET display_name = ?2, imodel_id = ?3, itwin_id = ?4, authentication_type = ?5, extra = ?6,
@@ -130,9 +125,9 @@ impl Archive {
                 answer.itwin_id,
                 answer.authentication_type,
                 extra
-            ])?;
-            drift::note_other_id(connection, connection_key, &answer.id, now)
+            ])
         })
+        .map(drop)
     }
 
     /// Notes that the platform says the connection does not exist, or that it does again.
@@ -257,7 +252,7 @@ impl Archive {
             // A list below an iModel says whose it is, whatever its entries leave out.
             let mut connection = connection.clone();
             connection.imodel_id.get_or_insert_with(|| imodel.clone());
-            self.store_connection(key, &connection, now)?;
+            self.store_connection(key, &connection)?;
             self.mark_connection(key, None)?;
         }
         if !listed.is_empty() {

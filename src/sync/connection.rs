@@ -101,10 +101,25 @@ impl<'a> ConnectionTurn<'a> {
         if !turn.summary.is_quiet {
             // The writer counts, and has counted all once it has done what was sent. If it is gone, its own
             // error is what ends the sync.
-            let _ = session.recorder.ask(|_| Ok(())).await;
+            let named = turn.other_id();
+            let _ = session
+                .recorder
+                .ask(move |archive| match named {
+                    Some((key, id)) => archive.note_other_id(key, &id, &now()),
+                    None => Ok(()),
+                })
+                .await;
             turn.summary.counts = turn.ledger.counts();
         }
         ConnectionPart { summary: turn.summary, ledger: turn.ledger }
+    }
+
+    /// The connection's key and the id that its own answer names, where that is another one than it was asked by
+    /// and not the same UUID in other letters.
+    fn other_id(&self) -> Option<(i64, String)> {
+        let own = self.listed.as_ref().filter(|own| !own.id.is_empty() && own.id != self.id.as_str())?;
+        let is_respelled = api::is_respelled(&own.id, self.id.as_str());
+        (!is_respelled).then(|| (self.state.connection_key, own.id.clone()))
     }
 
     async fn sync(&mut self) -> Result<(), Interruption> {
@@ -306,7 +321,7 @@ impl<'a> ConnectionTurn<'a> {
         let (key, own) = (self.state.connection_key, own.clone());
         let id = own.id.clone();
         let store = self.session.recorder.ask(move |archive| {
-            archive.store_connection(key, &own, &now())?;
+            archive.store_connection(key, &own)?;
             if is_respelled { archive.respell_connection(key, &own.id) } else { Ok(false) }
         });
         if store.await? {

@@ -243,7 +243,7 @@ impl Fleet {
                 let one = one.clone();
                 let store = self.session.recorder.ask(move |archive| {
                     let key = archive.upsert_connection(&one, &now())?;
-                    archive.store_connection(key, &own, &now())
+                    archive.store_connection(key, &own)
                 });
                 store.await?;
             }

@@ -515,3 +515,20 @@ fn a_connection_imported_in_other_letters_goes_by_those_that_its_imodel_lists() 
     assert_eq!(archive.column::<String>("SELECT id FROM connections"), [UUID]);
     assert_eq!(archive.count("runs"), 3);
 }
+
+#[test]
+fn a_connection_that_names_another_id_keeps_its_own_and_is_told_as_drift() {
+    let archive = Archive::new();
+    let emulator = Emulator::start(crate::common::platform(runs(0, 3))).unwrap();
+    let own = r#"{"connection":{"id":"another-one","displayName":"Bridge"}}"#;
+    let answer = Answer::Status { code: 200, headers: vec![], body: own.to_owned() };
+    emulator.platform().faults.script.push(Scripted::always(On::GetConnection, answer));
+    for _ in 0..2 {
+        run(archive.sync(&emulator)).expect(0);
+        assert_eq!(archive.column::<String>("SELECT id FROM connections"), [CONNECTION]);
+        let told: Vec<String> =
+            archive.column("SELECT object || ' ' || field || ' ' || value || ' ' || runs FROM drift");
+        assert_eq!(told, ["connection id another-one 1"]);
+    }
+    archive.assert_sound();
+}

@@ -189,7 +189,7 @@ pub fn store(path: &Path, history: &History, mut check: impl FnMut(&World)) -> W
         if let Some(name) = connection.name {
             let json = json!({ "connection": { "id": connection.id, "displayName": name } }).to_string();
             let named = wire::Connection::parse(&json).unwrap();
-            archive.write(|archive| archive.store_connection(key, &named, &now)).unwrap();
+            archive.write(|archive| archive.store_connection(key, &named)).unwrap();
         }
         let rejects: Vec<String> =
             (0..connection.rejects).map(|number| json!({ "id": number }).to_string()).collect();
