@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `walk` decides what to ask next, `sync` drives `api`, `walk`, `normalize` and `store`; `commands`
-//! turns settings into an exit code; `emulator` is the platform for demo, tests and benchmarks.
+//! turns settings into an exit code; `detector` says which connections fail more than usual; `emulator` is the platform for demo, tests and benchmarks.
 
 mod cli;
 mod commands;
@@ -23,6 +23,7 @@ mod walk;
 
 // What the tests and the benchmarks look at from outside.
 pub mod api;
+pub mod detector;
 pub mod emulator;
 pub mod normalize;
 pub mod query;

@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "commands",
         &["api", "emulator", "import", "query", "render", "report", "settings", "store", "sync", "verify"],
     ),
+    ("detector", &[]),
     ("emulator", &["api"]),
     ("error", &[]),
     ("import", &["api", "store", "sync"]),
@@ -74,6 +75,7 @@ const KNOWN_CIRCLES: &[&[&str]] = &[
     &[
         "store",
         "store/check",
+        "store/drift",
         "store/header",
         "store/lock",
         "store/new",
