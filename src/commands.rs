@@ -14,19 +14,19 @@ mod status;
 mod sync;
 mod verify;
 
-pub use backup::backup;
-pub use compact::compact;
-pub use demo::demo;
-pub use import::import;
-pub use init::init;
-pub use prune::prune;
-pub use query::query;
-pub use rejects::rejects;
-pub use report::report;
-pub use restore::restore;
-pub use status::status;
-pub use sync::sync;
-pub use verify::verify;
+pub(crate) use backup::backup;
+pub(crate) use compact::compact;
+pub(crate) use demo::demo;
+pub(crate) use import::import;
+pub(crate) use init::init;
+pub(crate) use prune::prune;
+pub(crate) use query::query;
+pub(crate) use rejects::rejects;
+pub(crate) use report::report;
+pub(crate) use restore::restore;
+pub(crate) use status::status;
+pub(crate) use sync::sync;
+pub(crate) use verify::verify;
 
 use std::path::Path;
 
@@ -64,7 +64,7 @@ fn hint_for(reason: Reason, credentials: &CredentialsSource) -> Option<String> {
 
 /// Keeps the memory of this process, which holds credentials, out of core dumps. A limit of one byte does
 /// what none at all does not: Linux then starts no program that a pipe in `core_pattern` names either.
-pub fn forbid_core_dumps() {
+pub(crate) fn forbid_core_dumps() {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, setrlimit};
@@ -74,7 +74,6 @@ pub fn forbid_core_dumps() {
     }
 }
 
-/// What lets requests through again.
 fn way_round(obstacle: Obstacle) -> &'static str {
     match obstacle {
         Obstacle::Certificate => {
@@ -96,7 +95,7 @@ fn way_round(obstacle: Obstacle) -> &'static str {
 
 /// Makes a write past the limit on file sizes (`ulimit -f`) fail as on a full disk, where it would end the
 /// process with a core dump: a signal that is taken does not. The handler stays when the runtime has gone.
-pub fn survive_file_size_limit() {
+pub(crate) fn survive_file_size_limit() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
@@ -109,7 +108,7 @@ pub fn survive_file_size_limit() {
 }
 
 /// Prints what the command line says of itself: completions, a manual page.
-pub fn show(text: &str) -> Result<ExitCode, CommandError> {
+pub(crate) fn show(text: &str) -> Result<ExitCode, CommandError> {
     render::print(text)?;
     Ok(ExitCode::Done)
 }

@@ -15,31 +15,31 @@ use crate::api::wire::{self, Object};
 use crate::time::UtcText;
 
 mod columns;
-pub mod digest;
+pub(crate) mod digest;
 mod drift;
 mod json;
 mod merge;
 mod volatile;
 
-pub use columns::{Column, Columns, Job, Kind, Run, RunError, Source, Task, TaskError, Text, Value};
-pub use digest::Digest;
-pub use drift::Drift;
+pub(crate) use columns::{Column, Columns, Job, Kind, Run, RunError, Source, Task, TaskError, Text, Value};
+pub(crate) use digest::Digest;
+pub(crate) use drift::Drift;
 use drift::{Drifts, Known};
 use json::{JsonObject, push_compact};
 pub use json::{is_whole, rebuild};
-pub use merge::{Merged, Unread, merge};
-pub use volatile::{VOLATILE, find_volatile};
+pub(crate) use merge::{Merged, Unread, merge};
+pub(crate) use volatile::{VOLATILE, find_volatile};
 
 /// Bytes of one run.
-pub const MAX_BYTES: usize = 16 << 20;
+pub(crate) const MAX_BYTES: usize = 16 << 20;
 /// How deep a run may nest. What serde_json reads: every reader of what is archived can rely on it, ours too.
-pub const MAX_DEPTH: usize = 127;
+pub(crate) const MAX_DEPTH: usize = 127;
 /// Members of objects and elements of lists in one run.
-pub const MAX_VALUES: usize = 1_000_000;
+pub(crate) const MAX_VALUES: usize = 1_000_000;
 /// Jobs of one run.
-pub const MAX_JOBS: usize = 10_000;
+pub(crate) const MAX_JOBS: usize = 10_000;
 /// Tasks of all jobs of one run.
-pub const MAX_TASKS: usize = 100_000;
+pub(crate) const MAX_TASKS: usize = 100_000;
 
 /// Why a text is not a run that can be kept in tables. It is kept as text instead.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,7 +80,7 @@ pub fn normalize(raw: &str) -> Result<Run<'_>, Reject> {
 }
 
 /// Measures a text before anything is built from it: whatever is too large is told in one pass over its bytes.
-pub fn check_limits(raw: &str) -> Result<(), Reject> {
+pub(crate) fn check_limits(raw: &str) -> Result<(), Reject> {
     if raw.len() > MAX_BYTES {
         return Err(Reject::TooLong(raw.len()));
     }
@@ -168,7 +168,7 @@ fn normalize_error<'a>(mut members: Members<'a>, drift: &mut Drifts) -> TaskErro
 }
 
 /// What the columns of a connection cannot give back of its JSON.
-pub fn connection_extra(json: &str) -> Option<String> {
+pub(crate) fn connection_extra(json: &str) -> Option<String> {
     let mut members = Members::new(Object::parse(json).ok()?).ok()?;
     for name in ["id", "displayName", "iModelId", "iTwinId", "authenticationType"] {
         members.take_text(name);
@@ -177,7 +177,7 @@ pub fn connection_extra(json: &str) -> Option<String> {
 }
 
 /// What the columns of an iTwin or iModel cannot give back of its JSON.
-pub fn named_extra(json: &str) -> Option<String> {
+pub(crate) fn named_extra(json: &str) -> Option<String> {
     let mut members = Members::new(Object::parse(json).ok()?).ok()?;
     for name in ["id", "displayName"] {
         members.take_text(name);

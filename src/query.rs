@@ -21,16 +21,16 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{ErrorCode, Row, Statement, ToSql};
 use serde::de::DeserializeOwned;
 
-pub use catalog::{Catalog, Parameter, Query};
-pub use guard::{Clock, SQL_BYTES};
+pub use catalog::{Catalog, Query};
+pub(crate) use guard::{Clock, SQL_BYTES};
 
 use crate::store::{self, READING_LIMIT, Reader};
 use guard::Guard;
 
 /// What can go wrong with a query.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what its fields are")]
 pub enum Error {
-    /// The archive itself.
     #[error(transparent)]
     Store(#[from] store::Error),
     /// The statement would do more than read.
@@ -39,7 +39,6 @@ pub enum Error {
     /// There is nothing to do.
     #[error("there is no SQL statement")]
     Empty,
-    /// Something follows the statement.
     #[error("there is more than one SQL statement")]
     Several,
     /// SQLite does not understand the statement, or it cannot be carried out.
@@ -52,16 +51,10 @@ pub enum Error {
     },
     /// A parameter was given that the statement does not have.
     #[error("there is no parameter {name}; {takes}", takes = describe_takes(.takes))]
-    UnknownParameter {
-        /// The one that was given.
-        name: String,
-        /// Those that there are.
-        takes: Vec<String>,
-    },
+    UnknownParameter { name: String, takes: Vec<String> },
     /// The statement has a parameter without a name.
     #[error("the parameter {0} has no name: write :name")]
     Unnamed(String),
-    /// It took too long.
     #[error("the query was stopped after {}", humantime::format_duration(*.0))]
     Timeout(Duration),
     /// It needs too much memory.
@@ -69,27 +62,17 @@ pub enum Error {
     Memory,
     /// A row is not what the program expects of its own query.
     #[error("reading a row of {query}: {problem}")]
-    Row {
-        /// The query's name.
-        query: String,
-        /// Column and problem.
-        problem: String,
-    },
+    Row { query: String, problem: String },
     /// The program asks one of its own queries, and there is none of this name.
     #[error("there is no query {0}")]
     NoQuery(&'static str),
     /// A query's comment names no step for `:bounds`.
     #[error("the comment says Step: {step}; write day, week, or a parameter such as :by")]
-    Step {
-        /// What stands there.
-        step: String,
-    },
-    /// A file of the catalog.
+    Step { step: String },
     #[error("the query {}: {problem}", .path.display())]
     File {
         /// The file, or the folder.
         path: PathBuf,
-        /// What is wrong with it.
         problem: String,
     },
     /// The rows could not be handed on.
@@ -144,7 +127,7 @@ impl fmt::Display for Excerpt {
 }
 
 /// Results of this module.
-pub type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// A value given to a parameter.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,7 +147,7 @@ pub enum Value {
 impl Value {
     /// What a typed text stands for: a number where it is one, and itself otherwise. What would not be written
     /// so as a number, such as `007` or twenty digits, is more likely somebody's id.
-    pub fn of_typed(text: &str) -> Self {
+    pub(crate) fn of_typed(text: &str) -> Self {
         let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
         let is_id = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
         if is_id || !digits.starts_with(|c: char| c.is_ascii_digit()) {
@@ -293,7 +276,7 @@ impl Database {
     ///
     /// # Errors
     /// As [`Database::open`], but for views.
-    pub fn open_for_tables(path: &Path, limit: Duration) -> store::Result<Self> {
+    pub(crate) fn open_for_tables(path: &Path, limit: Duration) -> store::Result<Self> {
         Self::guard(Reader::open(path)?, path, limit)
     }
 
@@ -308,7 +291,7 @@ impl Database {
     ///
     /// # Errors
     /// As [`Database::open`].
-    pub fn open_two(path: &Path) -> store::Result<[Self; 2]> {
+    pub(crate) fn open_two(path: &Path) -> store::Result<[Self; 2]> {
         let watch = Reader::open(path)?;
         watch.require_views()?;
         loop {
@@ -325,7 +308,7 @@ impl Database {
 
     /// The clock that a time limit is kept by, to be watched from another thread: a single step of SQLite may
     /// take longer than its limit.
-    pub fn clock(&self) -> Arc<Clock> {
+    pub(crate) fn clock(&self) -> Arc<Clock> {
         self.guard.clock()
     }
 
@@ -333,7 +316,7 @@ impl Database {
     ///
     /// # Errors
     /// The statement is refused or malformed.
-    pub fn parameters(&self, sql: &str, limits: Limits) -> Result<Vec<String>> {
+    pub(crate) fn parameters(&self, sql: &str, limits: Limits) -> Result<Vec<String>> {
         self.guard.start(limits.timeout);
         parameter_names(&self.prepare(sql)?)
     }
@@ -369,7 +352,11 @@ impl Database {
     ///
     /// # Errors
     /// Any [`Error`].
-    pub fn read<T: DeserializeOwned>(&self, query: &Query, parameters: &[(&str, Value)]) -> Result<Vec<T>> {
+    pub(crate) fn read<T: DeserializeOwned>(
+        &self,
+        query: &Query,
+        parameters: &[(&str, Value)],
+    ) -> Result<Vec<T>> {
         self.guard.start(Some(self.limit));
         self.read_rows(query, parameters).map_err(|error| match error {
             Error::Timeout(limit) => store::Error::TooLong { path: self.path.clone(), limit }.into(),

@@ -5,12 +5,12 @@
 //! here is arithmetic on counts: sums, intervals and tests. No clock is read and no sentence made.
 
 mod compare;
-pub mod figures;
+pub(crate) mod figures;
 mod questions;
 mod statistics;
 mod verdict;
 
-pub use verdict::{ArchivedWhole, Standing};
+pub(crate) use verdict::{ArchivedWhole, Standing};
 
 use self::figures::*;
 use self::questions::{Questions, Timing};
@@ -22,12 +22,9 @@ use crate::time::zone::Zone;
 
 /// What a report is asked for.
 #[derive(Debug, Clone)]
-pub struct Asked {
-    /// What is reported.
+pub(crate) struct Asked {
     pub period: Period,
-    /// What it is compared with.
     pub compared_with: Period,
-    /// Whose days and weeks.
     pub zone: Zone,
     /// The instant that ages are counted to.
     pub as_of: UtcText,
@@ -46,7 +43,7 @@ impl Asked {
     ///
     /// # Errors
     /// They would begin before the year 1.
-    pub fn last_week(as_of: UtcText) -> Result<Self, String> {
+    pub(crate) fn last_week(as_of: UtcText) -> Result<Self, String> {
         let zone = Zone::UTC;
         let period = Period::parse(None, None, &zone, &as_of)?;
         let compared_with = period.before(&zone)?;
@@ -61,7 +58,7 @@ impl Asked {
 ///
 /// # Errors
 /// Any of the queries'.
-pub fn compute([first, second]: [Database; 2], asked: &Asked) -> Result<Report, Error> {
+pub(crate) fn compute([first, second]: [Database; 2], asked: &Asked) -> Result<Report, Error> {
     std::thread::scope(|scope| {
         let timing = scope
             .spawn(move || Questions { database: &second, catalog: Catalog::built_in(), asked }.timing());

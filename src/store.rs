@@ -7,35 +7,35 @@
 //! The database file is opened by SQLite; `header` looks at it by hand only while no connection of this
 //! process has it open, which `handle` knows. `new` makes a file, `lock` says whose turn it is to write.
 
-pub mod backup;
+pub(crate) mod backup;
 mod cells;
-pub mod check;
-pub mod checkpoints;
+pub(crate) mod check;
+pub(crate) mod checkpoints;
 mod drift;
 mod error_runs;
-pub mod fleet;
+pub(crate) mod fleet;
 mod handle;
 mod header;
-pub mod known;
+pub(crate) mod known;
 mod limited;
 mod links;
 mod lock;
 mod names;
 mod new;
 mod open;
-pub mod prune;
+pub(crate) mod prune;
 mod reader;
 pub mod records;
-pub mod rejects;
+pub(crate) mod rejects;
 pub mod restore;
-pub mod room;
+pub(crate) mod room;
 mod runs;
-pub mod schema;
+pub(crate) mod schema;
 mod sight;
 mod staging;
-pub mod status;
+pub(crate) mod status;
 pub mod syncs;
-pub mod unfinished;
+pub(crate) mod unfinished;
 mod walk_rows;
 pub mod walks;
 mod writer;
@@ -48,14 +48,14 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use header::{Found, inspect};
-pub use limited::{READING_LIMIT, VERIFYING_LIMIT};
-pub use lock::{is_held, lock_path};
+pub(crate) use limited::{READING_LIMIT, VERIFYING_LIMIT};
+pub(crate) use lock::{is_held, lock_path};
 use lock::{lock, owner_only};
-pub use names::is_of_archive;
+pub(crate) use names::is_of_archive;
 use names::{beside, real_path};
 pub use open::Archive;
 pub use reader::Reader;
-pub use writer::{Closed, Writer};
+pub(crate) use writer::{Closed, Writer};
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -75,6 +75,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What can go wrong with the file.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what its fields are")]
 pub enum Error {
     /// Reading was asked for, and there is nothing.
     #[error("there is no archive at {}", .0.display())]
@@ -88,9 +89,7 @@ pub enum Error {
     /// Written by a later version.
     #[error("{path} was written by a newer version of archive (its tables are version {found}, this program knows {known})", path = .path.display())]
     Newer {
-        /// The file.
         path: PathBuf,
-        /// Its version.
         found: i64,
         /// The newest this program knows.
         known: i64,
@@ -100,72 +99,35 @@ pub enum Error {
     Older(PathBuf),
     /// SQLite says so, or the file is shorter than its own header says.
     #[error("{path} is damaged: {what}", path = .path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What was found.
-        what: String,
-    },
+    Damaged { path: PathBuf, what: String },
     /// Another process archives into this file.
     #[error("another archive process holds {path}{holder}", path = .path.display())]
     Held {
-        /// The file.
         path: PathBuf,
         /// Which process, where it could be read: ` (process 12)`.
         holder: String,
     },
     /// Permissions or the file system forbid reading.
     #[error("{} cannot be read: {what}", .path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        what: String,
-    },
+    Unreadable { path: PathBuf, what: String },
     /// The file alone is not the whole archive, and what else belongs to it cannot be used.
     #[error("{} cannot be read by this account now: {why}", .path.display())]
-    NotWhole {
-        /// The file.
-        path: PathBuf,
-        /// What is in the way.
-        why: NotWhole,
-    },
+    NotWhole { path: PathBuf, why: NotWhole },
     /// It was read without a lock, and somebody wrote to it.
     #[error("{} was written to while it was read; this account may not hold the writer off", .0.display())]
     Moved(PathBuf),
     /// Two names would have two locks.
     #[error("{path} has {count} names (hard links), and each name would have a lock of its own; it was not written to", path = .path.display())]
-    SeveralNames {
-        /// The file.
-        path: PathBuf,
-        /// How many names it has.
-        count: u64,
-    },
+    SeveralNames { path: PathBuf, count: u64 },
     /// The lock file is something else than a file of its own.
     #[error("the lock file {} is {what}", .path.display())]
-    LockFile {
-        /// The lock file.
-        path: PathBuf,
-        /// What it is.
-        what: &'static str,
-    },
+    LockFile { path: PathBuf, what: &'static str },
     /// The file system does not keep two processes apart.
     #[error("{path} cannot be written to safely: {what}", path = .path.display())]
-    NoLocks {
-        /// The file.
-        path: PathBuf,
-        /// What was found.
-        what: String,
-    },
+    NoLocks { path: PathBuf, what: String },
     /// Permissions or the file system forbid writing.
     #[error("{} cannot be written: {what}", .path.display())]
-    ReadOnly {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        what: String,
-    },
-    /// No room.
+    ReadOnly { path: PathBuf, what: String },
     #[error("the disk is full while writing {}; nothing that was stored before is lost", .0.display())]
     Full(PathBuf),
     /// A copy was to be given a name that is taken.
@@ -174,56 +136,32 @@ pub enum Error {
     /// Somebody else's hands: what the program would have to run, or what refuses its rows, is not its own.
     #[error("{path} was altered by another program: {finding}", path = .path.display())]
     Foreign {
-        /// The file.
         path: PathBuf,
         /// The first of what is in the way.
         finding: Box<schema::Finding>,
     },
     /// Rows that this program writes together say different things.
     #[error("{path} was altered by another program: {what} (table {table}, key {key})", path = .path.display())]
-    Inconsistent {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        what: &'static str,
-        /// Where.
-        table: &'static str,
-        /// Which row.
-        key: i64,
-    },
+    Inconsistent { path: PathBuf, what: &'static str, table: &'static str, key: i64 },
     /// Reading took longer than any question of ours should.
     #[error("{path}: a question to the archive was stopped after {limit}", path = .path.display(), limit = humantime::format_duration(*.limit))]
     TooLong {
-        /// The file.
         path: PathBuf,
         /// How long it may take.
         limit: Duration,
     },
     /// Anything else from the file system.
     #[error("{doing} {}: {source}", .path.display())]
-    Io {
-        /// What was being done.
-        doing: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
     /// Rows whose connection is not there: who it was is told nowhere else in the file.
     #[error("{path} holds rows of connections that are not there, {count} of them", path = .path.display())]
-    NoConnection {
-        /// The file.
-        path: PathBuf,
-        /// How many connections.
-        count: u64,
-    },
+    NoConnection { path: PathBuf, count: u64 },
     /// Another program has it locked, for longer than is waited.
     #[error("another program writes to {} and does not let go of it", .0.display())]
     Busy(PathBuf),
     /// Anything else from SQLite.
     #[error("the database {}: {what}", .path.display())]
     Sqlite {
-        /// The file.
         path: PathBuf,
         /// What SQLite said.
         what: String,
@@ -289,7 +227,7 @@ fn has_file_size_limit() -> bool {
 }
 
 /// Results of this module.
-pub type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// What every connection is set to.
 fn prepare_connection(connection: &Connection) -> rusqlite::Result<()> {

@@ -41,19 +41,17 @@ use crate::store::syncs::SyncTotals;
 use crate::store::{self, Archive, Closed, Reader, Writer};
 use crate::time::UtcText;
 
-pub use discovery::ListDoubt;
 use due::Rules;
-pub use estimate::{Estimate, estimate};
+pub(crate) use estimate::{Estimate, estimate};
 use fleet::Fleet;
 pub(crate) use listing::Pages;
-pub use problem::{ListOf, Problem};
-pub use proof::Unproved;
+pub(crate) use problem::Problem;
 use recorder::Recorder;
 use records::Readers;
 pub(crate) use records::read_saved;
-pub use retry::{Retried, retry_rejects};
-pub use sight::{ListedBelow, see_connection, see_imodel, see_itwin, see_itwins};
-pub use summary::{ConnectionSummary, Discovered, Outcome, Summary};
+pub(crate) use retry::retry_rejects;
+pub(crate) use sight::{ListedBelow, see_connection, see_imodel, see_itwin, see_itwins};
+pub use summary::{ConnectionSummary, Outcome, Summary};
 
 /// Why there may be nothing where something is expected.
 pub(crate) const WHY_NOTHING: &str =
@@ -133,7 +131,6 @@ impl Progress {
 /// Why a connection could not be synced any further.
 #[derive(Debug)]
 enum Interruption {
-    /// The platform's answer.
     Api(api::Error),
     /// The archive could not be read; without an error it could not be written, and the writer has the error.
     Store(Option<store::Error>),
@@ -284,7 +281,7 @@ fn record_failure(path: &Path, sync_key: i64, totals: &SyncTotals, error: &store
 }
 
 /// Does all that a sync does but store: the counts say what it would do.
-pub async fn dry_run(
+pub(crate) async fn dry_run(
     client: Client,
     reader: Option<Reader>,
     options: Options,

@@ -27,12 +27,12 @@ mod chain;
 mod exhaustive;
 mod order;
 mod patience;
-pub mod plan;
+pub(crate) mod plan;
 #[cfg(test)]
 mod tests;
 
 use chain::Chain;
-pub use order::Order;
+pub(crate) use order::Order;
 use patience::WalkPatience;
 
 /// How many entries that were the last of an oldest-first listing are asked for again: one shows no order.
@@ -45,7 +45,7 @@ const USUAL_PAGE: u64 = 64;
 /// What an entry of a listing is known by: the XXH3-128 of its id, or of its text where it has none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Key(pub u128);
+pub(crate) struct Key(pub u128);
 
 impl From<Key> for String {
     fn from(key: Key) -> Self {
@@ -69,8 +69,7 @@ impl fmt::Debug for Key {
 
 /// One entry of a page, as far as the walk cares.
 #[derive(Debug, Clone, Copy)]
-pub struct Entry {
-    /// What it is known by.
+pub(crate) struct Entry {
     pub key: Key,
     /// Its start, where it has a real one: the listing's order is seen by it.
     pub started_at: Option<UtcText>,
@@ -82,7 +81,7 @@ pub struct Entry {
 
 /// What to ask the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ask {
+pub(crate) struct Ask {
     /// `$skip`.
     pub skip: u64,
     /// `$top`.
@@ -91,7 +90,7 @@ pub struct Ask {
 
 /// Where a walk goes on, or starts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Checkpoint {
+pub(crate) struct Checkpoint {
     /// The position after the last linked entry, when it was last seen.
     pub position: u64,
     /// The last linked entries, the first linked first.
@@ -117,7 +116,7 @@ pub struct Checkpoint {
 
 /// What a walk is for.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Plan {
+pub(crate) enum Plan {
     /// The whole listing, from its start.
     Full,
     /// A full walk that was interrupted, from its checkpoint to the end.
@@ -156,7 +155,7 @@ enum ShortWay {
 
 /// How a walk ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// Everything that was listed throughout it was received.
     Complete,
     /// It reached runs through which a complete walk once went: nothing can be missing either.
@@ -309,7 +308,7 @@ struct Joined {
 /// The state machine. Ask [`Walk::plan_asks`], hand in answers with [`Walk::take_page`], until
 /// [`Walk::end`] says how it ended.
 #[derive(Debug)]
-pub struct Walk {
+pub(crate) struct Walk {
     /// `None`: the whole listing is walked.
     short_way: Option<ShortWay>,
     /// Whether the walk covers the listing from its start, by itself or by what it resumes.
@@ -328,7 +327,7 @@ pub struct Walk {
 
 impl Walk {
     /// A walk that asks for `top` runs a page and keeps up to `window` requests under way.
-    pub fn new(plan: Plan, top: u32, window: usize) -> Self {
+    pub(crate) fn new(plan: Plan, top: u32, window: usize) -> Self {
         let (short_way, start) = match plan {
             Plan::Full => (None, None),
             Plan::Resume(checkpoint) => (None, Some(checkpoint)),
@@ -360,34 +359,34 @@ impl Walk {
     }
 
     /// How the walk ended, once it has.
-    pub fn end(&self) -> Option<&End> {
+    pub(crate) fn end(&self) -> Option<&End> {
         self.end.as_ref()
     }
 
     /// Whether it ended in a way that proves something.
-    pub fn has_proved(&self) -> bool {
+    pub(crate) fn has_proved(&self) -> bool {
         matches!(self.end, Some(End::Complete | End::JoinedProved))
     }
 
     /// Whether the walk covers the whole listing; an incremental one becomes full where it must.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.is_full
     }
 
     /// Whether it went, or with what it resumes went, from the listing's start to its end.
-    pub fn covers_listing(&self) -> bool {
+    pub(crate) fn covers_listing(&self) -> bool {
         self.end == Some(End::Complete) && (self.is_full || !self.chain.is_resumed)
     }
 
     /// Whether the end of the listing was seen, from wherever the walk came.
-    pub fn has_seen_the_end(&self) -> bool {
+    pub(crate) fn has_seen_the_end(&self) -> bool {
         let is_one_page = matches!(self.short_way, Some(ShortWay::OnePage { .. }));
         let ends_at_the_end = self.chain.is_resumed || is_one_page;
         self.end == Some(End::Complete) || self.end == Some(End::JoinedProved) && ends_at_the_end
     }
 
     /// Where another walk can go on from what is linked now.
-    pub fn checkpoint(&self) -> Checkpoint {
+    pub(crate) fn checkpoint(&self) -> Checkpoint {
         Checkpoint {
             position: self.reading.cursor,
             order: self.order_seen,
@@ -397,22 +396,21 @@ impl Walk {
     }
 
     /// Asks for smaller pages from now on.
-    pub fn shrink_pages(&mut self, top: u32) {
+    pub(crate) fn shrink_pages(&mut self, top: u32) {
         self.top = top.clamp(1, self.top);
     }
 
-    /// The size asked for.
-    pub fn page_size(&self) -> u32 {
+    pub(crate) fn page_size(&self) -> u32 {
         self.top
     }
 
     /// A request that brought no page: it may be planned again.
-    pub fn give_up(&mut self, ask: Ask) {
+    pub(crate) fn give_up(&mut self, ask: Ask) {
         self.traffic.in_flight.retain(|(other, _)| *other != ask);
     }
 
     /// What to request now, beside what is under way.
-    pub fn plan_asks(&mut self) -> Vec<Ask> {
+    pub(crate) fn plan_asks(&mut self) -> Vec<Ask> {
         let mut asks = Vec::new();
         if self.end.is_some() {
             return asks;
@@ -464,7 +462,7 @@ impl Walk {
     }
 
     /// Takes an answer: the entries in the order sent, and what the page says of a following one.
-    pub fn take_page(&mut self, ask: Ask, entries: Vec<Entry>, more: More) {
+    pub(crate) fn take_page(&mut self, ask: Ask, entries: Vec<Entry>, more: More) {
         let sent = self.traffic.in_flight.iter().find(|(other, _)| *other == ask);
         let asked = sent.map_or(0, |&(_, answers)| answers);
         self.give_up(ask);

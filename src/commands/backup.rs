@@ -15,7 +15,7 @@ use crate::store::backup::{self, Copy};
 use crate::verify;
 
 /// Copies the archive, checks the copy, and gives it its name.
-pub fn backup(settings: settings::Backup) -> Result<ExitCode, CommandError> {
+pub(crate) fn backup(settings: settings::Backup) -> Result<ExitCode, CommandError> {
     let began = Instant::now();
     let (from, to) = (&settings.db, &settings.file);
     check_target(from, to, settings.replace)?;

@@ -11,8 +11,7 @@ use crate::render::render_size;
 use crate::settings::{self, Format};
 use crate::store::{Archive, Reader};
 
-/// Writes the file anew.
-pub fn compact(settings: settings::Compact) -> Result<ExitCode, CommandError> {
+pub(crate) fn compact(settings: settings::Compact) -> Result<ExitCode, CommandError> {
     let began = Instant::now();
     drop(Reader::open(&settings.db)?);
     let mut archive = Archive::open(&settings.db, settings.cache_mib)?;

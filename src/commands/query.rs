@@ -27,7 +27,7 @@ const GRACE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Carries out the query, or lists or describes those that there are.
-pub fn query(settings: settings::Query) -> Result<ExitCode, CommandError> {
+pub(crate) fn query(settings: settings::Query) -> Result<ExitCode, CommandError> {
     let chosen = match &settings.statement {
         Statement::List => return catalog::list(&settings),
         Statement::Named(name) => {

@@ -12,7 +12,7 @@ use crate::store::{Archive, READING_LIMIT, Reader};
 use crate::sync::{self, now};
 
 /// Lists the records that were set aside, after reading them once more if that is asked for.
-pub fn rejects(settings: settings::Rejects) -> Result<ExitCode, CommandError> {
+pub(crate) fn rejects(settings: settings::Rejects) -> Result<ExitCode, CommandError> {
     // A retry opens for reading first, so that a mistyped path makes no empty archive.
     let known = super::known_connections(&settings.db, &settings.connections)?;
     if settings.retry {

@@ -11,7 +11,7 @@ use crate::report::{self, Asked};
 use crate::settings::{self, ReportFormat};
 
 /// Tells how a period went.
-pub fn report(settings: settings::Report) -> Result<ExitCode, CommandError> {
+pub(crate) fn report(settings: settings::Report) -> Result<ExitCode, CommandError> {
     let databases = Database::open_two(&settings.db)?;
     let asked = Asked {
         period: settings.period,

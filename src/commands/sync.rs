@@ -26,7 +26,7 @@ const NOTHING_SEEN: &str = "give the service application a role on the iTwin, or
                             lists the iTwins that it sees";
 
 /// Brings the archive up to date with the platform.
-pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, CommandError> {
+pub(crate) fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, CommandError> {
     let is_dry_run = settings.dry_run;
     let (format, path, cache_mib) = (settings.format, settings.db.clone(), settings.cache_mib);
     if settings.estimate {

@@ -12,27 +12,23 @@ use super::{Digest, Drift};
 use crate::time::UtcText;
 
 /// Text that a column holds, or nothing.
-pub type Text<'a> = Option<Cow<'a, str>>;
+pub(crate) type Text<'a> = Option<Cow<'a, str>>;
 
 /// One column of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Column {
-    /// Its name in SQL.
+pub(crate) struct Column {
     pub name: &'static str,
     /// The name of the field in the platform's JSON that it holds.
     pub field: &'static str,
-    /// What it holds.
     pub kind: Kind,
 }
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A text as sent.
+pub(crate) enum Kind {
     Text,
     /// An instant, of whatever form was sent.
     Time,
-    /// A whole number.
     Integer,
     /// 0 or 1.
     Boolean,
@@ -40,7 +36,7 @@ pub enum Kind {
 
 /// A value that stands in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// Of [`Kind::Text`].
     Text(&'a str),
     /// Of [`Kind::Time`].
@@ -52,7 +48,7 @@ pub enum Value<'a> {
 }
 
 /// Where the values of columns are read from: the members of a JSON object, or a row.
-pub trait Source<'a> {
+pub(crate) trait Source<'a> {
     /// Why a value could not be read.
     type Error;
 
@@ -67,7 +63,7 @@ pub trait Source<'a> {
 }
 
 /// What the structs of the table have in common.
-pub trait Columns<'a>: Sized {
+pub(crate) trait Columns<'a>: Sized {
     /// All columns, in the order of the struct.
     const COLUMNS: &'static [Column];
 
@@ -156,7 +152,6 @@ columns! {
         result: Text<'a> = "result",
         started_at: Option<UtcText> = "startDateTime",
         ended_at: Option<UtcText> = "endDateTime",
-        /// Of a synchronization's run.
         phase: Text<'a> = "phase",
     } and {
         /// The platform's id, opaque.
@@ -219,7 +214,6 @@ columns! {
     /// The error object of a task. A task that succeeded may carry one.
     TaskError<'a> {
         error_code: Text<'a> = "errorCode",
-        /// Technical text.
         message: Text<'a> = "message",
         details: Text<'a> = "details",
         /// Both -7002 and 4294967295 are documented.
@@ -230,7 +224,6 @@ columns! {
         category: Text<'a> = "category",
         /// The stable key of an error.
         description_key: Text<'a> = "descriptionKey",
-        /// Text for the user.
         description: Text<'a> = "description",
         /// Often empty.
         kb_article_link: Text<'a> = "kbArticleLink",

@@ -21,7 +21,6 @@ const MAX_CHARS: usize = 100;
 pub struct Drift {
     /// `run`, `job`, `task` or `error`.
     pub object: &'static str,
-    /// The field's name.
     pub field: String,
     /// `field`, `value`, `type` or `volatile`.
     pub what: &'static str,

@@ -70,7 +70,7 @@ pub struct Query {
 
 impl Query {
     /// Reads a file's text; `stem` is the file's name without `.sql`.
-    pub fn parse(stem: &str, sql: &str) -> Self {
+    pub(crate) fn parse(stem: &str, sql: &str) -> Self {
         let name = canonical(stem);
         let sql = sql.trim_start_matches('\u{feff}').replace("\r\n", "\n");
         let header: Vec<&str> =
@@ -97,7 +97,7 @@ impl Query {
     }
 
     /// A statement without a name, to the letter; what its comment says of `:bounds` holds all the same.
-    pub fn typed(sql: String) -> Self {
+    pub(crate) fn typed(sql: String) -> Self {
         let said = Self::parse("", &sql);
         Self { sql, ..said }
     }
@@ -107,7 +107,7 @@ impl Query {
     ///
     /// # Errors
     /// The comment names no step.
-    pub fn step<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> Result<Step> {
+    pub(crate) fn step<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> Result<Step> {
         let unknown = |step: &str| Error::Step { step: step.to_owned() };
         match self.step.as_deref() {
             None if self.name.ends_with("week") => Ok(Step::Week),
@@ -211,7 +211,7 @@ impl Catalog {
     ///
     /// # Errors
     /// The folder or a file cannot be read, or a name is taken.
-    pub fn with_folder(mut self, folder: &Path) -> Result<Self> {
+    pub(crate) fn with_folder(mut self, folder: &Path) -> Result<Self> {
         let unreadable = |path: &Path, problem: String| Error::File { path: path.to_owned(), problem };
         let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, error.to_string()))?;
         let mut paths = Vec::new();
@@ -252,7 +252,7 @@ impl Catalog {
     }
 
     /// The query whose name is most like this one, if any is.
-    pub fn find_similar(&self, name: &str) -> Option<&Query> {
+    pub(crate) fn find_similar(&self, name: &str) -> Option<&Query> {
         let name = canonical(name).to_lowercase();
         let alike = self.queries.iter().map(|query| (strsim::jaro_winkler(&query.name, &name), query));
         let (likeness, query) = alike.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
@@ -260,7 +260,7 @@ impl Catalog {
     }
 
     /// Those that come with the program first, each by name.
-    pub fn iter(&self) -> impl Iterator<Item = &Query> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Query> {
         self.queries.iter()
     }
 }

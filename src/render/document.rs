@@ -152,7 +152,6 @@ pub(super) enum Align {
     Broken,
     /// At its start, and cut only where nothing else helps: half an id finds nothing.
     Whole,
-    /// At its end.
     Number,
     /// `12 of 78`: at the `of`.
     Share,
@@ -164,7 +163,6 @@ pub(super) enum Align {
 /// ranks first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// Always in the table.
     Table,
     /// In the table if there is room, or not at all.
     IfRoom(u8),
@@ -188,11 +186,9 @@ pub(super) struct Column {
 }
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Row {
-    /// One for each column.
     pub(super) cells: Vec<GridCell>,
     /// What is too long for a cell: lines below the row, or a list below the table.
     pub(super) below: Vec<Phrase>,
-    /// The sum of the others.
     pub(super) is_total: bool,
 }
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -217,11 +213,9 @@ impl Grid {
 pub(super) enum Block {
     /// What all of it comes to, in a sentence.
     Verdict(String),
-    /// A heading inside the section.
     Heading(&'static str),
     /// A sentence or a few.
     Paragraph(Phrase),
-    /// One of a list.
     Item(Phrase),
     /// A line, however long: people pick it out with `grep`.
     Line(Phrase),
@@ -319,16 +313,15 @@ impl Section {
 
 /// Sections, from the top; a page of a report, or the few lines of a command.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Document(pub(super) Vec<Section>);
+pub(crate) struct Document(pub(super) Vec<Section>);
 
 impl Document {
     /// As text that fits the screen.
-    pub fn to_text(&self, screen: Screen) -> String {
+    pub(crate) fn to_text(&self, screen: Screen) -> String {
         text::render(self, screen)
     }
 
-    /// As GitHub-flavoured Markdown.
-    pub fn to_markdown(&self) -> String {
+    pub(crate) fn to_markdown(&self) -> String {
         markdown::render(self)
     }
 }

@@ -60,7 +60,6 @@ pub(super) fn names(asked: &[String], coverage: &Coverage) -> Vec<String> {
 /// The errors of the period, and those that are new, back or gone.
 pub(super) struct AskedErrors {
     pub(super) errors: Errors,
-    /// With the errors alone.
     pub(super) changes: Changes,
 }
 

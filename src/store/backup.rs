@@ -30,7 +30,7 @@ pub(super) const INDEX: &str = "-shm";
 
 /// A copy in a folder of its own beside the place where it is to be kept; removed unless it is.
 #[derive(Debug)]
-pub struct Copy {
+pub(crate) struct Copy {
     pub(super) staging: Staging,
     /// Whether this program can read it as it is: an archive of an earlier version is copied as it was.
     pub is_current: bool,
@@ -41,7 +41,7 @@ impl Copy {
     ///
     /// # Errors
     /// There is no archive, it is a newer one, or the copy cannot be written.
-    pub fn make(from: &Path, to: &Path) -> Result<Self> {
+    pub(crate) fn make(from: &Path, to: &Path) -> Result<Self> {
         // With the right to read alone it is copied all the same.
         let (reader, found) = Reader::open_any_version(from)?;
         let folder = folder_of(to);
@@ -110,12 +110,12 @@ impl Copy {
     }
 
     /// Where the copy is for now.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.staging.file(NAME)
     }
 
     /// Its size in bytes.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         length(&self.path())
     }
 
@@ -123,7 +123,7 @@ impl Copy {
     ///
     /// # Errors
     /// The copy cannot be read.
-    pub fn check_integrity(&self) -> Result<Vec<String>> {
+    pub(crate) fn check_integrity(&self) -> Result<Vec<String>> {
         let path = self.path();
         let sqlite = |error: rusqlite::Error| Error::from_sqlite(&path, &error);
         let connection =
@@ -136,7 +136,7 @@ impl Copy {
     ///
     /// # Errors
     /// The name is taken, or cannot be given.
-    pub fn keep(self, to: &Path, replace: bool) -> Result<u64> {
+    pub(crate) fn keep(self, to: &Path, replace: bool) -> Result<u64> {
         let size = self.size();
         name_file(&self.path(), to, replace)?;
         // The name is safe once its folder is written.
@@ -217,7 +217,7 @@ pub(super) fn find_foreign_log(path: &Path) -> Option<String> {
 }
 
 /// The archive's own file that this name means, by whatever spelling or link, whether it exists or not.
-pub fn find_own_file(archive: &Path, named: &Path) -> Option<PathBuf> {
+pub(crate) fn find_own_file(archive: &Path, named: &Path) -> Option<PathBuf> {
     let (archive, named) = (real_path(archive), real_path(named));
     let mut own = vec![archive.clone(), lock_path(&archive), beside(&archive, INDEX)];
     own.extend(LOGS.map(|ending| beside(&archive, ending)));
@@ -227,7 +227,7 @@ pub fn find_own_file(archive: &Path, named: &Path) -> Option<PathBuf> {
 }
 
 /// The log of a database of this name, if there is one: a copy under that name would be destroyed by it.
-pub fn find_log(path: &Path) -> Option<PathBuf> {
+pub(crate) fn find_log(path: &Path) -> Option<PathBuf> {
     LOGS.map(|ending| beside(path, ending)).into_iter().find(|log| length(log) > 0)
 }
 

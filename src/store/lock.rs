@@ -18,13 +18,13 @@ const PATIENCE: Duration = Duration::from_millis(300);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Where the lock file of an archive is.
-pub fn lock_path(path: &Path) -> PathBuf {
+pub(crate) fn lock_path(path: &Path) -> PathBuf {
     beside(path, ".lock")
 }
 
 /// Whether a process that writes holds the archive; `None` where the lock file cannot be read, which only
 /// its owner may.
-pub fn is_held(path: &Path) -> Option<bool> {
+pub(crate) fn is_held(path: &Path) -> Option<bool> {
     let lock_path = lock_path(&real_path(path));
     match fs::symlink_metadata(&lock_path) {
         Ok(found) if found.is_file() => {}

@@ -78,8 +78,7 @@ impl Archive {
         Ok(connection)
     }
 
-    /// Where the file is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 

@@ -70,7 +70,7 @@ impl Reader {
     }
 
     /// Opens an archive whose tables may be altered or gone, to tell which.
-    pub fn open_as_it_is(path: &Path) -> Result<Self> {
+    pub(crate) fn open_as_it_is(path: &Path) -> Result<Self> {
         let (reader, found) = Self::open_any_version(path)?;
         if found < known_version() {
             return Err(Error::Older(path.to_owned()));
@@ -121,13 +121,12 @@ impl Reader {
         Ok(self)
     }
 
-    /// Where the file is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Lets each question take so long.
-    pub fn set_limit(&mut self, limit: Duration) {
+    pub(crate) fn set_limit(&mut self, limit: Duration) {
         self.connection.set_limit(limit);
     }
 

@@ -23,19 +23,12 @@ use crate::time::UtcText;
     clippy::large_enum_variant,
     reason = "in a backfill nearly all are runs, and a box for each costs more"
 )]
+#[expect(missing_docs, reason = "what a record holds is named as its columns are")]
 pub enum Received<'a> {
     /// A run whose text is not the archived one, or may not be.
-    Run {
-        /// The exact text.
-        raw: &'a str,
-        /// Of that text.
-        fingerprint: [u8; 16],
-        /// Its rows.
-        run: Run<'a>,
-    },
+    Run { raw: &'a str, fingerprint: [u8; 16], run: Run<'a> },
     /// A run that is archived with this very text.
     Unchanged {
-        /// Its key.
         run_key: i64,
         /// The walk that stored it first.
         walk_key: Option<i64>,
@@ -43,10 +36,7 @@ pub enum Received<'a> {
         is_unfinished: bool,
     },
     /// A run that was pruned: it counts as archived, whatever it says.
-    Pruned {
-        /// The key that it had.
-        run_key: i64,
-    },
+    Pruned { run_key: i64 },
     /// A record that is no run.
     Rejected {
         /// The exact text.
@@ -80,8 +70,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Adds another answer's.
-    pub fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.received += other.received;
         self.new += other.new;
         self.changed += other.changed;
@@ -258,7 +247,6 @@ impl<'c> Batch<'c> {
         })
     }
 
-    /// Stores one record.
     pub(super) fn store(&mut self, record: &Received<'_>, origin: Origin<'_>) -> rusqlite::Result<Stored> {
         self.counts.received += 1;
         let stored = match record {

@@ -27,8 +27,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why an archive is not restored. What was there is as it was.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what its fields are")]
 pub enum Error {
-    /// The file cannot be restored.
     #[error(transparent)]
     Copy(super::Error),
     /// Anything that can be wrong with the archive that is there, or with its place.
@@ -42,21 +42,16 @@ pub enum Error {
     InUse(PathBuf),
     /// The archive that is there cannot be kept.
     #[error("keeping {} under another name: {source}", .path.display())]
-    Keep {
-        /// What is to be kept.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Keep { path: PathBuf, source: io::Error },
 }
 
 /// Results of this module.
-pub type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     /// What went wrong with the copy, told of the file that it is a copy of: nobody knows the copy's own name.
     #[must_use]
-    pub fn of_copy(error: super::Error, file: &Path) -> Self {
+    pub(crate) fn of_copy(error: super::Error, file: &Path) -> Self {
         use super::Error as E;
         let path = file.to_owned();
         Self::Copy(match error {
@@ -165,17 +160,17 @@ impl Restore {
     }
 
     /// The copy, which is restored as it is.
-    pub fn copy(&self) -> &Copy {
+    pub(crate) fn copy(&self) -> &Copy {
         &self.copy
     }
 
     /// Where what was there is kept, with its logs where they could not be folded in.
-    pub fn set_aside(&self) -> Option<&Path> {
+    pub(crate) fn set_aside(&self) -> Option<&Path> {
         self.set_aside.as_deref()
     }
 
     /// What was wrong with the archive that was there, if SQLite could not read it.
-    pub fn damage(&self) -> Option<&str> {
+    pub(crate) fn damage(&self) -> Option<&str> {
         match &self.present {
             Present::Damaged(what) => Some(what),
             Present::Nothing | Present::Archive => None,

@@ -20,17 +20,13 @@ use super::{Archive, Error, Reader, Result, embedded, prepare_connection};
 pub enum ObjectKind {
     /// A table, a virtual one too.
     Table,
-    /// A view.
     View,
-    /// An index.
     Index,
-    /// A trigger.
     Trigger,
 }
 
 impl ObjectKind {
-    /// The word of SQL.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Table => "table",
             Self::View => "view",
@@ -79,7 +75,7 @@ pub enum Change {
 
 impl Change {
     /// The word in JSON.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Added => "added",
             Self::Dropped => "dropped",
@@ -93,13 +89,10 @@ impl Change {
 /// An entry of the schema that is not what the migrations make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How it differs.
     pub change: Change,
     /// What it is; of what is altered or dropped: what it should be.
     pub kind: ObjectKind,
-    /// What stands there instead.
     pub found: Option<ObjectKind>,
-    /// Its name.
     pub name: String,
     /// The table that an index or a trigger is on.
     pub table: String,
@@ -114,12 +107,12 @@ pub struct Finding {
 
 impl Finding {
     /// Whether the file is not what the migrations make of it; what somebody added for himself is no difference.
-    pub fn is_difference(&self) -> bool {
+    pub(crate) fn is_difference(&self) -> bool {
         self.change != Change::Added
     }
 
     /// Whether it can be made anew, or taken away, without losing a row.
-    pub fn is_repairable(&self) -> bool {
+    pub(crate) fn is_repairable(&self) -> bool {
         match self.change {
             Change::Trigger => true,
             Change::Added | Change::Hides => false,
@@ -320,7 +313,7 @@ pub(super) fn constraint(connection: &Connection, path: &Path) -> Option<Finding
 
 impl Reader {
     /// What is not as the migrations make it.
-    pub fn read_schema_findings(&self) -> Result<Vec<Finding>> {
+    pub(crate) fn read_schema_findings(&self) -> Result<Vec<Finding>> {
         findings(&self.connection, &self.path)
     }
 
@@ -338,7 +331,7 @@ impl Reader {
 impl Archive {
     /// Makes views and indexes of ours anew that are altered or not there, and drops triggers from our tables
     /// and views. Gives what it mended; a table is never touched.
-    pub fn repair_schema(&mut self) -> Result<Vec<Finding>> {
+    pub(crate) fn repair_schema(&mut self) -> Result<Vec<Finding>> {
         let mut mended = findings(&self.connection, &self.path)?;
         mended.retain(Finding::is_repairable);
         let expected = expected()?;

@@ -26,14 +26,12 @@ pub struct SyncTotals {
 
 /// The last sync or import.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct LastSync {
+pub(crate) struct LastSync {
     /// `sync` or `import`.
     pub command: String,
-    /// When it began.
     pub started_at: String,
     /// When it ended; absent while it runs, or where it was killed.
     pub ended_at: Option<String>,
-    /// Its outcome.
     pub outcome: String,
     /// The worst thing that went wrong.
     pub problem: Option<String>,
@@ -87,7 +85,7 @@ impl Archive {
     }
 
     /// Notes how many requests a sync has sent so far.
-    pub fn note_requests(&mut self, sync_key: i64, requests: u64, now: &UtcText) -> Result<()> {
+    pub(crate) fn note_requests(&mut self, sync_key: i64, requests: u64, now: &UtcText) -> Result<()> {
         let sql = "UPDATE syncs SET requests = ?2, requested_at = ?3 WHERE sync_key = ?1 AND requests < ?2";
         let values = params![sync_key, requests.cast_signed(), now.as_str()];
         self.run(|connection| connection.prepare_cached(sql)?.execute(values)).map(drop)
@@ -96,7 +94,7 @@ impl Archive {
 
 impl Reader {
     /// The sync or import that began last.
-    pub fn read_last_sync(&self) -> Result<Option<LastSync>> {
+    pub(crate) fn read_last_sync(&self) -> Result<Option<LastSync>> {
         let sql = "SELECT command, started_at, ended_at, outcome, problem FROM syncs ORDER BY sync_key DESC LIMIT 1";
         let read = self.connection.query_row(sql, [], |row| {
             Ok(LastSync {
@@ -111,7 +109,7 @@ impl Reader {
     }
 
     /// The requests of syncs that sent some at this time or later, and when the last was, the latest first.
-    pub fn read_requests_since(&self, since: &UtcText) -> Result<Vec<(UtcText, u64)>> {
+    pub(crate) fn read_requests_since(&self, since: &UtcText) -> Result<Vec<(UtcText, u64)>> {
         let sql = "SELECT requested_at, requests FROM syncs WHERE requested_at >= ?1 ORDER BY sync_key DESC";
         self.run(|connection| {
             let mut statement = connection.prepare(sql)?;

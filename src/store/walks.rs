@@ -82,7 +82,7 @@ pub struct WalkEnd {
 
 /// What the archive has counted of a walk that is about to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WalkTally {
+pub(crate) struct WalkTally {
     /// Distinct runs met; `None` where they were too many to be told apart.
     pub met: Option<u64>,
     /// Records set aside that could not be kept, because the connection has its most.
@@ -132,7 +132,7 @@ impl Archive {
     }
 
     /// Goes on with a full walk that was interrupted.
-    pub fn resume_walk(&mut self, walk_key: i64) -> Result<i64> {
+    pub(crate) fn resume_walk(&mut self, walk_key: i64) -> Result<i64> {
         self.open_walk(walk_key, true)
     }
 
@@ -189,7 +189,7 @@ impl Archive {
     }
 
     /// What was counted of a walk that is under way.
-    pub fn read_tally(&self, walk_key: i64) -> Result<WalkTally> {
+    pub(crate) fn read_tally(&self, walk_key: i64) -> Result<WalkTally> {
         let Some(walk) = self.walks.get(&walk_key) else {
             return Err(self.inconsistent("a walk was counted that had not begun", "walks", walk_key));
         };

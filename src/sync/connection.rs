@@ -252,7 +252,6 @@ impl<'a> ConnectionTurn<'a> {
         }
     }
 
-    /// Walks the whole listing.
     pub(super) async fn walk_full(&mut self) -> Result<(), Interruption> {
         if self.listed.is_none() {
             self.listed = self.get_connection().await?;

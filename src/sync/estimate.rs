@@ -26,7 +26,7 @@ const NEAR_ENOUGH: u64 = 8;
 
 /// What a first sync is expected to cost.
 #[derive(Debug)]
-pub struct Estimate {
+pub(crate) struct Estimate {
     /// iModels asked for their connections.
     pub imodels: u64,
     /// Connections, found and named.
@@ -50,7 +50,7 @@ pub struct Estimate {
 }
 
 /// Looks for connections and measures some of their listings.
-pub async fn estimate(client: &Client, options: &Options, limits: &[RequestLimit]) -> Estimate {
+pub(crate) async fn estimate(client: &Client, options: &Options, limits: &[RequestLimit]) -> Estimate {
     let began = Instant::now();
     let mut looking = Looking { client, options, sizes: Arc::default(), problems: Vec::new() };
     let (imodels, found) = looking.find().await;

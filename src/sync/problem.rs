@@ -15,18 +15,8 @@ use crate::store::room::NoRoom;
 /// A list above runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListOf {
-    /// The iModels of an iTwin.
-    Imodels {
-        /// The iTwin's id.
-        itwin: String,
-    },
-    /// The connections of an iModel.
-    Connections {
-        /// Their kind.
-        kind: Kind,
-        /// What the iModel is called.
-        imodel: String,
-    },
+    Imodels { itwin: String },
+    Connections { kind: Kind, imodel: String },
 }
 
 impl fmt::Display for ListOf {
@@ -43,71 +33,51 @@ impl fmt::Display for ListOf {
 /// Something that went wrong.
 #[derive(Debug)]
 pub enum Problem {
-    /// The platform's answer.
     Answered {
         /// What the connection or iModel is called, where it has a name.
         name: Option<String>,
-        /// The answer.
         error: api::Error,
     },
-    /// The archive cannot be read.
     Archive {
         /// What the connection is called, where it has a name.
         name: Option<String>,
-        /// Why.
         error: store::Error,
     },
     /// A backfill would fill the disk.
     NoRoom {
         /// What the connection is called, where it has a name.
         name: Option<String>,
-        /// How much is left.
         no_room: NoRoom,
     },
-    /// A walk is not complete.
     Unproved {
         /// What the connection is called, where it has a name.
         name: Option<String>,
-        /// Whose listing.
         connection: ConnectionId,
-        /// Why.
         why: Unproved,
     },
     /// A list may hold more than was read.
     InDoubt {
         /// Which; `None` where a first sync is only estimated.
         list: Option<ListOf>,
-        /// Why.
         doubt: ListDoubt,
     },
     /// A list holds entries that cannot be used.
-    Unusable {
-        /// Which.
-        list: ListOf,
-        /// How many.
-        count: u64,
-    },
+    Unusable { list: ListOf, count: u64 },
     /// A list holds nothing, where it did.
     Emptied {
-        /// Which.
         list: ListOf,
-        /// How many entries it had.
         before: usize,
         /// One of them that the platform knows by its id.
         known: Option<ConnectionId>,
     },
     /// Lists of one kind of connections failed one after the other.
     Down {
-        /// Which kind.
         kind: Kind,
-        /// How many.
         in_a_row: u32,
         /// iModels that were not asked therefore.
         unasked: usize,
     },
-    /// Nothing more was begun.
     Left {
-        /// Why.
         why: Reason,
         /// Connections that had no turn.
         connections: usize,
@@ -115,17 +85,12 @@ pub enum Problem {
         imodels: usize,
     },
     /// No connection was found, and nothing said why.
-    NothingFound {
-        /// Below these iTwins.
-        itwins: Vec<String>,
-        /// And these iModels.
-        imodels: Vec<String>,
-    },
+    NothingFound { itwins: Vec<String>, imodels: Vec<String> },
 }
 
 impl Problem {
     /// What the platform's answer means, where there was one.
-    pub fn reason(&self) -> Option<Reason> {
+    pub(crate) fn reason(&self) -> Option<Reason> {
         match self {
             Self::Answered { error, .. } => Some(error.reason),
             Self::Down { .. } => Some(Reason::Unavailable),

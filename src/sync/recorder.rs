@@ -62,7 +62,6 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Records into an archive.
     pub(super) fn into_archive(
         writer: Writer,
         sync_key: i64,

@@ -12,8 +12,7 @@ const AT_A_TIME: usize = 1_000;
 
 /// What became of records that were set aside.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Retried {
-    /// Records tried.
+pub(crate) struct Retried {
     pub tried: u64,
     /// Of these, those that are archived as runs now.
     pub read: u64,
@@ -23,7 +22,7 @@ pub struct Retried {
 ///
 /// # Errors
 /// The archive cannot be read or written.
-pub fn retry_rejects(archive: &mut Archive, all: bool) -> Result<Retried, store::Error> {
+pub(crate) fn retry_rejects(archive: &mut Archive, all: bool) -> Result<Retried, store::Error> {
     let mut retried = Retried::default();
     let mut after = 0;
     loop {

@@ -22,7 +22,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// The word for tables, JSON and people.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Partial => "partial",
@@ -40,11 +40,9 @@ pub struct Discovered {
     pub imodels: u64,
     /// iModels that were to be asked and were not.
     pub unasked: u64,
-    /// Connections listed by iModels.
     pub connections: u64,
     /// Of these, those that were never met before.
     pub new_connections: u64,
-    /// What went wrong while looking.
     pub problems: Vec<Problem>,
     /// Whether nothing was found, and nothing said why.
     pub is_nothing: bool,
@@ -96,12 +94,12 @@ impl ConnectionSummary {
     }
 
     /// What it is called, or its id.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.id.to_string())
     }
 
     /// How this connection's part ended.
-    pub fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         let counts = self.counts;
         let came = self.pages + counts.new + counts.changed + counts.unchanged;
         match (self.problems.is_empty() && counts.rejected == 0, came) {
@@ -162,22 +160,17 @@ impl Summary {
     }
 
     /// Everything that went wrong: while looking for connections, then connection by connection.
-    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+    pub(crate) fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.found.problems.iter().chain(self.connections.iter().flat_map(|connection| &connection.problems))
     }
 
     /// Connections that nothing was asked about, because nothing had begun.
-    pub fn quiet(&self) -> u64 {
+    pub(crate) fn quiet(&self) -> u64 {
         self.connections.iter().filter(|connection| connection.is_quiet).count() as u64
     }
 
-    /// Times in which runs may have come and gone unseen, noticed now.
-    pub fn gaps(&self) -> usize {
-        self.connections.iter().map(|connection| connection.gaps.len()).sum()
-    }
-
     /// Runs that the platform no longer lists, noticed now.
-    pub fn unlisted(&self) -> u64 {
+    pub(crate) fn unlisted(&self) -> u64 {
         self.connections.iter().map(|connection| connection.unlisted).sum()
     }
 }

@@ -58,12 +58,10 @@ impl Chain {
         chain
     }
 
-    /// Whether nothing is linked yet.
     pub(super) fn is_empty(&self) -> bool {
         self.next_place == 0
     }
 
-    /// Entries that are remembered.
     pub(super) fn len(&self) -> usize {
         self.remembered.len()
     }

@@ -26,7 +26,6 @@ pub(super) struct WalkPatience {
 }
 
 impl WalkPatience {
-    /// Something new came.
     pub(super) fn renew(&mut self) {
         *self = Self { restarts: self.restarts, ..Self::default() };
     }

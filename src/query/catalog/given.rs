@@ -10,13 +10,11 @@ pub(super) struct Given {
     name: &'static str,
     title: &'static str,
     about: &'static str,
-    /// The file that answers it.
     of: &'static str,
     /// Parameters of the file, and the words that stand in their place.
     values: &'static [(&'static str, &'static str)],
     /// Columns of the file in this query's order.
     columns: &'static [&'static [Column]],
-    /// Columns of the file.
     order: &'static str,
 }
 

@@ -8,7 +8,7 @@ use crate::render::{counted, render_count};
 
 /// An import; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct ImportResult {
+pub(crate) struct ImportResult {
     exit_code: u8,
     files: u64,
     pages: u64,
@@ -21,8 +21,7 @@ pub struct ImportResult {
 }
 
 impl ImportResult {
-    /// What this import comes to.
-    pub fn new(summary: &Summary, exit_code: ExitCode) -> Self {
+    pub(crate) fn new(summary: &Summary, exit_code: ExitCode) -> Self {
         let counts = summary.counts;
         Self {
             exit_code: exit_code.number(),
@@ -37,8 +36,7 @@ impl ImportResult {
         }
     }
 
-    /// The same in a line.
-    pub fn describe_outcome(&self) -> String {
+    pub(crate) fn describe_outcome(&self) -> String {
         let outcome = match (self.exit_code == ExitCode::Done.number(), self.pages) {
             (true, _) => "done",
             (false, 0) => "failed",

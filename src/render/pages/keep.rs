@@ -8,7 +8,7 @@ use crate::render::{counted, render_duration, render_size};
 
 /// A backup; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct BackedUp {
+pub(crate) struct BackedUp {
     pub exit_code: u8,
     pub file: String,
     pub bytes: u64,
@@ -19,7 +19,7 @@ pub struct BackedUp {
 }
 
 impl BackedUp {
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         format!(
             "{}: {}{} in {}, {}",
             self.file,
@@ -33,7 +33,7 @@ impl BackedUp {
 
 /// A restored copy; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct Restored {
+pub(crate) struct Restored {
     pub exit_code: u8,
     pub file: String,
     /// The archive in whose place it is.
@@ -51,7 +51,7 @@ pub struct Restored {
 }
 
 impl Restored {
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let as_of = self.as_of.as_deref().and_then(|time| time.get(..19));
         format!(
             "{}: {}{}{}, restored from {} in {}",
@@ -67,7 +67,7 @@ impl Restored {
 
 /// A file written anew; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct Compacted {
+pub(crate) struct Compacted {
     pub exit_code: u8,
     pub file: String,
     pub bytes_before: u64,
@@ -76,7 +76,7 @@ pub struct Compacted {
 }
 
 impl Compacted {
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         format!(
             "{}: {} before, {} now, in {}",
             self.file,
@@ -92,7 +92,7 @@ fn runs_and_comma(runs: Option<u64>) -> String {
 }
 
 /// A length of time as JSON has it.
-pub fn milliseconds(length: Duration) -> u64 {
+pub(crate) fn milliseconds(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 

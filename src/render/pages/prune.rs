@@ -12,7 +12,7 @@ use crate::time::UtcText;
 
 /// A prune; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct PruneResult<'a> {
+pub(crate) struct PruneResult<'a> {
     exit_code: u8,
     dry_run: bool,
     before: UtcText,
@@ -26,7 +26,7 @@ pub struct PruneResult<'a> {
 
 impl<'a> PruneResult<'a> {
     /// What goes by this plan, with or without runs.
-    pub fn new(plan: &'a Plan, with_runs: bool, is_done: bool, copy: Option<&Path>) -> Self {
+    pub(crate) fn new(plan: &'a Plan, with_runs: bool, is_done: bool, copy: Option<&Path>) -> Self {
         Self {
             exit_code: ExitCode::Done.number(),
             dry_run: !is_done,
@@ -39,8 +39,7 @@ impl<'a> PruneResult<'a> {
         }
     }
 
-    /// A table of what goes.
-    pub fn document(&self) -> Document {
+    pub(crate) fn document(&self) -> Document {
         let mut grid = Grid::default()
             .column("what", Align::Broken, Presence::Table)
             .column("rows", Align::Number, Presence::Table)
@@ -61,7 +60,7 @@ impl<'a> PruneResult<'a> {
     }
 
     /// What that means, in a line.
-    pub fn describe_outcome(&self, is_empty: bool) -> String {
+    pub(crate) fn describe_outcome(&self, is_empty: bool) -> String {
         let before = self.before;
         if is_empty {
             return format!("nothing is older than {before}");

@@ -19,13 +19,12 @@ const CONNECTIONS: usize = 15;
 /// Rows of any other list.
 const ROWS: usize = 5;
 
-/// The whole report.
-pub fn document(report: &Report) -> Document {
+pub(crate) fn document(report: &Report) -> Document {
     Document(sections(report))
 }
 
 /// The whole report as a page with charts.
-pub fn to_html(report: &Report) -> String {
+pub(crate) fn to_html(report: &Report) -> String {
     html::render(&document(report), report)
 }
 

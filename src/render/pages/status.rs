@@ -16,14 +16,14 @@ const OLD_ANSWER_MS: i64 = 2 * 24 * 3600 * 1000;
 
 /// The status; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct ArchiveStatus {
+pub(crate) struct ArchiveStatus {
     pub connections: Vec<ConnectionStatus>,
     pub last_sync: Option<LastSync>,
     pub drift: Vec<DriftStatus>,
 }
 
 /// The status: a table, then what needs a sentence.
-pub fn document(status: &ArchiveStatus, now: &UtcText) -> Document {
+pub(crate) fn document(status: &ArchiveStatus, now: &UtcText) -> Document {
     let mut section = Section::new(Topic::Summary);
     if status.connections.is_empty() {
         section.line("no connection is archived yet");

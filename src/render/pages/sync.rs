@@ -13,7 +13,7 @@ use crate::time::UtcText;
 
 /// A sync; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct SyncResult<'a> {
+pub(crate) struct SyncResult<'a> {
     outcome: Outcome,
     exit_code: u8,
     dry_run: bool,
@@ -71,7 +71,7 @@ fn messages(problems: &[Problem]) -> Vec<String> {
 
 impl<'a> SyncResult<'a> {
     /// What this sync, or dry run, comes to.
-    pub fn new(summary: &'a Summary, is_dry_run: bool) -> Self {
+    pub(crate) fn new(summary: &'a Summary, is_dry_run: bool) -> Self {
         let (counts, found) = (summary.counts, &summary.found);
         Self {
             outcome: summary.outcome,
@@ -123,7 +123,7 @@ impl<'a> From<&'a ConnectionSummary> for SyncedConnection<'a> {
 }
 
 /// What a sync did: in a sentence, connection by connection, and what went wrong.
-pub fn document(summary: &Summary, is_dry_run: bool) -> Document {
+pub(crate) fn document(summary: &Summary, is_dry_run: bool) -> Document {
     let mut section = Section::new(Topic::Summary);
     section.verdict(describe_outcome(summary, is_dry_run));
     if !summary.connections.is_empty() {
@@ -146,7 +146,7 @@ pub fn document(summary: &Summary, is_dry_run: bool) -> Document {
 }
 
 /// Records of a connection that could not be read, if there are any.
-pub fn describe_rejects(connection: &ConnectionSummary) -> Option<String> {
+pub(crate) fn describe_rejects(connection: &ConnectionSummary) -> Option<String> {
     let rejected = connection.counts.rejected;
     (rejected > 0).then(|| {
         format!(
@@ -158,7 +158,7 @@ pub fn describe_rejects(connection: &ConnectionSummary) -> Option<String> {
 }
 
 /// A sentence for each time in which runs of a connection may have been missed.
-pub fn describe_gaps(connection: &ConnectionSummary) -> impl Iterator<Item = String> + '_ {
+pub(crate) fn describe_gaps(connection: &ConnectionSummary) -> impl Iterator<Item = String> + '_ {
     connection.gaps.iter().map(|(after, until)| {
         format!(
             "connection {}: runs that began between {after} and {until} may have come and gone unseen; sync more often",
@@ -168,7 +168,7 @@ pub fn describe_gaps(connection: &ConnectionSummary) -> impl Iterator<Item = Str
 }
 
 /// What a sync did, in a line.
-pub fn describe_outcome(summary: &Summary, is_dry_run: bool) -> String {
+pub(crate) fn describe_outcome(summary: &Summary, is_dry_run: bool) -> String {
     let verb = if is_dry_run { "would be " } else { "" };
     let mut line = format!(
         "{}: {}, {} listed, {verb}{} new, {verb}{} changed",
@@ -197,7 +197,7 @@ pub(super) fn describe_effort(summary: &Summary) -> String {
 }
 
 /// How far a sync is, in a line that is written over again and again.
-pub fn describe_progress(progress: &Progress, pause: Option<Duration>) -> String {
+pub(crate) fn describe_progress(progress: &Progress, pause: Option<Duration>) -> String {
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let count = |counter: &AtomicU64| render_count(read(counter));
     let mut line = String::new();
@@ -224,7 +224,7 @@ pub fn describe_progress(progress: &Progress, pause: Option<Duration>) -> String
 
 /// What a first sync would cost; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct EstimatedCost {
+pub(crate) struct EstimatedCost {
     imodels: u64,
     connections: u64,
     connections_with_runs: u64,
@@ -261,7 +261,7 @@ impl<'a> From<&'a Estimate> for EstimatedCost {
 }
 
 /// What a first sync would cost, and what that was told by.
-pub fn estimate(estimate: &Estimate) -> Document {
+pub(crate) fn estimate(estimate: &Estimate) -> Document {
     let between = |least: String, most: String| {
         if least == most { format!("about {least}") } else { format!("{least} to {most}") }
     };

@@ -77,7 +77,6 @@ fn grid(group: &[ErrorCode], report: &Report) -> Grid {
     grid
 }
 
-/// What is new is noticed.
 fn describe_novelty(novelty: Novelty) -> Phrase {
     let word = wording::novelty(novelty);
     if novelty == Novelty::New { Phrase::alarm(word) } else { word.into() }

@@ -87,7 +87,6 @@ pub(super) fn rates(report: &Report) -> Section {
     section
 }
 
-/// What became worse is noticed.
 fn describe_direction(direction: Direction) -> Phrase {
     let word = wording::direction(direction);
     if direction == Direction::Worse { Phrase::alarm(word) } else { word.into() }
