@@ -288,9 +288,6 @@ impl Database {
     }
 
     /// Opens two that see the same state of the archive, for questions that are answered side by side.
-    ///
-    /// # Errors
-    /// As [`Database::open`].
     pub(crate) fn open_two(path: &Path) -> store::Result<[Self; 2]> {
         let watch = Reader::open(path)?;
         watch.require_views()?;
@@ -313,9 +310,6 @@ impl Database {
     }
 
     /// The names of a statement's parameters, each once, in their order.
-    ///
-    /// # Errors
-    /// The statement is refused or malformed.
     pub(crate) fn parameters(&self, sql: &str, limits: Limits) -> Result<Vec<String>> {
         self.guard.start(limits.timeout);
         parameter_names(&self.prepare(sql)?)
@@ -349,9 +343,6 @@ impl Database {
 
     /// All rows of a named query, each read as a struct whose fields are named as the columns. Integers 0 and 1
     /// are read as `bool` too, NULL as `None`, text as an enum's unit variant.
-    ///
-    /// # Errors
-    /// Any [`Error`].
     pub(crate) fn read<T: DeserializeOwned>(
         &self,
         query: &Query,
@@ -417,7 +408,6 @@ impl Database {
         Ok(statement)
     }
 
-    /// SQLite's refusals by meaning.
     fn error(&self, error: &rusqlite::Error, sql: &str) -> Error {
         // A file that was written to while it was read without a lock explains any error.
         if let Err(moved) = self.reader.check_unmoved() {

@@ -32,7 +32,6 @@ pub(crate) struct Asked {
     pub is_of_now: bool,
     /// Connections as `kind:id`; empty: all.
     pub connections: Vec<String>,
-    /// A rate from fewer rated runs raises no alarm.
     pub min_runs: u64,
     /// Above this failure rate, from 0 to 1, there is an alarm.
     pub fail_over: Option<f64>,
@@ -55,9 +54,6 @@ impl Asked {
 
 /// Answers a report's questions from two views of one state of the archive, half of them from each: sorting
 /// durations takes as long as everything else.
-///
-/// # Errors
-/// Any of the queries'.
 pub(crate) fn compute([first, second]: [Database; 2], asked: &Asked) -> Result<Report, Error> {
     std::thread::scope(|scope| {
         let timing = scope

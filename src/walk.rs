@@ -98,13 +98,11 @@ pub(crate) struct Checkpoint {
     /// How many runs were linked so far.
     #[serde(rename = "chained")]
     pub linked: u64,
-    /// The oldest start among them.
     pub oldest_started_at: Option<UtcText>,
     /// The newest start among them: the watermark up to which a newest-first listing is stored whole.
     pub newest_started_at: Option<UtcText>,
     /// The start of the last one: a page lies before or behind it in a listing that has an order.
     pub last_started_at: Option<UtcText>,
-    /// The order observed so far.
     pub order: Option<Order>,
     /// The most entries that a page held; 0 where that is not known.
     #[serde(default)]
@@ -123,34 +121,22 @@ pub(crate) enum Plan {
     Resume(Checkpoint),
     /// A listing whose newest runs come first: until a page holds only runs that were proved. `listed` is how
     /// many were listed when that was last known.
-    Newest {
-        /// Runs listed when last known.
-        listed: Option<u64>,
-    },
+    Newest { listed: Option<u64> },
     /// A listing whose newest runs come last: what follows the end seen last.
     Oldest(Checkpoint),
     /// A listing that may fit one page, whatever its order: from its start to its end.
-    OnePage {
-        /// Runs listed when last known.
-        listed: u64,
-    },
+    OnePage { listed: u64 },
 }
 
 /// How a walk may end before it has seen the whole listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ShortWay {
     /// At a page of proved runs that shows the newest first.
-    NewestFirst {
-        /// Runs listed when last known.
-        listed: Option<u64>,
-    },
+    NewestFirst { listed: Option<u64> },
     /// At the end of a listing that shows the oldest first where the end was seen last.
     OldestFirst,
     /// At the listing's end only, which a page of one proved run shows.
-    OnePage {
-        /// Runs listed when last known.
-        listed: u64,
-    },
+    OnePage { listed: u64 },
 }
 
 /// How a walk ended.

@@ -36,7 +36,7 @@ pub(crate) fn backup(settings: settings::Backup) -> Result<ExitCode, CommandErro
     let size = copy.keep(to, settings.replace).map_err(explain)?;
     let code = if is_sound { ExitCode::Done } else { ExitCode::Partial };
     let done = BackedUp {
-        exit_code: code.number(),
+        exit_code: code,
         file: to.display().to_string(),
         bytes: size,
         runs,

@@ -22,7 +22,7 @@ pub(crate) fn compact(settings: settings::Compact) -> Result<ExitCode, CommandEr
     archive.compact()?;
     archive.close()?;
     let done = Compacted {
-        exit_code: ExitCode::Done.number(),
+        exit_code: ExitCode::Done,
         file: path.display().to_string(),
         bytes_before: before,
         bytes_after: size(&path),

@@ -84,7 +84,6 @@ pub(crate) fn query(settings: settings::Query) -> Result<ExitCode, CommandError>
 
 /// Why no more rows came.
 enum Failure {
-    /// They could not be written.
     Writing(io::Error),
     /// All else.
     Other(CommandError),

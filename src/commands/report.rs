@@ -10,7 +10,6 @@ use crate::report::figures::{Report, Verdict};
 use crate::report::{self, Asked};
 use crate::settings::{self, ReportFormat};
 
-/// Tells how a period went.
 pub(crate) fn report(settings: settings::Report) -> Result<ExitCode, CommandError> {
     let databases = Database::open_two(&settings.db)?;
     let asked = Asked {

@@ -49,7 +49,7 @@ pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
         tracing::debug!("{step:?}");
     }
     let done = Restored {
-        exit_code: ExitCode::Done.number(),
+        exit_code: ExitCode::Done,
         file: file.display().to_string(),
         db: path.display().to_string(),
         bytes: size,

@@ -48,7 +48,6 @@ pub(super) struct PageSpan<'a> {
     pub(super) skip: u64,
     pub(super) top: u64,
     pub(super) returned: u64,
-    /// Whether there are any after it.
     pub(super) more: bool,
 }
 

@@ -37,13 +37,9 @@ pub(crate) enum Kind {
 /// A value that stands in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Value<'a> {
-    /// Of [`Kind::Text`].
     Text(&'a str),
-    /// Of [`Kind::Time`].
     Time(UtcText),
-    /// Of [`Kind::Integer`].
     Integer(i64),
-    /// Of [`Kind::Boolean`].
     Boolean(bool),
 }
 

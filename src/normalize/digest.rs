@@ -95,7 +95,6 @@ impl Sum {
     }
 }
 
-/// The digest of a run's JSON.
 pub(crate) fn digest_of_json(run: &RawValue) -> Digest {
     let mut sum = Sum::default();
     sum.value(Way::default(), run, LEVELS);

@@ -104,9 +104,6 @@ impl Query {
 
     /// What `:bounds` cuts the period into, where the parameters have these values. A file that does not say
     /// is cut into weeks where its name ends so, as it was before files could say.
-    ///
-    /// # Errors
-    /// The comment names no step.
     pub(crate) fn step<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> Result<Step> {
         let unknown = |step: &str| Error::Step { step: step.to_owned() };
         match self.step.as_deref() {

@@ -143,7 +143,6 @@ impl Guard {
         self.clock.aside(work)
     }
 
-    /// Forgets what was refused before.
     pub(super) fn forget(&self) {
         self.note.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

@@ -3,6 +3,8 @@
 //! The names of the fields are those of `--format json` and a contract: new ones may come, none is
 //! renamed. Times are UTC; lengths of time are milliseconds (`_ms`), rates and shares go from 0 to 1. A
 //! figure that cannot be told is absent (`null`), never 0.
+//! A figure's `connection` is the name of its connection, or the id where it has none, and `kind` is `export`,
+//! `storage` or `manifest`; where `connection` may be absent, the figure is of all connections together.
 //!
 //! Where a query of `queries/` has a row for a figure, the figure is read from that row: its fields are the
 //! columns, and `default` stands at what is found out afterwards. So a report's JSON can be read back, too.
@@ -18,7 +20,6 @@ use crate::time::zone::{Step, Zone};
 pub(crate) struct Report {
     /// The instant it was made for: ages are counted to it.
     pub as_of: UtcText,
-    /// Whose days and weeks these are.
     pub zone: Zone,
     pub period: Period,
     pub compared_with: Period,
@@ -28,7 +29,6 @@ pub(crate) struct Report {
     pub min_runs: u64,
     pub verdict: Verdict,
     pub changes: Changes,
-    /// All runs of the period.
     pub total: ComparedRate,
     /// By connection, the worst first: by failed runs, then by name.
     pub connections: Vec<ConnectionRate>,
@@ -38,7 +38,6 @@ pub(crate) struct Report {
     pub errors: Errors,
     /// How long runs, jobs and tasks took, and how long runs waited.
     pub durations: Durations,
-    /// How often tasks were tried again.
     pub retries: Retries,
     /// The longest runs of the period, the longest first.
     pub slowest: Vec<SlowRun>,
@@ -60,7 +59,6 @@ pub(crate) struct Verdict {
     /// The line: runs, failure rate, change, freshness. `render` words it, and only for `--format json` does
     /// it stand among the figures.
     pub text: Option<String>,
-    /// How the failure rate moved.
     pub direction: Direction,
     /// When everything listed was last known to be archived, for the connection where this is longest
     /// ago; absent where that was never so for one of them, or nothing is archived.
@@ -88,10 +86,8 @@ pub(crate) enum Direction {
 /// A rate above `--fail-over` from at least `min_runs` rated runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Alarm {
-    /// Whose; absent: all connections together.
     pub connection: Option<String>,
     pub connection_id: Option<String>,
-    /// `export`, `storage` or `manifest`.
     pub kind: Option<String>,
     pub failure_rate: f64,
     pub threshold: f64,
@@ -102,9 +98,7 @@ pub(crate) struct Alarm {
 pub(crate) struct Rate {
     /// Runs that started in the period.
     pub runs: u64,
-    /// Of these, by outcome.
     pub succeeded: u64,
-    /// See `succeeded`.
     pub partly_succeeded: u64,
     /// `Error` or `TimedOut`.
     pub failed: u64,
@@ -135,7 +129,6 @@ pub(crate) struct Interval {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ComparedRate {
     pub now: Rate,
-    /// That of the period compared with.
     pub before: Rate,
     /// Now minus before; 0.05 is five percentage points.
     pub difference: Option<f64>,
@@ -147,10 +140,8 @@ pub(crate) struct ComparedRate {
 /// One connection's rate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ConnectionRate {
-    /// Its name, or its id where it has none.
     pub connection: String,
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
     /// Its rate and the one before.
     #[serde(flatten)]
@@ -192,10 +183,8 @@ pub(crate) struct ErrorChange {
 /// A median that moved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DurationChange {
-    /// Whose; absent: all connections together.
     pub connection: Option<String>,
     pub connection_id: Option<String>,
-    /// `export`, `storage` or `manifest`.
     pub kind: Option<String>,
     pub level: Timed,
     pub now_ms: i64,
@@ -228,10 +217,8 @@ pub(crate) struct Failing {
 /// A connection whose newest rated runs failed one after the other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Streak {
-    /// Its name, or its id where it has none.
     pub connection: String,
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
     /// How many failed runs in a row, up to now.
     pub failures: u64,
@@ -320,7 +307,6 @@ pub(crate) struct Percentiles {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ComparedPercentiles {
     pub now: Option<Percentiles>,
-    /// Those of the period compared with.
     pub before: Option<Percentiles>,
 }
 
@@ -329,9 +315,7 @@ pub(crate) struct ComparedPercentiles {
 pub(crate) struct Durations {
     /// Runs, from start to end.
     pub runs: ComparedPercentiles,
-    /// Jobs of the period's runs.
     pub jobs: ComparedPercentiles,
-    /// Tasks of the period's runs.
     pub tasks: ComparedPercentiles,
     /// From a run's start to its first job's start.
     pub queue: ComparedPercentiles,
@@ -342,10 +326,8 @@ pub(crate) struct Durations {
 /// How long one connection's runs took.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ConnectionDurations {
-    /// Its name, or its id where it has none.
     pub connection: String,
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
     pub runs: ComparedPercentiles,
     /// From a run's start to its first job's start.
@@ -355,14 +337,11 @@ pub(crate) struct ConnectionDurations {
 /// How often tasks were tried again.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Retries {
-    /// Tasks of the period's runs.
     pub tasks: u64,
-    /// Tasks tried more than once.
     pub retried_tasks: u64,
     pub attempts: u64,
     /// Runs with a task that was tried more than once.
     pub runs: u64,
-    /// Attempts in the period compared with.
     pub attempts_before: u64,
     /// Connections with retries, the most attempts first.
     pub by_connection: Vec<ConnectionRetries>,
@@ -371,12 +350,9 @@ pub(crate) struct Retries {
 /// One connection's retries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ConnectionRetries {
-    /// Its name, or its id where it has none.
     pub connection: String,
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
-    /// Tasks tried more than once.
     pub retried_tasks: u64,
     pub attempts: u64,
     /// Runs with such a task.
@@ -387,10 +363,8 @@ pub(crate) struct ConnectionRetries {
 /// A long run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SlowRun {
-    /// Its connection's name, or the id where it has none.
     pub connection: String,
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
     pub run_id: String,
     pub started_at: UtcText,
@@ -422,10 +396,8 @@ pub(crate) struct Unfinished {
 /// A run that is not terminal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct UnfinishedRun {
-    /// Its connection's name, or the id where it has none.
     pub connection: String,
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
     pub run_id: String,
     pub state: Option<String>,
@@ -454,10 +426,8 @@ pub(crate) struct Masked {
 /// A run that says Success although something below it failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MaskedRun {
-    /// Its connection's name, or the id where it has none.
     pub connection: String,
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
     pub run_id: String,
     pub started_at: UtcText,
@@ -473,7 +443,6 @@ pub(crate) struct MaskedRun {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Week {
     pub period: Period,
-    /// How its runs came out.
     pub rate: Rate,
     pub durations: Option<Percentiles>,
 }
@@ -494,26 +463,21 @@ pub(crate) struct Buckets {
 pub(crate) struct Bucket {
     /// When; the first and the last may be cut by the period.
     pub period: Period,
-    /// How its runs came out.
     pub rate: Rate,
 }
 
 /// One connection's days or weeks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct GridRow {
-    /// Its name, or its id where it has none.
     pub connection: String,
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
-    /// As many as there are buckets.
     pub cells: Vec<Rate>,
 }
 
 /// How far the figures can be trusted.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Coverage {
-    /// By connection, by name.
     pub connections: Vec<ConnectionCoverage>,
     /// Times in which runs may have come and gone unseen, the newest first.
     pub gaps: Vec<Gap>,
@@ -523,7 +487,6 @@ pub(crate) struct Coverage {
     pub runs_without_start: u64,
     /// What the platform sent and this program did not know, the newest first.
     pub drift: Vec<DriftNote>,
-    /// The last sync or import.
     pub last_sync: Option<LastSync>,
     /// What `archive prune` took out; absent where it took none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -552,7 +515,6 @@ pub(crate) struct DriftNote {
     pub what: String,
     /// The new value, or its type; empty for a new field.
     pub value: String,
-    /// When it was first archived.
     pub first_seen_at: UtcText,
     /// Archived runs that carried it.
     pub runs: u64,
@@ -566,15 +528,11 @@ pub(crate) struct DriftNote {
 /// What is archived of a connection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ConnectionCoverage {
-    /// Its name, or its id where it has none.
     pub connection: String,
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
     pub runs: u64,
-    /// The oldest start archived.
     pub oldest_started_at: Option<UtcText>,
-    /// The newest start archived.
     pub newest_started_at: Option<UtcText>,
     /// When the last complete walk began: everything listed then is archived. Absent: never walked whole.
     pub complete_as_of: Option<UtcText>,
@@ -603,10 +561,8 @@ fn is_none(count: &u64) -> bool {
 /// A time in which runs may have come and gone unseen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Gap {
-    /// Its connection's name, or the id where it has none.
     pub connection: String,
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
     /// Start of the newest run archived before.
     pub after: UtcText,

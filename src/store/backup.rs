@@ -114,15 +114,11 @@ impl Copy {
         self.staging.file(NAME)
     }
 
-    /// Its size in bytes.
     pub(crate) fn size(&self) -> u64 {
         length(&self.path())
     }
 
     /// SQLite's own checks alone, for a copy that this version cannot read otherwise.
-    ///
-    /// # Errors
-    /// The copy cannot be read.
     pub(crate) fn check_integrity(&self) -> Result<Vec<String>> {
         let path = self.path();
         let sqlite = |error: rusqlite::Error| Error::from_sqlite(&path, &error);

@@ -147,7 +147,6 @@ impl Reader {
         self.sqlite(subject.optional())
     }
 
-    /// The archived copy of a run.
     pub(crate) fn read_copy(&self, connection_key: i64, id: &str) -> Result<Option<Copy>> {
         self.run(|connection| {
             let sql = "SELECT run_key, state IS 'Completed', unlisted_at IS NOT NULL FROM runs
@@ -334,9 +333,6 @@ fn set_orphans_aside(connection: &Connection, above: i64, now: &UtcText) -> rusq
 
 impl Archive {
     /// Refuses what no repair can mend: rows of connections that somebody removed.
-    ///
-    /// # Errors
-    /// There are some.
     pub(crate) fn require_connections(&self) -> Result<()> {
         let sql = "SELECT count(*)
                    FROM (SELECT connection_key FROM runs UNION SELECT connection_key FROM checkpoints

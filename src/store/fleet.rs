@@ -19,7 +19,6 @@ const REFRESH_NAMES: &str = include_str!("refresh_names.sql");
 pub(crate) struct KnownConnection {
     pub id: ConnectionId,
     pub name: String,
-    /// The name that people gave it.
     pub display_name: Option<String>,
 }
 
@@ -27,7 +26,6 @@ pub(crate) struct KnownConnection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KnownImodel {
     pub id: String,
-    /// Its name, where known.
     pub display_name: Option<String>,
     /// When its connections were last listed.
     pub asked_at: Option<String>,
@@ -228,7 +226,6 @@ impl Archive {
         })
     }
 
-    /// What is known of one iModel.
     pub(crate) fn read_imodel(&self, id: &str) -> Result<Option<KnownImodel>> {
         let sql = "SELECT id, display_name, asked_at, unlisted_at IS NULL FROM imodels WHERE id = ?1";
         let id = self.archived_id(Above::Imodel, id)?;

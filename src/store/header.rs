@@ -20,7 +20,6 @@ const MOST_LOG_COPIED: u64 = 256 << 20;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// No file, or an empty one.
     Nothing,
     Archive,
 }

@@ -32,7 +32,6 @@ pub(crate) enum Standing {
 }
 
 impl Reader {
-    /// The archived run of this id.
     pub(crate) fn read_known(&self, connection_key: i64, id: &str) -> Result<Option<Known>> {
         self.sqlite(known(&self.connection, connection_key, id))
     }

@@ -125,7 +125,6 @@ impl Reader {
         &self.path
     }
 
-    /// Lets each question take so long.
     pub(crate) fn set_limit(&mut self, limit: Duration) {
         self.connection.set_limit(limit);
     }
@@ -147,9 +146,6 @@ impl Reader {
 
     /// Whether what was read since the opening is one state of the archive: always where SQLite's locks are
     /// shared, and otherwise where nobody wrote to the file.
-    ///
-    /// # Errors
-    /// Somebody did, or it cannot be seen.
     pub(crate) fn check_unmoved(&self) -> Result<()> {
         match &self.way {
             Way::Alone(before) if *before != Sight::take(&self.path)? => Err(Error::Moved(self.path.clone())),

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use rusqlite::{Connection, params};
+use serde::Serialize;
 
 use super::cells::hash;
 use super::rejects::{self, SetAside};
@@ -51,9 +52,10 @@ pub enum Received<'a> {
 }
 
 /// What became of the records of an answer: received = new + changed + unchanged + rejected.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Records received.
+    #[serde(skip)]
     pub received: u64,
     /// Runs stored for the first time.
     pub new: u64,
@@ -64,6 +66,7 @@ pub struct Counts {
     /// Records set aside.
     pub rejected: u64,
     /// Of these, those that are kept nowhere: the connection has its most.
+    #[serde(skip)]
     pub not_kept: u64,
     /// Runs that this walk met for the first time.
     pub listed: u64,

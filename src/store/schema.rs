@@ -74,7 +74,6 @@ pub enum Change {
 }
 
 impl Change {
-    /// The word in JSON.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Added => "added",
@@ -299,7 +298,6 @@ pub(super) fn require_free_names(connection: &Connection, path: &Path, found: i6
     refuse(path, taken.collect())
 }
 
-/// The names of our own tables.
 pub(super) fn tables() -> Result<Vec<&'static str>> {
     let tables = expected()?.values().filter(|object| object.kind == ObjectKind::Table);
     Ok(tables.map(|object| object.name.as_str()).collect())

@@ -17,13 +17,9 @@ pub(crate) struct ConnectionStatus {
     pub name: String,
     /// The name that people gave it.
     pub display_name: Option<String>,
-    /// The iModel's id, where known.
     pub imodel_id: Option<String>,
-    /// The iModel's name, where known.
     pub imodel: Option<String>,
-    /// The iTwin's id, where known.
     pub itwin_id: Option<String>,
-    /// The iTwin's name, where known.
     pub itwin: Option<String>,
     pub runs: u64,
     /// Archived runs that the platform no longer lists.
@@ -34,7 +30,6 @@ pub(crate) struct ConnectionStatus {
     pub oldest_answer_at: Option<String>,
     pub rejects: u64,
     pub gaps: u64,
-    /// The newest start archived.
     pub newest_started_at: Option<String>,
     /// When the last complete walk began: everything listed then is archived.
     pub complete_as_of: Option<String>,
@@ -60,7 +55,6 @@ pub(crate) struct DriftStatus {
     pub what: String,
     /// The new value, or its type.
     pub value: String,
-    /// When it was first archived.
     pub first_seen_at: String,
     pub runs: u64,
     #[serde(rename = "example_run_id")]

@@ -309,28 +309,7 @@ fn end_walk(
         outcome.unlisted = mark_unlisted(connection, walk, now)?;
     }
     if is_complete {
-        // A platform that names a run before it lists it: only what is archived proves that nothing began.
-        let sql = "UPDATE checkpoints
-                   SET settled_run_key = coalesce((SELECT max(run_key) FROM runs), 0),
-                       watermark = max(coalesce(watermark, ?2), coalesce(?2, watermark)),
-                       listing_end = coalesce(?3, listing_end),
-                       full_walk_at = iif(?4, ?5, full_walk_at),
-                       last_run_id = iif(
-                           ?6 = '' OR EXISTS (SELECT 1 FROM runs WHERE connection_key = ?1 AND id = ?6)
-                           OR EXISTS (SELECT 1 FROM pruned_runs WHERE connection_key = ?1 AND id = ?6),
-                           ?6, last_run_id)
-                   WHERE connection_key = ?1";
-        connection.execute(
-            sql,
-            params![
-                key,
-                end.newest_started_at.as_ref().map(UtcText::as_str),
-                end.listing_end,
-                end.covers_listing,
-                walk.started_at.as_str(),
-                end.last_run_id
-            ],
-        )?;
+        settle(connection, walk, end)?;
     }
     let learned = "UPDATE checkpoints SET listing_order = coalesce(?2, listing_order), page_size = coalesce(?3, page_size)
                    WHERE connection_key = ?1";
@@ -355,6 +334,26 @@ fn end_walk(
     };
     ended.record(connection)?;
     Ok(outcome)
+}
+
+/// Notes what a complete walk has proved of its connection: the next sync begins there.
+fn settle(connection: &Connection, walk: &WalkRecord, end: &WalkEnd) -> rusqlite::Result<()> {
+    // A platform that names a run before it lists it: only what is archived proves that nothing began.
+    let sql = "UPDATE checkpoints
+               SET settled_run_key = coalesce((SELECT max(run_key) FROM runs), 0),
+                   watermark = max(coalesce(watermark, ?2), coalesce(?2, watermark)),
+                   listing_end = coalesce(?3, listing_end),
+                   full_walk_at = iif(?4, ?5, full_walk_at),
+                   last_run_id = iif(
+                       ?6 = '' OR EXISTS (SELECT 1 FROM runs WHERE connection_key = ?1 AND id = ?6)
+                       OR EXISTS (SELECT 1 FROM pruned_runs WHERE connection_key = ?1 AND id = ?6),
+                       ?6, last_run_id)
+               WHERE connection_key = ?1";
+    let newest = end.newest_started_at.as_ref().map(UtcText::as_str);
+    let began = walk.started_at.as_str();
+    let values =
+        params![walk.connection_key, newest, end.listing_end, end.covers_listing, began, end.last_run_id];
+    connection.execute(sql, values).map(drop)
 }
 
 /// Runs that are archived as listed and were not met: the platform no longer lists them.

@@ -63,7 +63,6 @@ pub(super) struct ConnectionTurn<'a> {
 }
 
 impl<'a> ConnectionTurn<'a> {
-    /// Takes the turn to its end.
     pub(super) async fn run(
         session: &'a Session,
         client: Client,

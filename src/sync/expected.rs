@@ -43,7 +43,6 @@ pub(super) enum Presence {
     There,
     /// It is not there, or out of sight.
     Gone,
-    /// Neither is said.
     Unclear,
     /// It was not asked: the request was not sent, or nobody answered.
     Unasked,
@@ -158,7 +157,6 @@ impl WantedImodel {
         }
     }
 
-    /// Its name, where it has one.
     pub(super) fn own_name(&self) -> Option<String> {
         Some(self.name.clone()).filter(|name| *name != self.id)
     }

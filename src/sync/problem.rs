@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use super::discovery::ListDoubt;
 use super::proof::Unproved;
 use super::{Interruption, WHY_NOTHING};
@@ -17,6 +19,12 @@ use crate::store::room::NoRoom;
 pub enum ListOf {
     Imodels { itwin: String },
     Connections { kind: Kind, imodel: String },
+}
+
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl fmt::Display for ListOf {
@@ -62,7 +70,10 @@ pub enum Problem {
         doubt: ListDoubt,
     },
     /// A list holds entries that cannot be used.
-    Unusable { list: ListOf, count: u64 },
+    Unusable {
+        list: ListOf,
+        count: u64,
+    },
     /// A list holds nothing, where it did.
     Emptied {
         list: ListOf,
@@ -79,13 +90,14 @@ pub enum Problem {
     },
     Left {
         why: Reason,
-        /// Connections that had no turn.
         connections: usize,
-        /// iModels that were not asked.
         imodels: usize,
     },
     /// No connection was found, and nothing said why.
-    NothingFound { itwins: Vec<String>, imodels: Vec<String> },
+    NothingFound {
+        itwins: Vec<String>,
+        imodels: Vec<String>,
+    },
 }
 
 impl Problem {

@@ -40,7 +40,6 @@ impl Readers {
         Self { path, idle: Mutex::default() }
     }
 
-    /// Reads a page of a listing.
     pub(crate) fn read_page(&self, answer: Answer, lookup: &Lookup) -> Result<(Batch, PageFacts), ReadError> {
         let Some(path) = self.path.as_deref().filter(|_| lookup.is_needed) else {
             return Batch::of_page(answer, lookup, None);
@@ -72,7 +71,6 @@ pub(crate) enum ReadError {
 pub(crate) enum StopSigns {
     /// Those that a complete walk has proved: up to this key, where they started up to the watermark.
     Proved {
-        /// The last key.
         run_key: i64,
         /// The newest start; `None` where no complete walk has met a run with one.
         watermark: Option<UtcText>,
@@ -107,7 +105,6 @@ impl StopSigns {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lookup {
     pub connection_key: i64,
-    /// What a walk may stop at.
     pub stop_signs: StopSigns,
     /// Whether anything is archived at all.
     pub is_needed: bool,
@@ -160,7 +157,6 @@ self_cell!(
 pub(crate) struct Batch(AnswerRecords);
 
 impl Batch {
-    /// Reads a page of a listing.
     pub(crate) fn of_page(
         answer: Answer,
         lookup: &Lookup,
@@ -182,7 +178,6 @@ impl Batch {
         Ok((Self(cell), facts))
     }
 
-    /// Reads the answer for one run.
     pub(crate) fn of_run(answer: Answer) -> Result<Self, Unreadable> {
         let cell = AnswerRecords::try_new(answer, |answer| {
             let raw = wire::parse_run(&answer.text)?;
@@ -191,7 +186,6 @@ impl Batch {
         Ok(Self(cell))
     }
 
-    /// The records, for the writer.
     pub(crate) fn records(&self) -> &[Received<'_>] {
         &self.0.borrow_dependent().received
     }

@@ -19,9 +19,6 @@ pub(crate) struct Retried {
 }
 
 /// Tries records that were set aside: all of them, or those that this version has not tried.
-///
-/// # Errors
-/// The archive cannot be read or written.
 pub(crate) fn retry_rejects(archive: &mut Archive, all: bool) -> Result<Retried, store::Error> {
     let mut retried = Retried::default();
     let mut after = 0;

@@ -29,25 +29,16 @@ pub(crate) async fn see_itwins(client: &Client) -> Result<Vec<Named>, api::Error
 }
 
 /// The iModels on the first page of an iTwin's.
-///
-/// # Errors
-/// Any.
 pub(crate) async fn see_itwin(client: &Client, itwin: &str) -> Result<ListedBelow, api::Error> {
     Ok(discovery::list_some_imodels(client, &Sizes::default(), itwin, 1).await?.into())
 }
 
 /// The connections of one kind that an iModel has.
-///
-/// # Errors
-/// Any.
 pub(crate) async fn see_imodel(client: &Client, kind: Kind, imodel: &str) -> Result<ListedBelow, api::Error> {
     Ok(discovery::list_connections(client, &Sizes::default(), kind, imodel).await?.into())
 }
 
 /// What a connection is called, if it has a name.
-///
-/// # Errors
-/// Any.
 pub(crate) async fn see_connection(client: &Client, id: &ConnectionId) -> Result<Option<String>, api::Error> {
     Ok(client.get_connection(id).await?.display_name)
 }

@@ -81,9 +81,6 @@ impl Period {
     }
 
     /// Reads `--compare`: `previous`, the start of a period of the same length, or `START..END`.
-    ///
-    /// # Errors
-    /// What cannot be read, or is empty.
     pub(crate) fn parse_compared(&self, text: &str, zone: &Zone, now: &UtcText) -> Result<Self, String> {
         if text == "previous" {
             return self.before(zone);

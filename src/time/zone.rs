@@ -34,7 +34,6 @@ impl Zone {
         time.to_datetime().with_timezone(&self.0).naive_local()
     }
 
-    /// The local date of an instant.
     pub(crate) fn date(&self, time: &UtcText) -> NaiveDate {
         self.local(time).date()
     }

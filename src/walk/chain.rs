@@ -76,7 +76,6 @@ impl Chain {
         (self.next_place - 1).saturating_sub(place)
     }
 
-    /// Whether the entry was linked last.
     pub(super) fn ends_with(&self, key: Option<Key>) -> bool {
         key == self.remembered.back().copied()
     }

@@ -29,9 +29,7 @@ pub(super) struct SetupFinding {
     pub(super) message: String,
     /// Why it may be so and what to do; `None` where all is well.
     pub(super) hint: Option<&'static str>,
-    /// The platform knows no such thing.
     pub(super) is_unknown: bool,
-    /// The platform showed something of it.
     pub(super) is_seen: bool,
 }
 

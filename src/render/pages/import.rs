@@ -9,7 +9,7 @@ use crate::render::{counted, render_count};
 /// An import; its fields are a contract.
 #[derive(Debug, Serialize)]
 pub(crate) struct ImportResult {
-    exit_code: u8,
+    exit_code: ExitCode,
     files: u64,
     pages: u64,
     received: u64,
@@ -24,7 +24,7 @@ impl ImportResult {
     pub(crate) fn new(summary: &Summary, exit_code: ExitCode) -> Self {
         let counts = summary.counts;
         Self {
-            exit_code: exit_code.number(),
+            exit_code,
             files: summary.files,
             pages: summary.pages,
             received: counts.received,
@@ -37,7 +37,7 @@ impl ImportResult {
     }
 
     pub(crate) fn describe_outcome(&self) -> String {
-        let outcome = match (self.exit_code == ExitCode::Done.number(), self.pages) {
+        let outcome = match (self.exit_code == ExitCode::Done, self.pages) {
             (true, _) => "done",
             (false, 0) => "failed",
             (false, _) => "partial",

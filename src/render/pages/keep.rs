@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::error::ExitCode;
 use crate::render::{counted, render_duration, render_size};
 
 /// A backup; its fields are a contract.
 #[derive(Debug, Serialize)]
 pub(crate) struct BackedUp {
-    pub exit_code: u8,
+    pub exit_code: ExitCode,
     pub file: String,
     pub bytes: u64,
     /// Runs in it, where this version can count them.
@@ -34,7 +35,7 @@ impl BackedUp {
 /// A restored copy; its fields are a contract.
 #[derive(Debug, Serialize)]
 pub(crate) struct Restored {
-    pub exit_code: u8,
+    pub exit_code: ExitCode,
     pub file: String,
     /// The archive in whose place it is.
     pub db: String,
@@ -68,7 +69,7 @@ impl Restored {
 /// A file written anew; its fields are a contract.
 #[derive(Debug, Serialize)]
 pub(crate) struct Compacted {
-    pub exit_code: u8,
+    pub exit_code: ExitCode,
     pub file: String,
     pub bytes_before: u64,
     pub bytes_after: u64,

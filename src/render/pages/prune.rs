@@ -13,7 +13,7 @@ use crate::time::UtcText;
 /// A prune; its fields are a contract.
 #[derive(Debug, Serialize)]
 pub(crate) struct PruneResult<'a> {
-    exit_code: u8,
+    exit_code: ExitCode,
     dry_run: bool,
     before: UtcText,
     backup: Option<String>,
@@ -28,7 +28,7 @@ impl<'a> PruneResult<'a> {
     /// What goes by this plan, with or without runs.
     pub(crate) fn new(plan: &'a Plan, with_runs: bool, is_done: bool, copy: Option<&Path>) -> Self {
         Self {
-            exit_code: ExitCode::Done.number(),
+            exit_code: ExitCode::Done,
             dry_run: !is_done,
             before: plan.before,
             backup: copy.map(|copy| copy.display().to_string()),

@@ -17,7 +17,6 @@ pub(crate) struct MarkdownRows<W: Write> {
 }
 
 impl<W: Write> MarkdownRows<W> {
-    /// An empty table so far.
     pub(crate) fn new(out: W) -> Self {
         Self { out, first: FirstRows::default() }
     }

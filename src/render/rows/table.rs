@@ -25,12 +25,10 @@ pub(crate) struct TableRows<W: Write> {
     screen: Screen,
     first: FirstRows,
     columns: Vec<(usize, Side)>,
-    /// Rows that are not yet drawn.
     rows: Vec<Vec<String>>,
 }
 
 impl<W: Write> TableRows<W> {
-    /// An empty table so far.
     pub(crate) fn new(out: W, screen: Screen) -> Self {
         Self { out, screen, first: FirstRows::default(), columns: Vec::new(), rows: Vec::new() }
     }

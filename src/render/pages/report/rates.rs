@@ -39,20 +39,7 @@ pub(super) fn rates(report: &Report) -> Section {
     }
     let cells = |name: Phrase, rate: &ComparedRate| {
         let now = &rate.now;
-        let failed = match (now.rated, now.runs) {
-            (0, 0) => "no run".to_owned(),
-            (0, _) => "none rated".to_owned(),
-            (rated, _) => share(now.failed, rated),
-        };
-        let mut cells = vec![
-            GridCell::Phrase(name),
-            failed.into(),
-            now.failure_rate.map(percent).into(),
-            now.interval.map(wording::interval).into(),
-            rate.before.failure_rate.map(percent).into(),
-            wording::change(rate).into(),
-            describe_direction(rate.direction).into(),
-        ];
+        let mut cells = compared_cells(name, rate);
         if has_partly {
             cells.push(render_count(now.partly_succeeded).into());
         }
@@ -85,6 +72,28 @@ pub(super) fn rates(report: &Report) -> Section {
         section.say(notes.join(" "));
     }
     section
+}
+
+/// A rate beside the one before, in the columns that every table of rates has.
+fn compared_cells(name: Phrase, rate: &ComparedRate) -> Vec<GridCell> {
+    vec![
+        GridCell::Phrase(name),
+        failed_of_rated(&rate.now).into(),
+        rate.now.failure_rate.map(percent).into(),
+        rate.now.interval.map(wording::interval).into(),
+        rate.before.failure_rate.map(percent).into(),
+        wording::change(rate).into(),
+        describe_direction(rate.direction).into(),
+    ]
+}
+
+/// `4 of 19`, or why there is no share.
+fn failed_of_rated(rate: &Rate) -> String {
+    match (rate.rated, rate.runs) {
+        (0, 0) => "no run".to_owned(),
+        (0, _) => "none rated".to_owned(),
+        (rated, _) => share(rate.failed, rated),
+    }
 }
 
 fn describe_direction(direction: Direction) -> Phrase {
@@ -158,11 +167,7 @@ pub(super) fn trend(report: &Report) -> Section {
         let bar = rate.failure_rate.filter(|_| most > 0.0).map(|rate| rate / most);
         grid.row(vec![
             wording::day(&week.period.since, &report.zone, &report.as_of).into(),
-            match (rate.rated, rate.runs) {
-                (0, 0) => "no run".into(),
-                (0, _) => "none rated".into(),
-                (rated, _) => share(rate.failed, rated).into(),
-            },
+            failed_of_rated(rate).into(),
             rate.failure_rate.map(percent).into(),
             bar.map_or_else(|| "".into(), GridCell::Bar),
             rate.interval.map(wording::interval).into(),
