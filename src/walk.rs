@@ -17,15 +17,13 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use crate::api::wire::More;
-use crate::time::UtcText;
 
 mod chain;
 #[cfg(test)]
 mod exhaustive;
 mod order;
+mod page;
 mod patience;
 pub(crate) mod plan;
 #[cfg(test)]
@@ -33,6 +31,8 @@ mod tests;
 
 use chain::Chain;
 pub(crate) use order::Order;
+use page::PendingPage;
+pub(crate) use page::{Ask, Checkpoint, Entry, Key};
 use patience::WalkPatience;
 
 /// How many entries that were the last of an oldest-first listing are asked for again: one shows no order.
@@ -41,76 +41,6 @@ const OVERLAP: usize = 4;
 const MOST_SINGLES: u32 = 4;
 /// Entries that a page is taken to hold before one has come.
 const USUAL_PAGE: u64 = 64;
-
-/// What an entry of a listing is known by: the XXH3-128 of its id, or of its text where it has none.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub(crate) struct Key(pub u128);
-
-impl From<Key> for String {
-    fn from(key: Key) -> Self {
-        format!("{:032x}", key.0)
-    }
-}
-
-impl TryFrom<String> for Key {
-    type Error = std::num::ParseIntError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        u128::from_str_radix(&text, 16).map(Self)
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-/// One entry of a page, as far as the walk cares.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Entry {
-    pub key: Key,
-    /// Its start, where it has a real one: the listing's order is seen by it.
-    pub started_at: Option<UtcText>,
-    /// Archived where an earlier walk proved that nothing is missing: a sign to stop.
-    pub is_proved: bool,
-    /// Whether it is a run at all; entries that are not are set aside, and counted apart.
-    pub is_readable: bool,
-}
-
-/// What to ask the platform.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Ask {
-    /// `$skip`.
-    pub skip: u64,
-    /// `$top`.
-    pub top: u32,
-}
-
-/// Where a walk goes on, or starts.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Checkpoint {
-    /// The position after the last linked entry, when it was last seen.
-    pub position: u64,
-    /// The last linked entries, the first linked first.
-    pub anchors: Vec<Key>,
-    /// How many runs were linked so far.
-    #[serde(rename = "chained")]
-    pub linked: u64,
-    pub oldest_started_at: Option<UtcText>,
-    /// The newest start among them: the watermark up to which a newest-first listing is stored whole.
-    pub newest_started_at: Option<UtcText>,
-    /// The start of the last one: a page lies before or behind it in a listing that has an order.
-    pub last_started_at: Option<UtcText>,
-    pub order: Option<Order>,
-    /// The most entries that a page held; 0 where that is not known.
-    #[serde(default)]
-    pub longest: u64,
-    /// Whether the listing ended at a page whose links said so.
-    #[serde(default)]
-    pub is_end_linked: bool,
-}
 
 /// What a walk is for.
 #[derive(Debug, Clone, PartialEq)]
@@ -179,38 +109,6 @@ impl fmt::Display for Doubt {
             Self::KeptShifting => f.write_str("the listing kept shifting while it was walked"),
             Self::SingleRuns => f.write_str("pages of a single run cannot overlap"),
         }
-    }
-}
-
-/// A page that is not joined to the chain yet.
-#[derive(Debug)]
-struct PendingPage {
-    ask: Ask,
-    /// The number of its answer, and how many had come when it was asked for.
-    number: u64,
-    asked: u64,
-    entries: Vec<Entry>,
-    more: More,
-}
-
-impl PendingPage {
-    fn received(&self) -> u64 {
-        self.entries.len() as u64
-    }
-
-    /// Whether it holds one entry although more were asked for.
-    fn is_single(&self) -> bool {
-        self.entries.len() == 1 && self.ask.top > 1
-    }
-
-    fn order(&self) -> Option<Order> {
-        Order::of(self.entries.iter().map(|entry| entry.started_at))
-    }
-
-    fn holds_twice(&self) -> bool {
-        let mut keys: Vec<Key> = self.entries.iter().map(|entry| entry.key).collect();
-        keys.sort_unstable();
-        keys.windows(2).any(|pair| pair[0] == pair[1])
     }
 }
 

@@ -8,8 +8,22 @@
 
 use std::borrow::Cow;
 
-use super::{Digest, Drift};
 use crate::time::UtcText;
+
+/// What a run's content adds up to.
+pub(crate) type Digest = [u8; 16];
+
+/// One thing that is not known, wherever in the run it stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Drift {
+    /// `run`, `job`, `task` or `error`.
+    pub object: &'static str,
+    pub field: String,
+    /// `field`, `value`, `type` or `volatile`.
+    pub what: &'static str,
+    /// The new value, or its type; empty for a new field.
+    pub value: String,
+}
 
 /// Text that a column holds, or nothing.
 pub(crate) type Text<'a> = Option<Cow<'a, str>>;

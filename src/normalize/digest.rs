@@ -10,11 +10,8 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
-use super::{Columns, MAX_DEPTH, Run, Value};
+use super::{Columns, Digest, MAX_DEPTH, Run, Value};
 use crate::api::wire::{Object, array, string};
-
-/// What a run's content adds up to.
-pub(crate) type Digest = [u8; 16];
 
 /// The levels of a run, and of the values at the deepest of them.
 const LEVELS: usize = MAX_DEPTH + 1;

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::drift::{self, Drift, Known};
-use super::{Columns as _, Job, Run, Task};
+use super::drift::{self, Known};
+use super::{Columns as _, Drift, Job, Run, Task};
 use crate::api::wire::{Object, array, string};
 
 /// The word of the notes: URLs in this field differ from answer to answer, in their query alone.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::Asked;
+use super::asked::Asked;
 use super::compare::{add, compare, direct, is_https, with_interval};
 use super::figures::*;
 use super::statistics::largest_discovery;

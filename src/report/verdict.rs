@@ -3,7 +3,7 @@
 //! In: the finished figures. Out: how the runs stand, how far the archive is whole, and which rates are above
 //! the threshold.
 
-use super::Asked;
+use super::asked::Asked;
 use super::figures::{Alarm, ComparedRate, ConnectionRate, Coverage, Report, Verdict};
 use crate::time::UtcText;
 

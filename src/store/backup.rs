@@ -12,14 +12,16 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempPath;
 
+use super::error::{Error, Result};
 use super::handle::{Handle, Start, read_start};
+use super::header::{Found, inspect};
+use super::lock::lock_path;
 use super::lock::owner_only;
 use super::names::{FileId, length};
+use super::names::{beside, real_path};
+use super::reader::Reader;
+use super::sqlite::{check_version, known_version, prepare_connection, version};
 use super::staging::{BACKUP, RESTORE, Staging};
-use super::{
-    Error, Found, Reader, Result, beside, check_version, inspect, known_version, lock_path,
-    prepare_connection, real_path, version,
-};
 
 /// What the copy is called in its folder.
 const NAME: &str = "copy.db";

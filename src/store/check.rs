@@ -6,10 +6,14 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Map, Value};
 
+use super::error::{Error, Result};
+use super::open::Archive;
+use super::reader::Reader;
 use super::status::freshness;
-use super::{Archive, Error, Reader, Result, runs, schema};
+use super::{runs, schema};
 use crate::api::ConnectionId;
-use crate::normalize::digest::{Digest, digest_of_rows};
+use crate::normalize::Digest;
+use crate::normalize::digest::digest_of_rows;
 use crate::time::UtcText;
 
 /// Complaints of SQLite that are told at most.

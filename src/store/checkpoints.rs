@@ -3,7 +3,9 @@
 use rusqlite::{Connection, named_params, params};
 
 use super::cells::time;
-use super::{Archive, Reader, Result};
+use super::error::Result;
+use super::open::Archive;
+use super::reader::Reader;
 use crate::api::ConnectionId;
 use crate::time::UtcText;
 

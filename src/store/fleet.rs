@@ -5,7 +5,10 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{Archive, Reader, Result, drift};
+use super::drift;
+use super::error::Result;
+use super::open::Archive;
+use super::reader::Reader;
 use crate::api::wire::{self, Named};
 use crate::api::{ConnectionId, Kind, is_respelled, spellings};
 use crate::normalize;

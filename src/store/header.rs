@@ -8,9 +8,10 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::error::{Error, Result};
 use super::handle::{Handle, ReadOnly, Start, read_start};
 use super::names::{beside, length};
-use super::{APPLICATION_ID, Error, Result, embedded};
+use super::sqlite::{APPLICATION_ID, embedded};
 
 /// The header of a database file.
 const HEADER_BYTES: u64 = 100;

@@ -3,7 +3,10 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::cells::hash;
-use super::{Archive, Error, Reader, Result, runs};
+use super::error::{Error, Result};
+use super::open::Archive;
+use super::reader::Reader;
+use super::runs;
 use crate::normalize::Run;
 
 /// A run that is archived, as far as a page of the listing needs to know it.

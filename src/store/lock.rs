@@ -9,8 +9,8 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::error::{Error, Result};
 use super::names::{FileId, beside, count_names, folder, real_path};
-use super::{Error, Result};
 
 /// How long a lock is tried for: `archive status` takes it for a moment to see whether anybody is at work.
 const PATIENCE: Duration = Duration::from_millis(300);

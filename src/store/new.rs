@@ -8,10 +8,12 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::error::{Error, Result};
 use super::handle::Handle;
+use super::lock::owner_only;
+use super::migrate::migrate;
 use super::names::{beside, folder, length, rename_new};
-use super::open::migrate;
-use super::{APPLICATION_ID, Error, Result, owner_only, prepare_connection};
+use super::sqlite::{APPLICATION_ID, prepare_connection};
 
 /// 16 KiB pages: rows are short and come in order, so larger pages mean fewer of them to write.
 const PAGE_SIZE: u32 = 16_384;

@@ -8,7 +8,10 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Archive, Reader, Result, runs};
+use super::error::Result;
+use super::open::Archive;
+use super::reader::Reader;
+use super::runs;
 use crate::normalize;
 use crate::time::UtcText;
 

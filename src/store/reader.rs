@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
+use super::error::{Error, Result};
 use super::handle::{Handle, ReadOnly};
+use super::header::{Found, inspect};
 use super::limited::Limited;
+use super::limited::READING_LIMIT;
+use super::lock::is_held;
 use super::names::{beside, check_writable, is_own, length, real_path};
+use super::schema;
 use super::sight::Sight;
-use super::{
-    Error, Found, READING_LIMIT, Result, check_version, inspect, is_held, known_version, prepare_connection,
-    schema, version,
-};
+use super::sqlite::{check_version, known_version, prepare_connection, version};
 
 /// How long a log is tried for whose index only its writer may bring up to date, and the pause between.
 const PATIENCE: Duration = Duration::from_secs(2);

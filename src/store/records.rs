@@ -10,10 +10,12 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 
 use super::cells::hash;
+use super::error::Result;
+use super::open::Archive;
 use super::rejects::{self, SetAside};
 use super::runs::{self, First, NO_FINGERPRINT, is_completed};
 use super::unfinished::{self, Asked};
-use super::{Archive, Result, check, drift, links, prune};
+use super::{check, drift, links, prune};
 use crate::normalize::digest::digest_of_rows;
 use crate::normalize::{self, Merged, Run, Unread};
 use crate::time::UtcText;

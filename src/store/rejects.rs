@@ -5,7 +5,8 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Archive, Result};
+use super::error::Result;
+use super::open::Archive;
 use crate::time::UtcText;
 
 /// Records set aside that are kept for one connection. A platform that changes its format breaks every run,

@@ -16,8 +16,12 @@ use rusqlite::config::DbConfig;
 
 use super::backup::{self, Copy, INDEX, LOGS, find_foreign_log, find_own_file, name_file, sync_folder};
 use super::handle::Handle;
+use super::header::{Found, inspect};
+use super::lock::lock;
+use super::lock::lock_path;
+use super::names::{beside, real_path};
 use super::names::{count_names, length};
-use super::{Found, beside, inspect, lock, lock_path, prepare_connection, real_path};
+use super::sqlite::prepare_connection;
 use crate::time::UtcText;
 
 /// How long somebody who reads or writes the archive for a moment is waited for.
@@ -52,7 +56,7 @@ impl Error {
     /// What went wrong with the copy, told of the file that it is a copy of: nobody knows the copy's own name.
     #[must_use]
     pub(crate) fn of_copy(error: super::Error, file: &Path) -> Self {
-        use super::Error as E;
+        use super::error::Error as E;
         let path = file.to_owned();
         Self::Copy(match error {
             E::Missing(_) => E::Missing(path),

@@ -4,7 +4,8 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
 use super::cells::time;
-use super::{Reader, Result};
+use super::error::Result;
+use super::reader::Reader;
 use crate::api::ConnectionId;
 use crate::time::UtcText;
 

@@ -3,8 +3,10 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use super::cells::time;
+use super::error::Result;
+use super::open::Archive;
+use super::reader::Reader;
 use super::records::Counts;
-use super::{Archive, Reader, Result};
 use crate::time::UtcText;
 
 /// What one sync did, for its row.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use rusqlite::{Connection, named_params, params};
 
 use super::cells::time;
-use super::{Reader, Result};
+use super::error::Result;
+use super::reader::Reader;
 use crate::time::UtcText;
 
 /// A run that moved within this is asked for at each sync: most complete within hours.

@@ -8,9 +8,12 @@ use std::collections::HashSet;
 use rusqlite::{Connection, params};
 
 use super::cells::time;
+use super::error::Result;
+use super::open::Archive;
 use super::records::{Batch, Counts, Origin, Received, Stored, StoredKind};
 use super::rejects::{MOST_REJECTED_BYTES, MOST_REJECTS, SetAside};
-use super::{Archive, Result, walk_rows};
+use super::walk_record::WalkRecord;
+use super::walk_rows;
 use crate::time::UtcText;
 
 /// Runs met by an incremental walk that are kept in memory to tell at its end what it did not meet.
@@ -27,32 +30,6 @@ pub enum Part<'a> {
         /// Where the walk stands with it, if that can be told.
         checkpoint: Option<&'a str>,
     },
-}
-
-/// What a walk that is under way has stored so far.
-#[derive(Debug)]
-pub(super) struct WalkRecord {
-    walk_key: i64,
-    connection_key: i64,
-    /// Keys of runs met that were archived before: in memory while few, in `walk_runs` for a full walk.
-    met: HashSet<i64>,
-    /// Runs that it changed: an answer that was under way before must not change them back.
-    changed: HashSet<i64>,
-    is_full: bool,
-    is_resumed: bool,
-    is_overflowing: bool,
-    started_at: UtcText,
-    newest_before: Option<UtcText>,
-    base_run_key: i64,
-    listed: u64,
-    /// Of these, runs that were pruned.
-    pruned: u64,
-    set_aside: u64,
-    pages: u64,
-    /// Whether it brought anything that the archive did not have.
-    has_news: bool,
-    /// Records that are no runs and are kept nowhere.
-    not_kept: u64,
 }
 
 /// How a walk ended, for the record.

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Archive, Result};
+use super::error::Result;
+use super::open::Archive;
 
 /// Runs in one transaction: more gain nothing, fewer cost commits.
 const RUNS_PER_COMMIT: usize = 10_000;

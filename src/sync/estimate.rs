@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use super::discovery::ListDoubt;
 use super::discovery::{self, Sizes};
-use super::{Options, Problem};
+use super::options::Options;
+use super::problem::Problem;
 use crate::api::wire::LastRun;
 use crate::api::{self, Client, ConnectionId, RequestLimit};
 

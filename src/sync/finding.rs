@@ -6,12 +6,12 @@
 
 use std::collections::HashSet;
 
+use super::clock::now;
 use super::discovery::{self, Listed};
 use super::expected::{
     Expected, ListAnswer, Presence, Probe, WantedImodel, expect_imodels, judge, judge_probe,
 };
 use super::fleet::{Fleet, ListedConnections};
-use super::now;
 use super::problem::{ListOf, Problem};
 use crate::api::wire::Named;
 use crate::api::{self, ConnectionId, Kind, Reason};

@@ -8,11 +8,15 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::discovery::ListDoubt;
+use super::interruption::Interruption;
 use super::proof::Unproved;
-use super::{Interruption, WHY_NOTHING};
 use crate::api::{self, ConnectionId, Kind, Reason};
 use crate::store;
 use crate::store::room::NoRoom;
+
+/// Why there may be nothing where something is expected.
+pub(crate) const WHY_NOTHING: &str =
+    "a service application without a role on an iTwin is given empty lists, not an error";
 
 /// A list above runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::clock::now;
+use super::interruption::Interruption;
+use super::progress::Progress;
 use super::proof::{Evidence, Unproved};
 use super::records::Batch;
-use super::{Interruption, Progress, now};
 use crate::api::{Client, ConnectionId, Doing, wire};
 use crate::store::checkpoints::ConnectionState;
 use crate::store::known::Standing;

@@ -3,7 +3,8 @@
 //! In: the archive. Out: how many were read now. What is read is stored as a saved page is, of unknown
 //! age, and leaves `rejects`; what is not stays there, with the version that tried last.
 
-use super::{now, read_saved};
+use super::clock::now;
+use super::records::read_saved;
 use crate::store::records::{Received, Source};
 use crate::store::{self, Archive};
 

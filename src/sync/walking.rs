@@ -6,9 +6,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Interruption;
 use super::connection::ConnectionTurn;
 use super::due::{self, NamedRun};
+use super::interruption::Interruption;
 use super::listing::Pages;
 use super::problem::Problem;
 use super::proof::{Evidence, Unproved};

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::{Checkpoint, Entry, Key, PendingPage};
+use super::page::{Checkpoint, Entry, Key, PendingPage};
 use crate::time::UtcText;
 
 /// How many linked entries are remembered: what a listing may shift by between two answers.

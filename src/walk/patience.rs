@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Key;
+use super::page::Key;
 
 /// Answers in a row that bring nothing before the walk gives up.
 const MOST_UNPRODUCTIVE: u32 = 48;

@@ -4,7 +4,8 @@
 //! take, whether there is anything to ask at all, and whether a walk counts as complete. Pure, so that the
 //! exhaustive check of the walk decides as a sync does.
 
-use super::{Checkpoint, Order, Plan};
+use super::page::Checkpoint;
+use super::{Order, Plan};
 
 /// What is known of a listing before anything of it is asked for.
 #[derive(Debug, Clone, Default)]

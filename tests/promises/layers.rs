@@ -31,57 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Files of one module that use each other in a circle and are still to be taken apart.
-const KNOWN_CIRCLES: &[&[&str]] = &[
-    &[
-        "commands",
-        "commands/backup",
-        "commands/compact",
-        "commands/demo",
-        "commands/import",
-        "commands/init",
-        "commands/init/check",
-        "commands/prune",
-        "commands/query",
-        "commands/query/calendar",
-        "commands/query/catalog",
-        "commands/rejects",
-        "commands/report",
-        "commands/restore",
-        "commands/status",
-        "commands/sync",
-        "commands/verify",
-    ],
-    &["import", "import/origin"],
-    &["normalize", "normalize/digest", "normalize/drift", "normalize/merge"],
-    &["query", "query/catalog"],
-    &["render/html", "render/html/charts"],
-    &[
-        "render/sections",
-        "render/sections/coverage",
-        "render/sections/errors",
-        "render/sections/rates",
-        "render/sections/runs",
-    ],
-    &["report", "report/verdict"],
-    &[
-        "store",
-        "store/check",
-        "store/fleet",
-        "store/header",
-        "store/lock",
-        "store/new",
-        "store/open",
-        "store/prune",
-        "store/read",
-        "store/reader",
-        "store/schema",
-        "store/sight",
-        "store/unfinished",
-        "store/write",
-        "store/writer",
-    ],
-    &["sync", "sync/connection", "sync/estimate", "sync/fleet", "sync/retry", "sync/unfinished"],
-];
+const KNOWN_CIRCLES: &[&[&str]] = &[&["import", "import/origin"]];
 
 /// A file of `src`, by the path of its module: `["api", "wire"]`.
 type Module = Vec<String>;

@@ -3,7 +3,7 @@
 //! In: a query of `queries/`. Out: a query with a name, a title, parameters and columns of its own, whose
 //! SQL is that of the file with the values written in, so that it runs wherever the file does.
 
-use super::{Parameter, Query};
+use crate::query::named::{Parameter, Query};
 
 /// One such query.
 pub(super) struct Given {

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use super::drawing::{
     BOTTOM, LEFT, RIGHT, TOP, axis, below, figure, fit, is_labelled, lines, n, percent_tick, stripes, ticks,
 };
-use super::{data_table, shown};
+use super::drawing::{data_table, shown};
 use crate::render::render_count;
 use crate::render::wording::{counted, day, duration, interval, novelty, percent, share};
 use crate::report::figures::{

@@ -6,6 +6,8 @@
 use maud::{Markup, html};
 use unicode_width::UnicodeWidthChar as _;
 
+use crate::render::clean;
+
 /// Units of a chart's width.
 pub(super) const WIDTH: f64 = 440.0;
 /// Where the plot begins and ends; labels of values stand to the left of it.
@@ -151,4 +153,30 @@ fn trimmed(value: f64) -> String {
 /// A share at an axis, such as `25%`.
 pub(super) fn percent_tick(share: f64) -> String {
     format!("{}%", trimmed(share * 100.0))
+}
+
+/// A chart's numbers, for those who would rather read them.
+pub(super) fn data_table(of: &str, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Markup {
+    html! {
+        details {
+            summary { "Data" }
+            div class="scroll" role="region" tabindex="0" aria-label={ (of) ": data" } {
+                table {
+                    thead { tr { @for (place, column) in columns.iter().enumerate() { th scope="col" class=[(place > 0).then_some("number")] { (column) } } } }
+                    tbody { @for row in rows { tr { @for (place, cell) in row.iter().enumerate() { @if place == 0 { th scope="row" { (cell) } } @else { td class="number" { (cell) } } } } } }
+                }
+            }
+        }
+    }
+}
+
+/// Text from data, cleaned, and cut after so many characters.
+pub(super) fn shown(text: &str, most: usize) -> String {
+    let text = clean(text);
+    let text = text.trim();
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None if text.is_empty() => "(blank)".to_owned(),
+        None => text.to_owned(),
+    }
 }

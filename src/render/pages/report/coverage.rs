@@ -1,7 +1,7 @@
 //! What the numbers stand on: what is archived of each connection, gaps, what could not be read, the last
 //! sync, and what the words mean.
 
-use super::{CONNECTIONS, ROWS, beyond, label, more};
+use super::lists::{CONNECTIONS, ROWS, beyond, label, more};
 use crate::render::document::Align::{Number, Text, Whole};
 use crate::render::document::Presence::{IfRoom, Table};
 use crate::render::document::{Grid, Phrase, Section, Topic};

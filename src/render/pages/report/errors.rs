@@ -1,6 +1,6 @@
 //! Errors of the period by who can act.
 
-use super::{beyond, more};
+use super::lists::{beyond, more};
 use crate::render::document::Align::{Number, Text, Whole};
 use crate::render::document::Presence::{IfRoom, Table};
 use crate::render::document::{Grid, Phrase, Row, Section, Topic};

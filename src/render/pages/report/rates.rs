@@ -1,6 +1,6 @@
 //! Failure rates by connection, connections that fail now, and the weekly trend.
 
-use super::{CONNECTIONS, beyond, more};
+use super::lists::{CONNECTIONS, beyond, more};
 use crate::render::document::Align::{Bar, Number, Share, Text, Whole};
 use crate::render::document::Presence::{IfRoom, Table};
 use crate::render::document::{Grid, GridCell, Phrase, Row, Section, Topic};

@@ -1,7 +1,7 @@
 //! How long things took, what was tried again, and runs worth a look: the slowest ones, unfinished ones, and
 //! those that say Success and hide a failure.
 
-use super::{ROWS, beyond, more};
+use super::lists::{ROWS, beyond, more};
 use crate::render::document::Align::{Number, Text, Whole};
 use crate::render::document::Presence::{IfRoom, OrBelow, Table};
 use crate::render::document::{Grid, GridCell, Phrase, Section, Topic};
