@@ -1,4 +1,4 @@
-//! SQL that is not the program's own hands to write with: the files in `queries/`, and whatever is typed.
+//! Questions to the archive: the SQL of `queries/`, and whatever a user types, which can only read.
 //!
 //! In: a path and a statement. Out: rows, one by one, or as structs. A [`Database`] is a connection that
 //! only reads, behind an authorizer, with limits on time, memory and a value's length, and it sees one

@@ -50,6 +50,7 @@ fn answer(
     let masked = questions.masked(total.now.succeeded)?;
     let weeks = questions.weeks()?;
     let buckets = questions.buckets(&connections)?;
+    // The other database has sorted the durations meanwhile, so they are asked for last.
     let durations = timing()?.in_order_of(&connections);
 
     let by_direction = |direction: Direction| {

@@ -47,6 +47,7 @@ pub(crate) fn way_round(obstacle: Obstacle) -> &'static str {
 impl From<QueryError> for CommandError {
     fn from(error: QueryError) -> Self {
         use QueryError as E;
+        // The place in the statement is shown below the error, so it is taken before the error is handed on.
         let excerpt = match &error {
             E::Sql { excerpt, .. } => excerpt.as_ref().map(Excerpt::to_string),
             _ => None,
@@ -104,6 +105,8 @@ impl From<store::Error> for CommandError {
 fn hint_for_store(error: &store::Error) -> Option<&'static str> {
     use store::Error as E;
     match error {
+        // What is in the way of a foreign file's use has a way out of its own, and the system's word on a
+        // file is all there is.
         E::Foreign { .. } | E::Io { .. } => None,
         E::Inconsistent { .. } => {
             Some("archive verify --repair makes it right; the next sync goes on from there")

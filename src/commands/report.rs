@@ -28,6 +28,7 @@ pub(crate) fn report(settings: settings::Report) -> Result<ExitCode, CommandErro
     let report = report::compute(databases, &asked)?;
     let text = match settings.format {
         ReportFormat::Text => {
+            // A file has no width of its own; 80 columns fit into a mail and onto paper.
             let file = Screen { is_terminal: false, width: 80 };
             let screen = if settings.output.is_some() { file } else { Screen::of_stdout() };
             pages::report::document(&report).to_text(screen)

@@ -71,6 +71,8 @@ impl Catalog {
                 paths.push(path);
             }
         }
+        // A folder is read in no certain order; of two files with one name the same is refused on every
+        // machine.
         paths.sort();
         for path in paths {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();

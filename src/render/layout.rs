@@ -116,6 +116,7 @@ pub(super) fn wrap(text: &str, most: usize, start: &str, indent: &str) -> Vec<St
 
         while is_empty && width(&line) + width(rest) > most {
             let room = most.saturating_sub(width(&line));
+            // In a column that is narrower than one wide character, taking none would never end.
             let first = rest.chars().next().map_or(0, char::len_utf8);
             let (head, tail) = rest.split_at(prefix(rest, room).max(first));
             line.push_str(head);

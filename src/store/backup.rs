@@ -81,6 +81,8 @@ impl Copy {
         let folder = folder_of(to);
         let staging = Staging::make(folder, RESTORE).map_err(|error| unwritable(folder, error))?;
         let copy = staging.file(NAME);
+        // No lock keeps others from writing to a copy while it is read: times and sizes tell afterwards
+        // whether one did.
         let before = stamps(from);
         copy_bytes(from, &copy, folder)?;
         for ending in LOGS {
@@ -99,6 +101,7 @@ impl Copy {
         };
         let connection = Handle::open(&copy).map_err(sqlite)?;
         prepare_connection(&connection).map_err(sqlite)?;
+        // Whatever is put in the archive's place is one file: a log that was left beside it would be lost.
         let mode: String =
             connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0)).map_err(sqlite)?;
         if mode != "delete" {

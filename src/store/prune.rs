@@ -277,6 +277,7 @@ fn find_other_examples(connection: &Connection, pruned: &HashSet<i64>) -> rusqli
         })?
         .filter(|note| note.as_ref().is_ok_and(|note| pruned.contains(&note.example)) || note.is_err())
         .collect::<rusqlite::Result<_>>()?;
+    // Searched from the newest run down: what the platform still sends stands there.
     let newest: i64 =
         connection.query_row("SELECT coalesce(max(run_key), 0) FROM runs", [], |row| row.get(0))?;
     let mut last = newest;

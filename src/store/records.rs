@@ -137,8 +137,8 @@ impl Origin<'_> {
     }
 
     /// Whether a text was sent before what is archived. Completed is the last of a run's states, so a run that
-    /// is not completed was sent before one that is; answers of one walk are under way together, and saved
-    /// files are of any age.
+    /// is not completed was sent before one that is. A walk has several requests under way, whose answers may
+    /// come in another order than they were sent; a saved file may be years old.
     fn is_older(self, received: &Run<'_>, archived: &Archived) -> bool {
         let is_before = archived.is_completed() && !is_completed(received);
         let ended_before =
@@ -363,6 +363,7 @@ impl<'c> Batch<'c> {
         let unread = Unread::of_run(run);
         let archived = Archived::read(self.connection, self.connection_key, &run.id)?;
         let run_key = archived.run_key;
+        // Only a walk shows that a run is listed again; an answer by its id shows that it is there.
         let is_back = archived.is_unlisted && origin.walk_key().is_some();
         if is_back || archived.is_not_found && !origin.is_file() {
             let sql = "UPDATE runs SET not_found_at = NULL, unlisted_at = iif(?2, NULL, unlisted_at) WHERE run_key = ?1";

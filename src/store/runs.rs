@@ -189,6 +189,8 @@ pub(super) fn runs_between(
     let runs = runs.query_map([first, last], |row| Ok((row.get("run_key")?, read_run(row)?)))?;
     let mut runs: Vec<(i64, Run<'static>)> = runs.collect::<rusqlite::Result<_>>()?;
 
+    // Jobs and tasks of all the runs are read at once: a statement for each run would cost more than the
+    // rows.
     let sql = "SELECT * FROM jobs WHERE run_key BETWEEN ?1 AND ?2 ORDER BY run_key, job_index";
     let mut jobs = connection.prepare_cached(sql)?;
     let mut rows = jobs.query([first, last])?;

@@ -108,6 +108,8 @@ impl Reader {
             })?;
             let mut status: Vec<ConnectionStatus> = rows.collect::<rusqlite::Result<_>>()?;
             for row in &mut status {
+                // A walk that is dated after now was dated by a wrong clock: that is told apart, and is no
+                // freshness.
                 let (id, told) = ([&*row.kind, &*row.id], row.complete_as_of.take());
                 let Freshness { complete_as_of, clock_ahead_at } = freshness(connection, id, told, now)?;
                 (row.complete_as_of, row.clock_ahead_at) = (complete_as_of, clock_ahead_at);

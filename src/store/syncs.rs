@@ -82,6 +82,7 @@ impl Archive {
                        listed = ?8, new = ?9, changed = ?10, rejected = ?11, imodels = ?12,
                        connections = ?13, quiet = ?14
                    WHERE sync_key = ?1";
+        // A sync may have met a connection of a name that another has, so names are told apart anew.
         self.sqlite(self.connection.execute(sql, values))?;
         self.refresh_names()
     }

@@ -124,7 +124,7 @@ pub(super) async fn list_some_imodels(
     while let Some(from) = pages.next() {
         let request = |top| async move { client.list_imodels(itwin, from, top).await };
         let (answer, top) = match ask(&sizes.imodels, request).await {
-            // A service that does not know continuation tokens yet, or no more.
+            // A service that has no continuation tokens yet, or no longer, refuses them and is asked by `$skip`.
             Err(error) if *from == Cursor::Token(String::new()) && is_about_token(&error) => {
                 pages.from = Some(Cursor::Skip(0));
                 continue;

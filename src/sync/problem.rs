@@ -145,6 +145,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A problem with a list is named by its list; only the others have a name of their own to begin with.
         if let Some(name) = self.name() {
             write!(f, "{name}: ")?;
         }

@@ -206,6 +206,8 @@ impl Recorder {
         for (at, part) in parts.into_iter().enumerate() {
             let (progress, counted, batch) = (self.progress.clone(), ledger.counts.clone(), batch.clone());
             let is_last = at + 1 == count;
+            // Only the last part moves the checkpoint: a walk that is resumed before it asks for the page
+            // again.
             let checkpoint = checkpoint.take_if(|_| is_last);
             let write = writer.write(move |archive| {
                 archive.mark_connection(connection_key, None)?;

@@ -343,6 +343,7 @@ fn read_archived<'a>(
     };
     let is_proved = lookup.stop_signs.is_archived_one(known.run_key, started_at);
     let entry = Entry { key, started_at, is_proved, is_readable: true };
+    // An unlisted run is compared even where its text is the archived one: that it is listed again is news.
     let is_same = known.fingerprint == fingerprint && !known.is_unlisted;
     let change = if is_same { TextChange::Nothing } else { compare(reader, &known, raw)? };
     if change == TextChange::Nothing {

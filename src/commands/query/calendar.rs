@@ -33,6 +33,7 @@ pub(super) fn fill(
     }
     let zone = settings.zone;
     let is_given = |wanted: &str| filled.iter().any(|(known, _)| known == wanted);
+    // The queries know the days of UTC by themselves, and what somebody typed stays as it was typed.
     if zone == Zone::UTC || (is_given("bounds") || !has("bounds")) && (is_given("offsets") || !has("offsets"))
     {
         return Ok(());

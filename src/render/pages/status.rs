@@ -131,6 +131,7 @@ fn describe_history(section: &mut Section, connection: &ConnectionStatus, now: &
         let last = ago_or_blank(at, now);
         note(format!("{runs} pruned, the last of them {last}; they began before {before}").into());
     }
+    // A sync asks for every run that moves, so a run whose last answer is old hangs, or no sync has run.
     let answered = connection.oldest_answer_at.as_deref().and_then(UtcText::from_stored);
     if let Some(answered) = answered.filter(|then| then.milliseconds_until(now) >= Some(OLD_ANSWER_MS)) {
         let runs = counted(connection.unfinished, "run");

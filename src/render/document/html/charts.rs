@@ -29,6 +29,7 @@ const NAME: usize = 44;
 pub(super) fn weekly_rates(report: &Report) -> Markup {
     let weeks = &report.weeks;
     let highest = weeks.iter().filter_map(|week| week.rate.interval).map(|interval| interval.high);
+    // The axis reaches 5 % at least: where next to nothing fails, a single failure would else fill the chart.
     let marks = ticks(highest.fold(0.05, f64::max).min(1.0), 0.01);
     let top = marks.last().copied().unwrap_or(1.0);
     let x = |place: usize| LEFT + (RIGHT - LEFT) * (place as f64 + 0.5) / weeks.len().max(1) as f64;
@@ -109,6 +110,7 @@ fn stacked(rate: &Rate) -> Vec<(&'static str, u64, u64)> {
 pub(super) fn daily_runs(report: &Report) -> Markup {
     let buckets = &report.buckets.all;
     let most = buckets.iter().map(|bucket| bucket.rate.runs).max().unwrap_or(0);
+    // The axis reaches four runs at least, or one run a day would look like as many as there can be.
     let marks = ticks(most.max(4) as f64, 1.0);
     let top = marks.last().copied().unwrap_or(1.0);
     let step = (RIGHT - LEFT) / buckets.len().max(1) as f64;
@@ -201,6 +203,7 @@ fn unit_of(longest_ms: i64) -> (&'static str, f64) {
 pub(super) fn connection_rates(report: &Report) -> Markup {
     let rated = |connection: &&ConnectionRate| connection.rate.now.rated > 0;
     let connections: Vec<&ConnectionRate> = report.connections.iter().filter(rated).take(ROWS).collect();
+    // Each connection takes two lines, its name above its interval, and the axis stands below them all.
     let height = 30.0 + 40.0 * connections.len() as f64;
     let x = |rate: f64| 8.0 + (RIGHT - 8.0) * rate;
     let svg = html! {
@@ -261,6 +264,7 @@ pub(super) fn errors(report: &Report) -> Markup {
         .iter()
         .flat_map(|(class, who, list)| list.iter().map(move |error| (*class, *who, error)))
         .collect();
+    // The report has a list for each who can act; here they stand in one order before the chart is cut.
     errors.sort_by_key(|(_, _, error)| std::cmp::Reverse(error.runs));
     errors.truncate(ROWS);
     let most = errors.iter().map(|(_, _, error)| error.runs).max().unwrap_or(1).max(1);
@@ -308,6 +312,7 @@ pub(super) fn weekly_durations(report: &Report) -> Markup {
     let x = |place: usize| LEFT + (RIGHT - LEFT) * (place as f64 + 0.5) / weeks.len().max(1) as f64;
     let y = |value: f64| BOTTOM - (BOTTOM - TOP) * value / top;
     let label = |at| day(at, &report.zone, &report.as_of);
+    // A week without a duration is a gap in the line: a zero would show runs that took no time.
     let points = |of: fn(&Percentiles) -> i64| {
         let point = move |(place, week): (usize, &Week)| {
             week.durations.map(|durations| (x(place), y(of(&durations) as f64 / unit_ms)))

@@ -21,6 +21,8 @@ const UNCOUNTED: [Uncounted; 4] = [
 pub(super) fn rates(report: &Report) -> Section {
     let mut section = Section::new(Topic::Rates);
     let total = &report.total;
+    // Runs that no rate counts have a column each, but only where there are such runs: in most reports there
+    // are none.
     let uncounted: Vec<Uncounted> = UNCOUNTED.into_iter().filter(|(_, of)| of(&total.now) > 0).collect();
     let has_partly = total.now.partly_succeeded > 0;
     let mut grid = Grid::default()
@@ -124,6 +126,7 @@ pub(super) fn failing(report: &Report) -> Option<Section> {
         }
         section.grid(grid);
         more(&mut section, beyond(failing.streaks.len(), CONNECTIONS), "failing-streaks");
+    // Said only where something was rated: without a rated run nothing is known of the connections.
     } else if report.total.now.rated > 0 {
         section.say("No connection: the newest rated run of each succeeded.");
     }
@@ -161,6 +164,7 @@ pub(super) fn trend(report: &Report) -> Section {
         .column("95% interval", Number, IfRoom(2))
         .column("median run", Number, IfRoom(1))
         .column("p95 run", Number, IfRoom(3));
+    // The worst week has the longest bar; where nothing failed there is none.
     let most = report.weeks.iter().filter_map(|week| week.rate.failure_rate).fold(0.0, f64::max);
     for week in &report.weeks {
         let rate = &week.rate;
