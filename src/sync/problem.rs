@@ -187,12 +187,7 @@ impl fmt::Display for Problem {
                 kind.as_str()
             ),
             Self::Left { why, connections, imodels } => {
-                let why = match why {
-                    Reason::Refused => "the platform refused the credentials",
-                    Reason::Unreachable(_) => "the platform cannot be reached",
-                    Reason::Stopped => "it was asked to stop",
-                    _ => "the time budget is spent",
-                };
+                let why = describe_end(*why);
                 write!(
                     f,
                     "{why}: {connections} connections and {imodels} iModels were left for the next sync"
@@ -204,6 +199,16 @@ impl fmt::Display for Problem {
                 write!(f, "no connection was found below {}: {WHY_NOTHING}", below.join(" and "))
             }
         }
+    }
+}
+
+/// Why a sync began nothing more.
+fn describe_end(why: Reason) -> &'static str {
+    match why {
+        Reason::Refused => "the platform refused the credentials",
+        Reason::Unreachable(_) => "the platform cannot be reached",
+        Reason::Stopped => "it was asked to stop",
+        _ => "the time budget is spent",
     }
 }
 

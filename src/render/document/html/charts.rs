@@ -8,7 +8,8 @@
 use maud::{Markup, html};
 
 use super::drawing::{
-    BOTTOM, LEFT, RIGHT, TOP, axis, below, figure, fit, is_labelled, lines, n, percent_tick, stripes, ticks,
+    BOTTOM, Caption, LEFT, RIGHT, TOP, axis, below, figure, fit, is_labelled, lines, n, percent_tick,
+    stripes, ticks,
 };
 use super::drawing::{data_table, shown};
 use crate::render::render_count;
@@ -74,9 +75,11 @@ pub(super) fn weekly_rates(report: &Report) -> Markup {
         ]
     });
     figure(
-        "weeks",
-        "Failure rate by week",
-        "95% interval; below each week the runs it stands on",
+        &Caption {
+            id: "weeks",
+            title: "Failure rate by week",
+            about: "95% interval; below each week the runs it stands on",
+        },
         &text,
         HEIGHT,
         svg,
@@ -155,7 +158,13 @@ pub(super) fn daily_runs(report: &Report) -> Markup {
         &[report.buckets.unit.as_str(), "runs", "failed", "partly", "succeeded", "not rated", "unfinished"],
         rows,
     );
-    figure("days", title, "by how they came out", &text, 196.0, svg, html! { (legend(buckets)) (data) })
+    figure(
+        &Caption { id: "days", title, about: "by how they came out" },
+        &text,
+        196.0,
+        svg,
+        html! { (legend(buckets)) (data) },
+    )
 }
 
 /// The layers that a chart of these buckets shows, each beside its color.
@@ -243,9 +252,11 @@ pub(super) fn connection_rates(report: &Report) -> Markup {
     let data =
         data_table("Failure rate by connection", &["connection", "failed", "rate", "95% interval"], rows);
     figure(
-        "connections",
-        "Failure rate by connection",
-        "the line is the 95% interval: long where it stands on few runs",
+        &Caption {
+            id: "connections",
+            title: "Failure rate by connection",
+            about: "the line is the 95% interval: long where it stands on few runs",
+        },
         &text,
         height,
         svg,
@@ -298,7 +309,13 @@ pub(super) fn errors(report: &Report) -> Markup {
         vec![name(error), (*who).to_owned(), render_count(error.runs), render_count(error.runs_before)]
     });
     let data = data_table("Errors by runs hit", &["error", "who can act", "runs", "before"], rows);
-    figure("errors", "Errors by runs hit", "and who can act", &text, height, svg, data)
+    figure(
+        &Caption { id: "errors", title: "Errors by runs hit", about: "and who can act" },
+        &text,
+        height,
+        svg,
+        data,
+    )
 }
 
 /// Medians and 95th percentiles of run durations by week.
@@ -351,7 +368,13 @@ pub(super) fn weekly_durations(report: &Report) -> Markup {
         }
         (durations_table(report))
     };
-    figure("durations", "Durations of runs by week", "median and 95th percentile", &text, 196.0, svg, below)
+    figure(
+        &Caption { id: "durations", title: "Durations of runs by week", about: "median and 95th percentile" },
+        &text,
+        196.0,
+        svg,
+        below,
+    )
 }
 
 /// The same durations in a table, for readers who do not see the chart.

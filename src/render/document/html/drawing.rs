@@ -16,16 +16,16 @@ pub(super) const RIGHT: f64 = 432.0;
 pub(super) const TOP: f64 = 14.0;
 pub(super) const BOTTOM: f64 = 170.0;
 
+/// What stands above a chart; by its `id` the chart refers to its own texts.
+pub(super) struct Caption {
+    pub id: &'static str,
+    pub title: &'static str,
+    pub about: &'static str,
+}
+
 /// A chart in its frame: told in words, with what belongs below it.
-pub(super) fn figure(
-    id: &str,
-    title: &str,
-    about: &str,
-    text: &str,
-    height: f64,
-    svg: Markup,
-    data: Markup,
-) -> Markup {
+pub(super) fn figure(caption: &Caption, text: &str, height: f64, svg: Markup, data: Markup) -> Markup {
+    let Caption { id, title, about } = caption;
     html! {
         div class="chart" {
             figure {
