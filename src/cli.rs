@@ -18,13 +18,15 @@ mod keep;
 mod manual;
 mod values;
 
-pub use answer::{Query, Report, Status};
-pub use collect::{Import, Init, Sync};
-pub use formats::{Color, DocumentFormat, LogFormat, QueryFormat, ReportFormat, StatusFormat, SummaryFormat};
+pub(crate) use answer::{Query, Report, Status};
+pub(crate) use collect::{Import, Init, Sync};
+pub(crate) use formats::{
+    Color, DocumentFormat, LogFormat, QueryFormat, ReportFormat, StatusFormat, SummaryFormat,
+};
 use help::{AFTER_HELP, COMPLETIONS_AFTER_HELP, DEMO_AFTER_HELP, GLOBAL, MAN_AFTER_HELP};
-pub use keep::{Backup, Compact, Prune, Rejects, Restore, Verify};
-pub use manual::{completions, man};
-pub use values::{AtATime, PageSize, Size, TimeBudget, TimeLength, Whole};
+pub(crate) use keep::{Backup, Compact, Prune, Rejects, Restore, Verify};
+pub(crate) use manual::{completions, man};
+pub(crate) use values::{AtATime, PageSize, Size, TimeBudget, TimeLength, Whole};
 
 /// What `archive man` has a page of, in the order of the help.
 const COMMANDS: [&str; 15] = [
@@ -48,7 +50,7 @@ const COMMANDS: [&str; 15] = [
 /// Keeps the history of iTwin Platform Export runs in one SQLite file.
 #[derive(Debug, Parser)]
 #[command(name = "archive", version, max_term_width = 100, after_help = AFTER_HELP)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What all commands understand.
     #[command(flatten)]
     pub global: Global,
@@ -59,7 +61,7 @@ pub struct Cli {
 
 /// What all commands understand.
 #[derive(Debug, Default, Args)]
-pub struct Global {
+pub(crate) struct Global {
     /// The archive, one SQLite file [env: ARCHIVE_DB]
     #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     pub db: Option<PathBuf>,
@@ -83,7 +85,7 @@ pub struct Global {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Set it up: check the credentials, choose what to archive, write a configuration
     ///
     /// Writes a configuration file with a comment on every setting. On a terminal it asks for what flags
@@ -163,7 +165,7 @@ pub enum Command {
 /// What was typed after `archive completions`.
 #[derive(Debug, Args)]
 #[command(after_help = COMPLETIONS_AFTER_HELP)]
-pub struct Completions {
+pub(crate) struct Completions {
     /// Whose script
     #[arg(value_name = "SHELL")]
     pub shell: Shell,
@@ -172,7 +174,7 @@ pub struct Completions {
 /// What was typed after `archive man`.
 #[derive(Debug, Default, Args)]
 #[command(after_help = MAN_AFTER_HELP)]
-pub struct Man {
+pub(crate) struct Man {
     /// The command [default: the whole program]
     #[arg(value_name = "COMMAND", value_parser = COMMANDS)]
     pub command: Option<String>,
@@ -181,14 +183,14 @@ pub struct Man {
 /// What was typed after `archive demo`: nothing but global options.
 #[derive(Debug, Default, Args)]
 #[command(after_help = DEMO_AFTER_HELP)]
-pub struct Demo {}
+pub(crate) struct Demo {}
 
 /// Reads the arguments, the program's name first.
 ///
 /// # Errors
 /// A usage error, or a request for help or for the version: clap's own type, which prints itself and
 /// knows its exit code.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     if let Some(value) = find_flag_as_connection(&arguments) {
         let message = format!(

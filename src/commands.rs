@@ -3,75 +3,46 @@
 mod backup;
 mod compact;
 mod demo;
+mod hints;
 mod import;
 mod init;
+mod known;
+mod print;
 mod prune;
 mod query;
 mod rejects;
 mod report;
 mod restore;
+mod sink;
 mod status;
 mod sync;
 mod verify;
 
-pub use backup::backup;
-pub use compact::compact;
-pub use demo::demo;
-pub use import::import;
-pub use init::init;
-pub use prune::prune;
-pub use query::query;
-pub use rejects::rejects;
-pub use report::report;
-pub use restore::restore;
-pub use status::status;
-pub use sync::sync;
-pub use verify::verify;
+pub(crate) use backup::backup;
+pub(crate) use compact::compact;
+pub(crate) use demo::demo;
+pub(crate) use import::import;
+pub(crate) use init::init;
+pub(crate) use prune::prune;
+pub(crate) use query::query;
+pub(crate) use rejects::rejects;
+pub(crate) use report::report;
+pub(crate) use restore::restore;
+pub(crate) use status::status;
+pub(crate) use sync::sync;
+pub(crate) use verify::verify;
 
-use std::path::Path;
+pub(crate) use hints::hint_for;
+pub(crate) use known::{choose_connection, known_connections, unknown};
+pub(crate) use print::{print, print_json};
 
-use serde::Serialize;
-
-use crate::api::{ConnectionId, Obstacle, Reason, SetupError};
 use crate::error::{CommandError, ExitCode};
-use crate::query::{Error as QueryError, Excerpt};
-use crate::render::pages::verify::describe_way_out;
-use crate::render::{self, Document, Screen};
-use crate::settings::{CredentialsSource, Format};
-use crate::store::fleet::{self, Choice, KnownConnection};
-use crate::store::{self, Reader};
+use crate::render;
 use crate::time::UtcText;
-
-/// Connections of one name that an error lists.
-const MOST_NAMED: usize = 5;
-
-/// How a certificate begins in a file of authorities.
-const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
-
-/// What to do about an answer that ends a command, where one thing is to be done.
-fn hint_for(reason: Reason, credentials: &CredentialsSource) -> Option<String> {
-    let hint = match reason {
-        Reason::Refused => credentials.to_string(),
-        Reason::Forbidden => {
-            "give the service application a role on the iTwin that lets it read the iModel".to_owned()
-        }
-        Reason::BudgetSpent { .. } | Reason::ShareSpent => {
-            "what came is stored and the next sync goes on from there; --time-budget \
-            gives it more time"
-                .to_owned()
-        }
-        Reason::Unreachable(Obstacle::Certificate) => {
-            problem_of_trust().unwrap_or_else(|| way_round(Obstacle::Certificate).to_owned())
-        }
-        Reason::Unreachable(obstacle) => way_round(obstacle).to_owned(),
-        _ => return None,
-    };
-    Some(hint)
-}
 
 /// Keeps the memory of this process, which holds credentials, out of core dumps. A limit of one byte does
 /// what none at all does not: Linux then starts no program that a pipe in `core_pattern` names either.
-pub fn forbid_core_dumps() {
+pub(crate) fn forbid_core_dumps() {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, setrlimit};
@@ -81,50 +52,9 @@ pub fn forbid_core_dumps() {
     }
 }
 
-/// What is wrong with the file that `SSL_CERT_FILE` names, where it is set and nothing in it can be trusted.
-fn problem_of_trust() -> Option<String> {
-    let path = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty())?;
-    let path = Path::new(&path);
-    let problem = match std::fs::read(path) {
-        Err(error) => format!("cannot be read ({error})"),
-        Ok(text) if !text.windows(PEM.len()).any(|bytes| bytes == PEM) => {
-            "holds no certificate (-----BEGIN CERTIFICATE-----)".to_owned()
-        }
-        Ok(_) => return None,
-    };
-    Some(format!(
-        "SSL_CERT_FILE is set, but {} {problem}; else check the URL and this machine's clock",
-        path.display()
-    ))
-}
-
-/// What lets requests through again.
-fn way_round(obstacle: Obstacle) -> &'static str {
-    match obstacle {
-        Obstacle::ProxyRefuses => {
-            "put the user and password that the proxy asks for into HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT), \
-             or ask who runs it to let the host through"
-        }
-        Obstacle::Certificate => {
-            "name the file of the authority that signed it with SSL_CERT_FILE, if that is a proxy or a server of \
-             your own; else check the URL and this machine's clock"
-        }
-        Obstacle::NoTls => {
-            "check host and port in ITP_API_URL, ITP_ISSUER_URL or [platform], and HTTPS_PROXY"
-        }
-        Obstacle::UnknownHost => {
-            "check the name in ITP_API_URL, ITP_ISSUER_URL, [platform] or HTTPS_PROXY, and this machine's network; \
-             where only a proxy leads out, name it with HTTPS_PROXY"
-        }
-        Obstacle::Proxy => {
-            "set HTTPS_PROXY to a proxy that begins with http:// or https://, or name the host in NO_PROXY"
-        }
-    }
-}
-
 /// Makes a write past the limit on file sizes (`ulimit -f`) fail as on a full disk, where it would end the
 /// process with a core dump: a signal that is taken does not. The handler stays when the runtime has gone.
-pub fn survive_file_size_limit() {
+pub(crate) fn survive_file_size_limit() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
@@ -138,7 +68,7 @@ pub fn survive_file_size_limit() {
 
 /// Refuses a clock whose year no text of the archive can hold: what is read would all lie in the past or in the
 /// future, and the library that runs the migrations panics.
-pub fn require_clock(now: &UtcText) -> Result<(), CommandError> {
+pub(crate) fn require_clock(now: &UtcText) -> Result<(), CommandError> {
     if UtcText::MIN < *now && *now < UtcText::MAX {
         return Ok(());
     }
@@ -148,183 +78,7 @@ pub fn require_clock(now: &UtcText) -> Result<(), CommandError> {
 }
 
 /// Prints what the command line says of itself: completions, a manual page.
-pub fn show(text: &str) -> Result<ExitCode, CommandError> {
+pub(crate) fn show(text: &str) -> Result<ExitCode, CommandError> {
     render::print(text)?;
     Ok(ExitCode::Done)
-}
-
-/// What a command has to say, in the format asked for.
-fn print(
-    format: Format,
-    json: &impl Serialize,
-    document: impl FnOnce() -> Document,
-) -> Result<(), CommandError> {
-    match format {
-        Format::Json => print_json(json),
-        Format::Markdown => render::print(&document().to_markdown()),
-        Format::Text => render::print(&document().to_text(Screen::of_stdout())),
-    }
-}
-
-/// One line of JSON. Its keys are in the order of the alphabet, as they have always been.
-fn print_json(json: &impl Serialize) -> Result<(), CommandError> {
-    let value = serde_json::to_value(json).map_err(anyhow::Error::new)?;
-    render::print(&format!("{value}\n"))
-}
-
-/// The archived connections that these names and ids mean; one that means none, or several, is an error.
-fn known_connections(path: &Path, typed: &[ConnectionId]) -> Result<Vec<ConnectionId>, CommandError> {
-    if typed.is_empty() {
-        return Ok(Vec::new());
-    }
-    let known = Reader::open(path)?.read_connections()?;
-    typed
-        .iter()
-        .map(|typed| choose_connection(&known, typed)?.ok_or_else(|| unknown(&known, typed)))
-        .collect()
-}
-
-/// The archived connection that a name or an id means, if it means one.
-fn choose_connection(
-    known: &[KnownConnection],
-    typed: &ConnectionId,
-) -> Result<Option<ConnectionId>, CommandError> {
-    match fleet::choose(known, &typed.to_string()) {
-        Choice::One(found) => Ok(Some(found.id.clone())),
-        Choice::Unknown => Ok(None),
-        Choice::Several(found) => {
-            let list = found.iter().take(MOST_NAMED).map(|found| format!("{} ({})", found.name, found.id));
-            let list = list.collect::<Vec<_>>().join(", ");
-            let error = anyhow::anyhow!("{} archived connections are called {typed}", found.len());
-            let more = if found.len() > MOST_NAMED { " and others" } else { "" };
-            Err(CommandError::new(ExitCode::Usage, error).with_hint(format!("say which: {list}{more}")))
-        }
-    }
-}
-
-fn unknown(known: &[KnownConnection], typed: &ConnectionId) -> CommandError {
-    let text = typed.to_string();
-    let names = known.iter().flat_map(|known| [Some(known.name.as_str()), known.display_name.as_deref()]);
-    let likeness = |name: &str| strsim::jaro_winkler(&text.to_lowercase(), &name.to_lowercase());
-    let close = names.flatten().map(|name| (likeness(name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
-    let hint = match close {
-        Some((likeness, name)) if likeness > 0.8 => {
-            format!("did you mean {name:?}? archive status lists those that are")
-        }
-        _ => "archive status lists those that are".to_owned(),
-    };
-    let error = anyhow::anyhow!("connection {typed} is not in this archive");
-    CommandError::new(ExitCode::Usage, error).with_hint(hint)
-}
-
-impl From<QueryError> for CommandError {
-    fn from(error: QueryError) -> Self {
-        use QueryError as E;
-        let excerpt = match &error {
-            E::Sql { excerpt, .. } => excerpt.as_ref().map(Excerpt::to_string),
-            _ => None,
-        };
-        let (exit, hint) = match error {
-            E::Store(error) => return error.into(),
-            E::Refused(_)
-            | E::Empty
-            | E::Several
-            | E::Sql { .. }
-            | E::UnknownParameter { .. }
-            | E::Unnamed(_)
-            | E::Step { .. }
-            | E::File { .. } => (ExitCode::Usage, None),
-            E::Timeout(_) => (ExitCode::Failed, Some("--timeout says how long a query may take")),
-            E::Memory => (ExitCode::Failed, Some("ask for fewer rows or columns at a time")),
-            E::NoQuery(_) => (ExitCode::Failed, None),
-            E::Row { .. } => {
-                (ExitCode::Failed, Some("archive verify --offline tells whether the file is sound"))
-            }
-            E::Sink(_) => (ExitCode::Failed, None),
-        };
-        let mut error = Self::new(exit, error);
-        if let Some(excerpt) = excerpt {
-            error = error.with_excerpt(excerpt);
-        }
-        match hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        }
-    }
-}
-
-impl From<store::Error> for CommandError {
-    fn from(error: store::Error) -> Self {
-        use store::Error as E;
-        let exit = match &error {
-            E::Held { .. } => ExitCode::Held,
-            E::Exists(_) => ExitCode::Usage,
-            _ => ExitCode::Failed,
-        };
-        let hint = match &error {
-            E::Foreign { finding, .. } => Some(describe_way_out(finding)),
-            error => hint_for_store(error).map(str::to_owned),
-        };
-        let error = Self::new(exit, error);
-        match hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        }
-    }
-}
-
-/// What to do about an archive that cannot be opened, read or written, where one thing is to be done.
-fn hint_for_store(error: &store::Error) -> Option<&'static str> {
-    use store::Error as E;
-    match error {
-        E::Foreign { .. } | E::Io { .. } => None,
-        E::Inconsistent { .. } => {
-            Some("archive verify --repair makes it right; the next sync goes on from there")
-        }
-        E::TooLong { .. } => Some("archive verify --offline tells what was altered; nothing was changed"),
-        E::Held { .. } => Some("it lets go when it ends; this run has changed nothing"),
-        E::Missing(_) => Some("archive sync makes it; --db or ARCHIVE_DB says where it is"),
-        E::NotADatabase(_) | E::NotAnArchive(_) => Some("choose another file with --db or ARCHIVE_DB"),
-        E::Newer { .. } => Some("install the newer version of archive"),
-        E::Older(_) => Some("archive sync or archive import brings it up to date"),
-        E::Damaged { .. } => Some(
-            "archive restore FILE puts a copy in its place and keeps it; sqlite3's .recover reads what is left",
-        ),
-        E::Full(_) => Some(
-            "make room, or raise the limit on file sizes where there is one (ulimit -f); the next sync goes on where this one stopped",
-        ),
-        E::InTheWay(_) => Some("rename it or remove it, and begin again"),
-        E::Exists(_) => Some("choose another name, or give --replace"),
-        E::NoConnection { .. } => Some("archive restore FILE puts a copy in its place; nothing was changed"),
-        E::Busy(_) => Some(
-            "close that program, or let it end; what is archived stays, and the next sync goes on from there",
-        ),
-        E::Sqlite { .. } => Some("archive verify --offline tells whether the file is sound"),
-        E::Unreadable { .. } => Some("its owner can give the right to read it, or a copy by archive backup"),
-        E::NotWhole { why: store::NotWhole::Writer, .. } => Some("ask again once it has ended"),
-        E::NotWhole { .. } => {
-            Some("ask again once no sync is at work; the next archive sync of its owner puts it in order")
-        }
-        E::Moved(_) => Some("ask again; the archive itself is in order"),
-        E::SeveralNames { .. } => Some("remove the other names, or copy the file and let --db name the copy"),
-        E::LockFile { .. } => Some("remove it; archive makes its own"),
-        E::NoLocks { .. } => {
-            Some("keep the database on a local disk, and copy it elsewhere with archive backup")
-        }
-        E::ReadOnly { .. } => {
-            Some("let this account write the file and its folder, or choose another file with --db")
-        }
-    }
-}
-
-impl From<SetupError> for CommandError {
-    fn from(error: SetupError) -> Self {
-        let is_about_trust = matches!(error, SetupError::Https(_));
-        let error = Self::new(ExitCode::Usage, error);
-        if !is_about_trust {
-            return error;
-        }
-        let install = || "install the package ca-certificates, or set SSL_CERT_FILE".to_owned();
-        error.with_hint(problem_of_trust().unwrap_or_else(install))
-    }
 }

@@ -7,11 +7,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
+use serde::{Serialize, Serializer};
+
 /// How the program ends. The numbers are a contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum ExitCode {
-    /// Done.
     Done = 0,
     /// Failed; nothing that was stored before is lost.
     Failed = 1,
@@ -19,7 +20,6 @@ pub enum ExitCode {
     Usage = 2,
     /// Done in part: some connections failed or some records were set aside; the rest is stored.
     Partial = 3,
-    /// The platform refused the credentials.
     Refused = 4,
     /// Another `archive` process holds this database, or another program has it open.
     Held = 5,
@@ -34,6 +34,12 @@ impl ExitCode {
     }
 }
 
+impl Serialize for ExitCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(self.number())
+    }
+}
+
 impl From<ExitCode> for std::process::ExitCode {
     fn from(code: ExitCode) -> Self {
         code.number().into()
@@ -42,7 +48,7 @@ impl From<ExitCode> for std::process::ExitCode {
 
 /// The error that a command ends with. Display is the whole chain of causes on one line.
 #[derive(Debug)]
-pub struct CommandError {
+pub(crate) struct CommandError {
     exit: ExitCode,
     error: anyhow::Error,
     excerpt: Option<String>,
@@ -50,34 +56,34 @@ pub struct CommandError {
 }
 
 impl CommandError {
-    pub fn new(exit: ExitCode, error: impl Into<anyhow::Error>) -> Self {
+    pub(crate) fn new(exit: ExitCode, error: impl Into<anyhow::Error>) -> Self {
         Self { exit, error: error.into(), excerpt: None, hint: None }
     }
 
     /// What to do about it, as one sentence without a period.
     #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// The lines that the error is about, with what points at the place.
     #[must_use]
-    pub fn with_excerpt(mut self, excerpt: impl Into<String>) -> Self {
+    pub(crate) fn with_excerpt(mut self, excerpt: impl Into<String>) -> Self {
         self.excerpt = Some(excerpt.into());
         self
     }
 
-    pub fn exit(&self) -> ExitCode {
+    pub(crate) fn exit(&self) -> ExitCode {
         self.exit
     }
 
-    pub fn hint(&self) -> Option<&str> {
+    pub(crate) fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
     /// Says the error and its hint on standard error; logging must have been started.
-    pub fn report(&self) {
+    pub(crate) fn report(&self) {
         let exit_code = self.exit.number();
         let excerpt = self.excerpt.as_deref();
         tracing::error!(target: "run_archive::error", exit_code, excerpt, hint = self.hint(), "{self}");

@@ -25,32 +25,20 @@ const RUNS_AT_A_TIME: usize = 1_000;
 pub struct Saved {
     /// What it is called in messages.
     pub name: String,
-    /// What it holds.
     pub bytes: std::io::Result<Vec<u8>>,
 }
 
 /// Why a file, or a part of it, was not imported.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// The file system's answer.
     #[error("reading {name}: {source}")]
-    Io {
-        /// The file.
-        name: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    Io { name: String, source: std::io::Error },
     /// Bytes that are no text.
     #[error("reading {0}: it is neither UTF-8 nor UTF-16 with a byte order mark")]
     Encoding(String),
     /// Text that is no page.
     #[error("reading {name}: {problem}")]
-    Unreadable {
-        /// The file.
-        name: String,
-        /// What is wrong.
-        problem: Unreadable,
-    },
+    Unreadable { name: String, problem: Unreadable },
     /// A page that does not say whose it is.
     #[error("reading {0}: the page does not name its connection; say it with --connection ID")]
     NoConnection(String),
@@ -59,24 +47,16 @@ pub enum Problem {
         "reading {name}: nothing says of which kind connection {id} is, an export or one that synchronizes; say it \
          with --connection export:{id}, storage:{id} or manifest:{id}"
     )]
-    NoKind {
-        /// The file.
-        name: String,
-        /// The connection's id.
-        id: String,
-    },
+    NoKind { name: String, id: String },
 }
 
 /// What an import did.
 #[derive(Debug, Default)]
 pub struct Summary {
-    /// Files read.
     pub files: u64,
     /// Pages and single runs found in them.
     pub pages: u64,
-    /// What became of the records.
     pub counts: Counts,
-    /// What went wrong.
     pub problems: Vec<Problem>,
 }
 
@@ -128,7 +108,6 @@ struct Import<'a> {
     path: PathBuf,
     cache_mib: u32,
     said: Option<&'a TypedConnection>,
-    /// The connections that are archived.
     known: Vec<ConnectionId>,
     /// Whether the file that is read has bytes that are no UTF-8.
     has_other_bytes: bool,

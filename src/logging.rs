@@ -25,7 +25,7 @@ use crate::settings::{Color, LogFormat, Talk};
 use crate::time::datetime_of_clock;
 
 /// The target of the one line that a command sums itself up with: shown unless `-q` is given.
-pub const SUMMARY: &str = "run_archive::summary";
+pub(crate) const SUMMARY: &str = "run_archive::summary";
 /// The target of the error that a command ends with.
 const ERROR: &str = "run_archive::error";
 /// This crate.
@@ -34,7 +34,7 @@ const CRATE: &str = "run_archive";
 /// Starts logging for the rest of the process. Progress bars belong into the display that is returned:
 /// it steps aside for each line, is hidden in pipes, with `-q` and in JSON. Say nothing through the log
 /// inside of its `suspend`: that waits for ever.
-pub fn start(talk: &Talk) -> MultiProgress {
+pub(crate) fn start(talk: &Talk) -> MultiProgress {
     let progress = MultiProgress::new();
     if talk.quiet || talk.log_format == LogFormat::Json {
         progress.set_draw_target(ProgressDrawTarget::hidden());

@@ -15,63 +15,23 @@ use crate::api::wire::{self, Object};
 use crate::time::UtcText;
 
 mod columns;
-pub mod digest;
+pub(crate) mod digest;
 mod drift;
 mod json;
+mod limits;
 mod merge;
 mod volatile;
 
-pub use columns::{Column, Columns, Job, Kind, Run, RunError, Source, Task, TaskError, Text, Value};
-pub use digest::Digest;
-pub use drift::Drift;
+pub(crate) use columns::{
+    Column, Columns, Digest, Drift, Job, Kind, Run, RunError, Source, Task, TaskError, Text, Value,
+};
+pub(crate) use drift::Unread;
 use drift::{Drifts, Known};
 use json::{JsonObject, push_compact};
 pub use json::{is_whole, rebuild};
-pub use merge::{Merged, Unread, merge};
-pub use volatile::{VOLATILE, find_volatile};
-
-/// Bytes of one run.
-pub const MAX_BYTES: usize = 16 << 20;
-/// How deep a run may nest. What serde_json reads: every reader of what is archived can rely on it, ours too.
-pub const MAX_DEPTH: usize = 127;
-/// Members of objects and elements of lists in one run.
-pub const MAX_VALUES: usize = 1_000_000;
-/// Jobs of one run.
-pub const MAX_JOBS: usize = 10_000;
-/// Tasks of all jobs of one run.
-pub const MAX_TASKS: usize = 100_000;
-
-/// Why a text is not a run that can be kept in tables. It is kept as text instead.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Reject {
-    /// Longer than any run; nothing of it was read.
-    #[error("the run has {0} bytes, and at most {MAX_BYTES} are read")]
-    TooLong(usize),
-    /// Nested so deep that reading it could exhaust a thread.
-    #[error("the run nests {0} levels deep, and at most {MAX_DEPTH} are read")]
-    TooDeep(usize),
-    /// More values than any run.
-    #[error("the run has {0} values, and at most {MAX_VALUES} are read")]
-    TooManyValues(usize),
-    /// More jobs than any run.
-    #[error("the run has {0} jobs, and at most {MAX_JOBS} are read")]
-    TooManyJobs(usize),
-    /// More tasks than any run.
-    #[error("the run has {0} tasks, and at most {MAX_TASKS} are read")]
-    TooManyTasks(usize),
-    /// Bytes that are no text, where the first of them is in the kept text.
-    #[error("the run holds bytes that are no UTF-8, written as \\x and two digits, the first at byte {0}")]
-    NotUtf8(usize),
-    /// Some other JSON.
-    #[error("the run is not an object: {0}")]
-    NotAnObject(String),
-    /// Nothing to know it by.
-    #[error("the run has no id that is a text")]
-    NoId,
-    /// Two values under one name: neither may be dropped, and a row holds one.
-    #[error("the name {0:?} occurs twice in one object")]
-    NameTwice(String),
-}
+pub(crate) use limits::{MAX_BYTES, MAX_DEPTH, MAX_JOBS, MAX_TASKS, MAX_VALUES, Reject};
+pub(crate) use merge::{Merged, merge};
+pub(crate) use volatile::{VOLATILE, find_volatile};
 
 /// Reads one run from the text that was sent.
 pub fn normalize(raw: &str) -> Result<Run<'_>, Reject> {
@@ -80,7 +40,7 @@ pub fn normalize(raw: &str) -> Result<Run<'_>, Reject> {
 }
 
 /// Measures a text before anything is built from it: whatever is too large is told in one pass over its bytes.
-pub fn check_limits(raw: &str) -> Result<(), Reject> {
+pub(crate) fn check_limits(raw: &str) -> Result<(), Reject> {
     if raw.len() > MAX_BYTES {
         return Err(Reject::TooLong(raw.len()));
     }
@@ -168,7 +128,7 @@ fn normalize_error<'a>(mut members: Members<'a>, drift: &mut Drifts) -> TaskErro
 }
 
 /// What the columns of a connection cannot give back of its JSON.
-pub fn connection_extra(json: &str) -> Option<String> {
+pub(crate) fn connection_extra(json: &str) -> Option<String> {
     let mut members = Members::new(Object::parse(json).ok()?).ok()?;
     for name in ["id", "displayName", "iModelId", "iTwinId", "authenticationType"] {
         members.take_text(name);
@@ -177,7 +137,7 @@ pub fn connection_extra(json: &str) -> Option<String> {
 }
 
 /// What the columns of an iTwin or iModel cannot give back of its JSON.
-pub fn named_extra(json: &str) -> Option<String> {
+pub(crate) fn named_extra(json: &str) -> Option<String> {
     let mut members = Members::new(Object::parse(json).ok()?).ok()?;
     for name in ["id", "displayName"] {
         members.take_text(name);

@@ -1,4 +1,4 @@
-//! SQL that is not the program's own hands to write with: the files in `queries/`, and whatever is typed.
+//! Questions to the archive: the SQL of `queries/`, and whatever a user types, which can only read.
 //!
 //! In: a path and a statement. Out: rows, one by one, or as structs. A [`Database`] is a connection that
 //! only reads, behind an authorizer, with limits on time, memory and a value's length, and it sees one
@@ -6,12 +6,13 @@
 //! functions added to SQLite's own in `functions`, the named queries in `catalog`.
 
 mod catalog;
+mod error;
 mod functions;
 mod guard;
+mod named;
 mod rows;
 
 use std::borrow::Cow;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,130 +22,14 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{ErrorCode, Row, Statement, ToSql};
 use serde::de::DeserializeOwned;
 
-pub use catalog::{Catalog, Parameter, Query};
-pub use guard::{Clock, SQL_BYTES};
+pub use catalog::Catalog;
+pub(crate) use error::Result;
+pub use error::{Error, Excerpt};
+pub(crate) use guard::{Clock, SQL_BYTES};
+pub use named::Query;
 
 use crate::store::{self, READING_LIMIT, Reader};
 use guard::Guard;
-
-/// What can go wrong with a query.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The archive itself.
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    /// The statement would do more than read.
-    #[error("{0} is not allowed: this connection only reads")]
-    Refused(String),
-    /// There is nothing to do.
-    #[error("there is no SQL statement")]
-    Empty,
-    /// Something follows the statement.
-    #[error("there is more than one SQL statement")]
-    Several,
-    /// SQLite does not understand the statement, or it cannot be carried out.
-    #[error("{place}{problem}", place = .excerpt.as_ref().map(Excerpt::place).unwrap_or_default())]
-    Sql {
-        /// What SQLite says.
-        problem: String,
-        /// Where, if it says so.
-        excerpt: Option<Excerpt>,
-    },
-    /// A parameter was given that the statement does not have.
-    #[error("there is no parameter {name}; {takes}", takes = describe_takes(.takes))]
-    UnknownParameter {
-        /// The one that was given.
-        name: String,
-        /// Those that there are.
-        takes: Vec<String>,
-    },
-    /// The statement has a parameter without a name.
-    #[error("the parameter {0} has no name: write :name")]
-    Unnamed(String),
-    /// It took too long.
-    #[error("the query was stopped after {}", humantime::format_duration(*.0))]
-    Timeout(Duration),
-    /// It needs too much memory.
-    #[error("the query needs more memory than it may have ({} MiB)", guard::HEAP_BYTES >> 20)]
-    Memory,
-    /// A row is not what the program expects of its own query.
-    #[error("reading a row of {query}: {problem}")]
-    Row {
-        /// The query's name.
-        query: String,
-        /// Column and problem.
-        problem: String,
-    },
-    /// The program asks one of its own queries, and there is none of this name.
-    #[error("there is no query {0}")]
-    NoQuery(&'static str),
-    /// A query's comment names no step for `:bounds`.
-    #[error("the comment says Step: {step}; write day, week, or a parameter such as :by")]
-    Step {
-        /// What stands there.
-        step: String,
-    },
-    /// A file of the catalog.
-    #[error("the query {}: {problem}", .path.display())]
-    File {
-        /// The file, or the folder.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The rows could not be handed on.
-    #[error(transparent)]
-    Sink(#[from] io::Error),
-}
-
-fn describe_takes(takes: &[String]) -> String {
-    match takes {
-        [] => "the query takes none".to_owned(),
-        takes => format!("the query takes {}", takes.join(", ")),
-    }
-}
-
-/// A place in a statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Excerpt {
-    /// Counted from 1.
-    pub line: usize,
-    /// In characters, counted from 1.
-    pub column: usize,
-    /// The whole line.
-    pub text: String,
-}
-
-impl Excerpt {
-    fn at(sql: &str, offset: usize) -> Option<Self> {
-        let before = sql.get(..offset)?;
-        let start = before.rfind('\n').map_or(0, |at| at + 1);
-        let text = sql[start..].lines().next().unwrap_or_default().to_owned();
-        Some(Self {
-            line: before.matches('\n').count() + 1,
-            column: before[start..].chars().count() + 1,
-            text,
-        })
-    }
-
-    fn place(&self) -> String {
-        format!("line {}, column {}: ", self.line, self.column)
-    }
-}
-
-/// The line, or the part of a long one around the place, and below it a sign that points there.
-impl fmt::Display for Excerpt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const BEFORE: usize = 50;
-        const SHOWN: usize = 75;
-        let skipped = (self.column - 1).saturating_sub(BEFORE);
-        let shown: String = self.text.chars().skip(skipped).take(SHOWN).collect();
-        write!(f, "{shown}\n{:width$}^", "", width = self.column - 1 - skipped)
-    }
-}
-
-/// Results of this module.
-pub type Result<T> = std::result::Result<T, Error>;
 
 /// A value given to a parameter.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,7 +49,7 @@ pub enum Value {
 impl Value {
     /// What a typed text stands for: a number where it is one, and itself otherwise. What would not be written
     /// so as a number, such as `007` or twenty digits, is more likely somebody's id.
-    pub fn of_typed(text: &str) -> Self {
+    pub(crate) fn of_typed(text: &str) -> Self {
         let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
         let is_id = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
         if is_id || !digits.starts_with(|c: char| c.is_ascii_digit()) {
@@ -293,7 +178,7 @@ impl Database {
     ///
     /// # Errors
     /// As [`Database::open`], but for views.
-    pub fn open_for_tables(path: &Path, limit: Duration) -> store::Result<Self> {
+    pub(crate) fn open_for_tables(path: &Path, limit: Duration) -> store::Result<Self> {
         Self::guard(Reader::open(path)?, path, limit)
     }
 
@@ -305,10 +190,7 @@ impl Database {
     }
 
     /// Opens two that see the same state of the archive, for questions that are answered side by side.
-    ///
-    /// # Errors
-    /// As [`Database::open`].
-    pub fn open_two(path: &Path) -> store::Result<[Self; 2]> {
+    pub(crate) fn open_two(path: &Path) -> store::Result<[Self; 2]> {
         let watch = Reader::open(path)?;
         watch.require_views()?;
         loop {
@@ -325,15 +207,12 @@ impl Database {
 
     /// The clock that a time limit is kept by, to be watched from another thread: a single step of SQLite may
     /// take longer than its limit.
-    pub fn clock(&self) -> Arc<Clock> {
+    pub(crate) fn clock(&self) -> Arc<Clock> {
         self.guard.clock()
     }
 
     /// The names of a statement's parameters, each once, in their order.
-    ///
-    /// # Errors
-    /// The statement is refused or malformed.
-    pub fn parameters(&self, sql: &str, limits: Limits) -> Result<Vec<String>> {
+    pub(crate) fn parameters(&self, sql: &str, limits: Limits) -> Result<Vec<String>> {
         self.guard.start(limits.timeout);
         parameter_names(&self.prepare(sql)?)
     }
@@ -366,10 +245,11 @@ impl Database {
 
     /// All rows of a named query, each read as a struct whose fields are named as the columns. Integers 0 and 1
     /// are read as `bool` too, NULL as `None`, text as an enum's unit variant.
-    ///
-    /// # Errors
-    /// Any [`Error`].
-    pub fn read<T: DeserializeOwned>(&self, query: &Query, parameters: &[(&str, Value)]) -> Result<Vec<T>> {
+    pub(crate) fn read<T: DeserializeOwned>(
+        &self,
+        query: &Query,
+        parameters: &[(&str, Value)],
+    ) -> Result<Vec<T>> {
         self.guard.start(Some(self.limit));
         self.read_rows(query, parameters).map_err(|error| match error {
             Error::Timeout(limit) => store::Error::TooLong { path: self.path.clone(), limit }.into(),
@@ -430,7 +310,6 @@ impl Database {
         Ok(statement)
     }
 
-    /// SQLite's refusals by meaning.
     fn error(&self, error: &rusqlite::Error, sql: &str) -> Error {
         // A file that was written to while it was read without a lock explains any error.
         if let Err(moved) = self.reader.check_unmoved() {

@@ -13,13 +13,13 @@ pub(crate) mod pages;
 mod rows;
 #[cfg(test)]
 mod sample;
-pub mod wording;
+pub(crate) mod wording;
 
 pub(crate) use clean::blank_signatures;
-pub use clean::clean;
-pub use document::Document;
-pub use layout::Screen;
-pub use numbers::{counted, render_count, render_duration, render_size};
-pub use output::{Output, print};
-pub use rows::{Csv, JsonRows, MarkdownRows, TableRows};
-pub use wording::verdict;
+pub(crate) use clean::clean;
+pub(crate) use document::Document;
+pub(crate) use layout::Screen;
+pub(crate) use numbers::{counted, render_count, render_duration, render_size};
+pub(crate) use output::{Output, print};
+pub(crate) use rows::{Csv, JsonRows, MarkdownRows, TableRows};
+pub(crate) use wording::verdict;

@@ -4,64 +4,24 @@
 //! `render` turns into text. Every count comes from a file of `queries/`, asked in `questions`; what is added
 //! here is arithmetic on counts: sums, intervals and tests. No clock is read and no sentence made.
 
+mod asked;
 mod compare;
-pub mod figures;
+pub(crate) mod figures;
 mod questions;
 mod statistics;
 mod verdict;
 
-pub use verdict::{ArchivedWhole, Standing};
+pub(crate) use asked::Asked;
+pub(crate) use verdict::{ArchivedWhole, Standing};
 
 use self::figures::*;
 use self::questions::{Questions, Timing};
 use self::statistics::ALPHA;
 use crate::query::{Catalog, Database, Error};
-use crate::time::UtcText;
-use crate::time::period::Period;
-use crate::time::zone::Zone;
-
-/// What a report is asked for.
-#[derive(Debug, Clone)]
-pub struct Asked {
-    /// What is reported.
-    pub period: Period,
-    /// What it is compared with.
-    pub compared_with: Period,
-    /// Whose days and weeks.
-    pub zone: Zone,
-    /// The instant that ages are counted to.
-    pub as_of: UtcText,
-    /// Whether that is what the clock shows.
-    pub is_of_now: bool,
-    /// Connections as `kind:id`; empty: all.
-    pub connections: Vec<String>,
-    /// A rate from fewer rated runs raises no alarm.
-    pub min_runs: u64,
-    /// Above this failure rate, from 0 to 1, there is an alarm.
-    pub fail_over: Option<f64>,
-}
-
-impl Asked {
-    /// The last seven full days of UTC, compared with those before, of all connections.
-    ///
-    /// # Errors
-    /// They would begin before the year 1.
-    pub fn last_week(as_of: UtcText) -> Result<Self, String> {
-        let zone = Zone::UTC;
-        let period = Period::parse(None, None, &zone, &as_of)?;
-        let compared_with = period.before(&zone)?;
-        let connections = Vec::new();
-        let is_of_now = true;
-        Ok(Self { period, compared_with, zone, as_of, is_of_now, connections, min_runs: 1, fail_over: None })
-    }
-}
 
 /// Answers a report's questions from two views of one state of the archive, half of them from each: sorting
 /// durations takes as long as everything else.
-///
-/// # Errors
-/// Any of the queries'.
-pub fn compute([first, second]: [Database; 2], asked: &Asked) -> Result<Report, Error> {
+pub(crate) fn compute([first, second]: [Database; 2], asked: &Asked) -> Result<Report, Error> {
     std::thread::scope(|scope| {
         let timing = scope
             .spawn(move || Questions { database: &second, catalog: Catalog::built_in(), asked }.timing());
@@ -90,6 +50,7 @@ fn answer(
     let masked = questions.masked(total.now.succeeded)?;
     let weeks = questions.weeks()?;
     let buckets = questions.buckets(&connections)?;
+    // The other database has sorted the durations meanwhile, so they are asked for last.
     let durations = timing()?.in_order_of(&connections);
 
     let by_direction = |direction: Direction| {

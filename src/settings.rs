@@ -43,4 +43,4 @@ pub use self::report::Report;
 pub use self::setup::Setup;
 pub use self::status::Status;
 pub use self::sync::Sync;
-pub use crate::cli::{Color, LogFormat, QueryFormat, ReportFormat};
+pub(crate) use crate::cli::{Color, LogFormat, QueryFormat, ReportFormat};

@@ -7,19 +7,25 @@
 //! awaiting anything. What to ask next is decided in `walk`, what a run means in `normalize`, what is new in
 //! `store`.
 
+mod clock;
 mod connection;
 mod discovery;
 mod due;
+mod due_runs;
 mod estimate;
 mod expected;
 mod finding;
 mod fleet;
+mod interruption;
 mod listing;
+mod options;
 mod problem;
+mod progress;
 mod proof;
 mod recorder;
 mod records;
 mod retry;
+mod session;
 mod sight;
 mod summary;
 mod turns;
@@ -28,185 +34,29 @@ mod walking;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
 
-use xxhash_rust::xxh3::xxh3_64;
-
-use crate::api::{self, Client, ConnectionId, Kind};
-use crate::store::records::Counts;
-use crate::store::room::{NoRoom, Room};
+use crate::api::Client;
+use crate::store::room::Room;
 use crate::store::syncs::SyncTotals;
-use crate::store::{self, Archive, Closed, Reader, Writer};
-use crate::time::UtcText;
+use crate::store::{self, Archive, Reader, Writer};
 
-pub use discovery::ListDoubt;
-use due::Rules;
-pub use estimate::{Estimate, estimate};
+pub use clock::now;
+pub(crate) use estimate::{Estimate, estimate};
 use fleet::Fleet;
 pub(crate) use listing::Pages;
-pub use problem::{ListOf, Problem};
-pub use proof::Unproved;
+pub use options::{Options, Scope};
+pub(crate) use problem::{Problem, WHY_NOTHING};
+pub use progress::Progress;
 use recorder::Recorder;
 use records::Readers;
 pub(crate) use records::read_saved;
-pub use retry::{Retried, retry_rejects};
-pub use sight::{ListedBelow, see_connection, see_imodel, see_itwin, see_itwins};
-pub use summary::{ConnectionSummary, Discovered, Outcome, Summary};
-
-/// Why there may be nothing where something is expected.
-pub(crate) const WHY_NOTHING: &str =
-    "a service application without a role on an iTwin is given empty lists, not an error";
+pub(crate) use retry::retry_rejects;
+use session::Session;
+pub(crate) use sight::{ListedBelow, see_connection, see_imodel, see_itwin, see_itwins};
+pub use summary::{ConnectionSummary, Outcome, Summary};
 
 /// Memory for SQLite's pages, in MiB, where no more than one row is written.
 const FAILURE_CACHE_MIB: u32 = 4;
-
-/// Connections that may all be walked whole in one sync.
-const HANDFUL: usize = 10;
-
-/// Where runs are looked for. At least one of the lists holds something.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Scope {
-    /// Connections by their ids, in the order given.
-    pub connections: Vec<ConnectionId>,
-    /// iModels whose connections are synced.
-    pub imodels: Vec<String>,
-    /// iTwins whose iModels' connections are synced.
-    pub itwins: Vec<String>,
-    /// Which kinds of connections are looked for below iModels and iTwins.
-    pub kinds: Vec<Kind>,
-}
-
-/// What a sync is asked for.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Where runs are looked for.
-    pub scope: Scope,
-    /// Walk every listing whole.
-    pub full: bool,
-    /// `$top` to begin with.
-    pub page_size: u32,
-    /// Whether the page size was asked for, rather than the default: then what was learned is ignored.
-    pub is_page_size_given: bool,
-    /// Pages of one listing in flight.
-    pub pages_in_flight: usize,
-    /// Connections at a time.
-    pub concurrency: usize,
-    /// How often every listing is walked whole regardless.
-    pub full_every: Duration,
-    /// Bytes that a backfill leaves free of the disk; 0: none; `None`: the usual.
-    pub min_free: Option<u64>,
-}
-
-/// What has happened so far, for a progress display.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// iModels that were asked for their connections, and those still to ask.
-    pub imodels: AtomicU64,
-    /// See `imodels`.
-    pub imodels_left: AtomicU64,
-    /// Connections that are done, and those known and still to do.
-    pub connections: AtomicU64,
-    /// See `connections`.
-    pub connections_left: AtomicU64,
-    /// Pages received.
-    pub pages: AtomicU64,
-    /// Records received, and runs stored and changed.
-    pub received: AtomicU64,
-    /// Runs stored for the first time.
-    pub new: AtomicU64,
-    /// Runs that changed.
-    pub changed: AtomicU64,
-}
-
-impl Progress {
-    /// Counts a page, or with `is_new_page` unset a further part of one.
-    fn add(&self, counts: &Counts, is_new_page: bool) {
-        self.pages.fetch_add(u64::from(is_new_page), Ordering::Relaxed);
-        self.received.fetch_add(counts.received, Ordering::Relaxed);
-        self.new.fetch_add(counts.new, Ordering::Relaxed);
-        self.changed.fetch_add(counts.changed, Ordering::Relaxed);
-    }
-}
-
-/// Why a connection could not be synced any further.
-#[derive(Debug)]
-enum Interruption {
-    /// The platform's answer.
-    Api(api::Error),
-    /// The archive could not be read; without an error it could not be written, and the writer has the error.
-    Store(Option<store::Error>),
-    /// A backfill would fill the disk.
-    NoRoom(NoRoom),
-}
-
-impl From<api::Error> for Interruption {
-    fn from(error: api::Error) -> Self {
-        Self::Api(error)
-    }
-}
-
-impl From<store::Error> for Interruption {
-    fn from(error: store::Error) -> Self {
-        Self::Store(Some(error))
-    }
-}
-
-impl From<Closed> for Interruption {
-    fn from(_: Closed) -> Self {
-        Self::Store(None)
-    }
-}
-
-impl Interruption {
-    /// Its text, for the record of the walk that it stopped.
-    fn message(&self) -> Option<String> {
-        match self {
-            Self::Api(error) => Some(error.to_string()),
-            Self::NoRoom(no_room) => Some(no_room.to_string()),
-            Self::Store(error) => error.as_ref().map(ToString::to_string),
-        }
-    }
-}
-
-/// What all connections of a sync share.
-struct Session {
-    client: Client,
-    /// How many connections were archived when the sync began.
-    archived_connections: usize,
-    recorder: Recorder,
-    /// For the threads that answers are read on.
-    readers: Arc<Readers>,
-    /// The disk of the archive; a dry run needs none.
-    room: Option<Room>,
-    options: Options,
-    progress: Arc<Progress>,
-}
-
-impl Session {
-    /// What the sync was asked for, as far as it concerns this connection.
-    fn rules(&self, id: &ConnectionId, is_next_turn: bool) -> Rules {
-        Rules {
-            is_full_asked: self.options.full,
-            is_next_turn,
-            full_every: self.full_walk_after(id),
-            page_size: self.options.page_size,
-            is_page_size_given: self.options.is_page_size_given,
-        }
-    }
-
-    /// After how long a connection's listing is walked whole regardless. In a fleet each connection has a
-    /// time of its own between half of that and all of it, so that walks which were due together once are
-    /// spread over the syncs; a handful may as well be walked at once.
-    fn full_walk_after(&self, id: &ConnectionId) -> Duration {
-        let every = self.options.full_every;
-        if self.archived_connections <= HANDFUL {
-            return every;
-        }
-        let share = xxh3_64(id.to_string().as_bytes()) as f64 / u64::MAX as f64;
-        every.mul_f64(0.5 + share / 2.0)
-    }
-}
 
 /// Syncs into the archive. The error is the archive's; what the platform refused is in the summary.
 pub async fn sync(
@@ -283,7 +133,7 @@ fn record_failure(path: &Path, sync_key: i64, totals: &SyncTotals, error: &store
 }
 
 /// Does all that a sync does but store: the counts say what it would do.
-pub async fn dry_run(
+pub(crate) async fn dry_run(
     client: Client,
     reader: Option<Reader>,
     options: Options,
@@ -295,9 +145,4 @@ pub async fn dry_run(
     let recorder = Recorder::dry_run(reader, progress.clone());
     let session = Session { client, archived_connections, recorder, readers, room: None, options, progress };
     Fleet::sync(session, now()).await.0
-}
-
-/// The clock, in the form that is stored.
-pub fn now() -> UtcText {
-    UtcText::of_clock(SystemTime::now())
 }

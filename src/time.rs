@@ -24,7 +24,7 @@ impl UtcText {
     /// The first instant that there is a text for.
     pub const MIN: Self = Self(*b"0001-01-01T00:00:00.0000000Z");
     /// The last instant that there is a text for.
-    pub const MAX: Self = Self(*b"9999-12-31T23:59:59.9999999Z");
+    pub(crate) const MAX: Self = Self(*b"9999-12-31T23:59:59.9999999Z");
 
     /// The instant that `sent` names, or `None` for "never" (`0001-01-01T00:00:00Z`) and for nonsense.
     ///
@@ -78,7 +78,7 @@ impl UtcText {
     }
 
     /// The instant of a clock's reading; `None` outside the years 0001 to 9999.
-    pub fn from_datetime(time: &DateTime<Utc>) -> Option<Self> {
+    pub(crate) fn from_datetime(time: &DateTime<Utc>) -> Option<Self> {
         if !(1..=9999).contains(&time.year()) {
             return None;
         }
@@ -95,7 +95,7 @@ impl UtcText {
     }
 
     /// Reads a time back from the database, where only the fixed width occurs.
-    pub fn from_stored(text: &str) -> Option<Self> {
+    pub(crate) fn from_stored(text: &str) -> Option<Self> {
         (text.len() == 28).then(|| Self::parse_usual(text.as_bytes())).flatten()
     }
 
@@ -106,13 +106,13 @@ impl UtcText {
     }
 
     /// The text as the platform writes it: trailing zeros of the fraction trimmed, no fraction if zero.
-    pub fn as_sent(&self) -> String {
+    pub(crate) fn as_sent(&self) -> String {
         let trimmed = self.as_str()[..27].trim_end_matches('0').trim_end_matches('.');
         format!("{trimmed}Z")
     }
 
     /// Whether [`Self::as_sent`] would give back exactly `sent`.
-    pub fn gives_back(&self, sent: &str) -> bool {
+    pub(crate) fn gives_back(&self, sent: &str) -> bool {
         let trimmed = self.as_str()[..27].trim_end_matches('0').trim_end_matches('.');
         sent.strip_suffix('Z') == Some(trimmed)
     }
@@ -130,7 +130,7 @@ impl UtcText {
     }
 
     /// Whole milliseconds from `self` to `later`; `None` where `later` is before `self`.
-    pub fn milliseconds_until(&self, later: &Self) -> Option<i64> {
+    pub(crate) fn milliseconds_until(&self, later: &Self) -> Option<i64> {
         let ticks = later.ticks() - self.ticks();
         (ticks >= 0).then_some(ticks / 10_000)
     }
@@ -175,7 +175,7 @@ pub fn datetime_of_clock(reading: SystemTime) -> DateTime<Utc> {
 }
 
 /// How long ago, in the largest unit that leaves a readable number: `12 min ago`, `3 days ago`.
-pub fn ago(then: &UtcText, now: &UtcText) -> String {
+pub(crate) fn ago(then: &UtcText, now: &UtcText) -> String {
     let Some(milliseconds) = then.milliseconds_until(now) else {
         return "in the future".to_owned();
     };

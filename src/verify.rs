@@ -32,11 +32,8 @@ pub use run::Verification;
 /// One rule of `queries/rules.sql`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Rule {
-    /// What must be true.
     pub rule: String,
-    /// How many rows break it.
     pub broken: u64,
-    /// One of them.
     pub example: Option<String>,
 }
 
@@ -49,20 +46,17 @@ pub struct Offline {
     pub schema: Vec<Finding>,
     /// Why rules and digests could not be checked: a table or a column of ours is not there.
     pub unchecked: Option<String>,
-    /// Every rule.
     pub rules: Vec<Rule>,
     /// Whether every run is what was received.
     pub digests: Digests,
     /// Times recorded in which runs may have come and gone unseen.
     pub gaps: u64,
-    /// Records set aside.
     pub rejects: u64,
 }
 
 /// A listed run that is not archived as it is listed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Different {
-    /// The platform's id.
     pub run_id: String,
     /// Whether the rows are not what was received: then the archive was altered. Otherwise the platform
     /// changed the run.
@@ -74,11 +68,8 @@ pub struct Different {
 /// What the platform lists of one connection, held against the archive.
 #[derive(Debug, Clone)]
 pub struct Compared {
-    /// Its kind and id.
     pub id: ConnectionId,
-    /// What reports call it.
     pub name: String,
-    /// Runs listed.
     pub listed: u64,
     /// Runs archived as listed, when it began.
     pub archived: u64,
@@ -115,11 +106,9 @@ pub struct Report {
     pub compared: Vec<Compared>,
     /// Connections that the platform no longer lists: not compared.
     pub unlisted: u64,
-    /// Requests sent.
     pub requests: u64,
     /// Whether the platform accepted the credentials.
     pub was_accepted: bool,
-    /// Whether a repair was made.
     pub is_repair: bool,
     /// Views and indexes that it made anew, and triggers that it dropped.
     pub mended: Vec<Finding>,
@@ -137,9 +126,6 @@ pub struct Options {
 }
 
 /// Looks at the file alone.
-///
-/// # Errors
-/// The archive cannot be opened or read.
 pub fn check_offline(path: &Path) -> Result<Offline, query::Error> {
     let mut reader = Reader::open_as_it_is(path)?;
     reader.set_limit(VERIFYING_LIMIT);
@@ -190,7 +176,6 @@ impl Offline {
             })
     }
 
-    /// How much is wrong.
     pub fn broken(&self) -> u64 {
         let rules: u64 = self.rules.iter().map(|rule| rule.broken).sum();
         let schema = self.schema.iter().filter(|finding| finding.is_difference()).count();

@@ -17,22 +17,22 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use crate::api::wire::More;
-use crate::time::UtcText;
 
 mod chain;
 #[cfg(test)]
 mod exhaustive;
 mod order;
+mod page;
 mod patience;
-pub mod plan;
+pub(crate) mod plan;
 #[cfg(test)]
 mod tests;
 
 use chain::Chain;
-pub use order::Order;
+pub(crate) use order::Order;
+use page::PendingPage;
+pub(crate) use page::{Ask, Checkpoint, Entry, Key};
 use patience::WalkPatience;
 
 /// How many entries that were the last of an oldest-first listing are asked for again: one shows no order.
@@ -42,121 +42,36 @@ const MOST_SINGLES: u32 = 4;
 /// Entries that a page is taken to hold before one has come.
 const USUAL_PAGE: u64 = 64;
 
-/// What an entry of a listing is known by: the XXH3-128 of its id, or of its text where it has none.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Key(pub u128);
-
-impl From<Key> for String {
-    fn from(key: Key) -> Self {
-        format!("{:032x}", key.0)
-    }
-}
-
-impl TryFrom<String> for Key {
-    type Error = std::num::ParseIntError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        u128::from_str_radix(&text, 16).map(Self)
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-/// One entry of a page, as far as the walk cares.
-#[derive(Debug, Clone, Copy)]
-pub struct Entry {
-    /// What it is known by.
-    pub key: Key,
-    /// Its start, where it has a real one: the listing's order is seen by it.
-    pub started_at: Option<UtcText>,
-    /// Archived where an earlier walk proved that nothing is missing: a sign to stop.
-    pub is_proved: bool,
-    /// Whether it is a run at all; entries that are not are set aside, and counted apart.
-    pub is_readable: bool,
-}
-
-/// What to ask the platform.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ask {
-    /// `$skip`.
-    pub skip: u64,
-    /// `$top`.
-    pub top: u32,
-}
-
-/// Where a walk goes on, or starts.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Checkpoint {
-    /// The position after the last linked entry, when it was last seen.
-    pub position: u64,
-    /// The last linked entries, the first linked first.
-    pub anchors: Vec<Key>,
-    /// How many runs were linked so far.
-    #[serde(rename = "chained")]
-    pub linked: u64,
-    /// The oldest start among them.
-    pub oldest_started_at: Option<UtcText>,
-    /// The newest start among them: the watermark up to which a newest-first listing is stored whole.
-    pub newest_started_at: Option<UtcText>,
-    /// The start of the last one: a page lies before or behind it in a listing that has an order.
-    pub last_started_at: Option<UtcText>,
-    /// The order observed so far.
-    pub order: Option<Order>,
-    /// The most entries that a page held; 0 where that is not known.
-    #[serde(default)]
-    pub longest: u64,
-    /// Whether the listing ended at a page whose links said so.
-    #[serde(default)]
-    pub is_end_linked: bool,
-}
-
 /// What a walk is for.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Plan {
+pub(crate) enum Plan {
     /// The whole listing, from its start.
     Full,
     /// A full walk that was interrupted, from its checkpoint to the end.
     Resume(Checkpoint),
     /// A listing whose newest runs come first: until a page holds only runs that were proved. `listed` is how
     /// many were listed when that was last known.
-    Newest {
-        /// Runs listed when last known.
-        listed: Option<u64>,
-    },
+    Newest { listed: Option<u64> },
     /// A listing whose newest runs come last: what follows the end seen last.
     Oldest(Checkpoint),
     /// A listing that may fit one page, whatever its order: from its start to its end.
-    OnePage {
-        /// Runs listed when last known.
-        listed: u64,
-    },
+    OnePage { listed: u64 },
 }
 
 /// How a walk may end before it has seen the whole listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ShortWay {
     /// At a page of proved runs that shows the newest first.
-    NewestFirst {
-        /// Runs listed when last known.
-        listed: Option<u64>,
-    },
+    NewestFirst { listed: Option<u64> },
     /// At the end of a listing that shows the oldest first where the end was seen last.
     OldestFirst,
     /// At the listing's end only, which a page of one proved run shows.
-    OnePage {
-        /// Runs listed when last known.
-        listed: u64,
-    },
+    OnePage { listed: u64 },
 }
 
 /// How a walk ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// Everything that was listed throughout it was received.
     Complete,
     /// It reached runs through which a complete walk once went: nothing can be missing either.
@@ -194,38 +109,6 @@ impl fmt::Display for Doubt {
             Self::KeptShifting => f.write_str("the listing kept shifting while it was walked"),
             Self::SingleRuns => f.write_str("pages of a single run cannot overlap"),
         }
-    }
-}
-
-/// A page that is not joined to the chain yet.
-#[derive(Debug)]
-struct PendingPage {
-    ask: Ask,
-    /// The number of its answer, and how many had come when it was asked for.
-    number: u64,
-    asked: u64,
-    entries: Vec<Entry>,
-    more: More,
-}
-
-impl PendingPage {
-    fn received(&self) -> u64 {
-        self.entries.len() as u64
-    }
-
-    /// Whether it holds one entry although more were asked for.
-    fn is_single(&self) -> bool {
-        self.entries.len() == 1 && self.ask.top > 1
-    }
-
-    fn order(&self) -> Option<Order> {
-        Order::of(self.entries.iter().map(|entry| entry.started_at))
-    }
-
-    fn holds_twice(&self) -> bool {
-        let mut keys: Vec<Key> = self.entries.iter().map(|entry| entry.key).collect();
-        keys.sort_unstable();
-        keys.windows(2).any(|pair| pair[0] == pair[1])
     }
 }
 
@@ -309,7 +192,7 @@ struct Joined {
 /// The state machine. Ask [`Walk::plan_asks`], hand in answers with [`Walk::take_page`], until
 /// [`Walk::end`] says how it ended.
 #[derive(Debug)]
-pub struct Walk {
+pub(crate) struct Walk {
     /// `None`: the whole listing is walked.
     short_way: Option<ShortWay>,
     /// Whether the walk covers the listing from its start, by itself or by what it resumes.
@@ -328,7 +211,7 @@ pub struct Walk {
 
 impl Walk {
     /// A walk that asks for `top` runs a page and keeps up to `window` requests under way.
-    pub fn new(plan: Plan, top: u32, window: usize) -> Self {
+    pub(crate) fn new(plan: Plan, top: u32, window: usize) -> Self {
         let (short_way, start) = match plan {
             Plan::Full => (None, None),
             Plan::Resume(checkpoint) => (None, Some(checkpoint)),
@@ -360,34 +243,34 @@ impl Walk {
     }
 
     /// How the walk ended, once it has.
-    pub fn end(&self) -> Option<&End> {
+    pub(crate) fn end(&self) -> Option<&End> {
         self.end.as_ref()
     }
 
     /// Whether it ended in a way that proves something.
-    pub fn has_proved(&self) -> bool {
+    pub(crate) fn has_proved(&self) -> bool {
         matches!(self.end, Some(End::Complete | End::JoinedProved))
     }
 
     /// Whether the walk covers the whole listing; an incremental one becomes full where it must.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.is_full
     }
 
     /// Whether it went, or with what it resumes went, from the listing's start to its end.
-    pub fn covers_listing(&self) -> bool {
+    pub(crate) fn covers_listing(&self) -> bool {
         self.end == Some(End::Complete) && (self.is_full || !self.chain.is_resumed)
     }
 
     /// Whether the end of the listing was seen, from wherever the walk came.
-    pub fn has_seen_the_end(&self) -> bool {
+    pub(crate) fn has_seen_the_end(&self) -> bool {
         let is_one_page = matches!(self.short_way, Some(ShortWay::OnePage { .. }));
         let ends_at_the_end = self.chain.is_resumed || is_one_page;
         self.end == Some(End::Complete) || self.end == Some(End::JoinedProved) && ends_at_the_end
     }
 
     /// Where another walk can go on from what is linked now.
-    pub fn checkpoint(&self) -> Checkpoint {
+    pub(crate) fn checkpoint(&self) -> Checkpoint {
         Checkpoint {
             position: self.reading.cursor,
             order: self.order_seen,
@@ -397,22 +280,21 @@ impl Walk {
     }
 
     /// Asks for smaller pages from now on.
-    pub fn shrink_pages(&mut self, top: u32) {
+    pub(crate) fn shrink_pages(&mut self, top: u32) {
         self.top = top.clamp(1, self.top);
     }
 
-    /// The size asked for.
-    pub fn page_size(&self) -> u32 {
+    pub(crate) fn page_size(&self) -> u32 {
         self.top
     }
 
     /// A request that brought no page: it may be planned again.
-    pub fn give_up(&mut self, ask: Ask) {
+    pub(crate) fn give_up(&mut self, ask: Ask) {
         self.traffic.in_flight.retain(|(other, _)| *other != ask);
     }
 
     /// What to request now, beside what is under way.
-    pub fn plan_asks(&mut self) -> Vec<Ask> {
+    pub(crate) fn plan_asks(&mut self) -> Vec<Ask> {
         let mut asks = Vec::new();
         if self.end.is_some() {
             return asks;
@@ -464,7 +346,7 @@ impl Walk {
     }
 
     /// Takes an answer: the entries in the order sent, and what the page says of a following one.
-    pub fn take_page(&mut self, ask: Ask, entries: Vec<Entry>, more: More) {
+    pub(crate) fn take_page(&mut self, ask: Ask, entries: Vec<Entry>, more: More) {
         let sent = self.traffic.in_flight.iter().find(|(other, _)| *other == ask);
         let asked = sent.map_or(0, |&(_, answers)| answers);
         self.give_up(ask);

@@ -53,9 +53,6 @@ pub struct Answer {
 
 impl Answer {
     /// Reads it as a page of runs.
-    ///
-    /// # Errors
-    /// It is none.
     pub fn page(&self) -> Result<wire::Page<'_>, wire::Unreadable> {
         if self.is_cut { wire::Page::parse_beginning(&self.text) } else { wire::Page::parse(&self.text) }
     }
@@ -156,9 +153,6 @@ impl Client {
     }
 
     /// One page of the connections of a kind that an iModel has, each with the run that began last.
-    ///
-    /// # Errors
-    /// As [`Client::list_runs`].
     pub(crate) async fn list_connections(
         &self,
         kind: Kind,
@@ -173,9 +167,6 @@ impl Client {
     }
 
     /// One page of the iModels of an iTwin, with no more than their ids and names.
-    ///
-    /// # Errors
-    /// As [`Client::list_runs`].
     pub(crate) async fn list_imodels(&self, itwin: &str, from: &Cursor, top: u32) -> Result<Answer, Error> {
         let mut url = join(&self.0.api_url, ["imodels"]);
         let from = match from {
@@ -191,9 +182,6 @@ impl Client {
     }
 
     /// One page of the iTwins that the credentials are a member of.
-    ///
-    /// # Errors
-    /// As [`Client::list_runs`].
     pub(crate) async fn list_itwins(&self, skip: u64, top: u32) -> Result<Answer, Error> {
         let mut url = join(&self.0.api_url, ["itwins"]);
         url.set_query(Some(&format!("$skip={skip}&$top={top}")));
@@ -215,9 +203,6 @@ impl Client {
     }
 
     /// What the platform says of a connection.
-    ///
-    /// # Errors
-    /// Any [`Reason`].
     pub(crate) async fn get_connection(&self, connection: &ConnectionId) -> Result<wire::Connection, Error> {
         let url = self.0.url(connection, []);
         let doing = Doing::GetConnection { connection: connection.clone() };
@@ -227,9 +212,6 @@ impl Client {
 
     /// Has an answer read on a thread of its own, so that a signal and the end of the time budget are heard
     /// meanwhile. What is still being read a moment later is dropped.
-    ///
-    /// # Errors
-    /// [`Reason::Stopped`] or [`Reason::BudgetSpent`].
     pub(crate) async fn parse<T: Send + 'static>(
         &self,
         doing: &Doing,
@@ -240,9 +222,6 @@ impl Client {
 
     /// Waits for what becomes of an answer: once the client is stopped or its time budget spent, only for a
     /// moment more, so that what has come is stored where that takes no longer.
-    ///
-    /// # Errors
-    /// [`Reason::Stopped`] or [`Reason::BudgetSpent`].
     pub(crate) async fn wait<T>(&self, doing: &Doing, work: impl Future<Output = T>) -> Result<T, Error> {
         let mut stopped_at = self.0.stopped_at.subscribe();
         let stopped = async {

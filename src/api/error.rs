@@ -100,7 +100,6 @@ pub enum Reason {
     },
     /// The caller's turn has ended: others wait for what is left of the time budget.
     ShareSpent,
-    /// The caller stopped the client.
     Stopped,
 }
 
@@ -228,7 +227,6 @@ pub struct Detail {
     /// Its code, for example `InvalidValue`.
     pub code: Option<String>,
     pub message: Option<String>,
-    /// What it is about.
     pub target: Option<String>,
 }
 

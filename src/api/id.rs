@@ -154,7 +154,6 @@ impl FromStr for TypedConnection {
 /// A text that is no connection id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionIdError {
-    /// Nothing.
     #[error("a connection id cannot be empty")]
     Empty,
     /// `.` and `..` vanish from a URL path, and so do control characters.

@@ -21,7 +21,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 pub struct RequestLimit {
     /// At least 1.
     pub requests: u32,
-    /// More than nothing.
     pub length: Duration,
 }
 

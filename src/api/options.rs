@@ -77,7 +77,6 @@ impl Options {
 /// Why no client can be made: a matter of settings, not of the platform.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// A URL of another scheme.
     #[error("{0} is no https URL")]
     NotHttp(String),
     /// Tokens are not sent in the clear.

@@ -25,7 +25,6 @@ pub enum Obstacle {
     Certificate,
     /// The port is answered, but not with TLS that this program speaks.
     NoTls,
-    /// The name has no address.
     UnknownHost,
     /// The proxy is of a kind that is not supported, or what names it cannot be read.
     Proxy,

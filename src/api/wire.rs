@@ -223,17 +223,11 @@ impl<'a> Page<'a> {
     }
 
     /// Reads what was received of a page that was longer than what is read: the runs that are whole.
-    ///
-    /// # Errors
-    /// As [`Page::parse`].
     pub fn parse_beginning(text: &'a str) -> Result<Self, Unreadable> {
         Self::read(text, Most { records: MAX_RECORDS, objects: MAX_OBJECTS, is_cut: true })
     }
 
     /// Reads a page from a file, however many runs it holds.
-    ///
-    /// # Errors
-    /// As [`Page::parse`].
     pub fn parse_saved(text: &'a str) -> Result<Self, Unreadable> {
         Self::read(text, Most { records: usize::MAX, objects: usize::MAX, is_cut: false })
     }

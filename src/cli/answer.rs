@@ -13,7 +13,7 @@ use super::values::{GivenParameter, Percent, TimeBudget};
 /// What was typed after `archive status`.
 #[derive(Debug, Default, Args)]
 #[command(after_help = STATUS_AFTER_HELP)]
-pub struct Status {
+pub(crate) struct Status {
     /// Only this connection, by its name or id; repeat for more [default: all that are archived]
     #[arg(long = "connection", value_name = "NAME", allow_hyphen_values = true, help_heading = CONNECTION)]
     pub connections: Vec<String>,
@@ -25,7 +25,7 @@ pub struct Status {
 /// What was typed after `archive query`.
 #[derive(Debug, Default, Args)]
 #[command(after_help = QUERY_AFTER_HELP)]
-pub struct Query {
+pub(crate) struct Query {
     /// A query's name, or - for SQL on standard input [default: list the queries]
     #[arg(value_name = "NAME", conflicts_with = "sql")]
     pub name: Option<String>,
@@ -66,7 +66,7 @@ pub struct Query {
 /// What was typed after `archive report`.
 #[derive(Debug, Args)]
 #[command(after_help = REPORT_AFTER_HELP)]
-pub struct Report {
+pub(crate) struct Report {
     /// Start of the period [default: seven full days before its end]
     #[arg(long, value_name = "TIME", help_heading = PERIOD)]
     pub since: Option<String>,

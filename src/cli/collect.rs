@@ -14,7 +14,7 @@ use crate::api::Kind;
 /// What was typed after `archive init`.
 #[derive(Debug, Default, Args)]
 #[command(after_help = INIT_AFTER_HELP)]
-pub struct Init {
+pub(crate) struct Init {
     /// An iTwin: all connections of its iModels; repeat for more [env: ITP_ITWIN_ID]
     #[arg(long = "itwin", value_name = "ID", help_heading = CONNECTION)]
     pub itwins: Vec<String>,
@@ -51,7 +51,7 @@ pub struct Init {
 /// What was typed after `archive sync`.
 #[derive(Debug, Default, Args)]
 #[command(after_help = SYNC_AFTER_HELP)]
-pub struct Sync {
+pub(crate) struct Sync {
     /// An iTwin: all connections of its iModels; repeat for more [env: ITP_ITWIN_ID] [default: `itwins`
     /// in the configuration file]
     #[arg(long = "itwin", value_name = "ID", help_heading = CONNECTION)]
@@ -105,7 +105,7 @@ pub struct Sync {
 /// What was typed after `archive import`.
 #[derive(Debug, Args)]
 #[command(after_help = IMPORT_AFTER_HELP)]
-pub struct Import {
+pub(crate) struct Import {
     /// Files with one JSON page each; - reads standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,

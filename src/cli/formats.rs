@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 /// How the result of a command is told that has more to say than a line.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DocumentFormat {
+pub(crate) enum DocumentFormat {
     /// For a terminal or a log
     #[default]
     Text,
@@ -16,7 +16,7 @@ pub enum DocumentFormat {
 
 /// How the result of an import is told, or of work on the file.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SummaryFormat {
+pub(crate) enum SummaryFormat {
     /// One line on standard error
     #[default]
     Text,
@@ -26,7 +26,7 @@ pub enum SummaryFormat {
 
 /// How the status is told.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum StatusFormat {
+pub(crate) enum StatusFormat {
     /// A table for people
     #[default]
     Table,
@@ -38,7 +38,7 @@ pub enum StatusFormat {
 
 /// How a report is told.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
+pub(crate) enum ReportFormat {
     /// For a terminal or a mail
     #[default]
     Text,
@@ -52,7 +52,7 @@ pub enum ReportFormat {
 
 /// How the rows of a query are written.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum QueryFormat {
+pub(crate) enum QueryFormat {
     /// A table for people
     #[default]
     Table,
@@ -68,7 +68,7 @@ pub enum QueryFormat {
 
 /// Whether messages are colored.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Color {
+pub(crate) enum Color {
     /// Where standard error is a terminal
     #[default]
     Auto,
@@ -80,7 +80,7 @@ pub enum Color {
 
 /// How messages on standard error are written.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people
     #[default]
     Text,

@@ -15,7 +15,7 @@ use super::values::{TimeBudget, TimeLength};
 /// What was typed after `archive verify`.
 #[derive(Debug, Default, Args)]
 #[command(after_help = VERIFY_AFTER_HELP)]
-pub struct Verify {
+pub(crate) struct Verify {
     /// Only the file: ask the platform nothing
     #[arg(long)]
     pub offline: bool,
@@ -42,7 +42,7 @@ pub struct Verify {
 /// What was typed after `archive backup`.
 #[derive(Debug, Args)]
 #[command(after_help = BACKUP_AFTER_HELP)]
-pub struct Backup {
+pub(crate) struct Backup {
     /// Where the copy goes
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
@@ -57,7 +57,7 @@ pub struct Backup {
 /// What was typed after `archive restore`.
 #[derive(Debug, Args)]
 #[command(after_help = RESTORE_AFTER_HELP)]
-pub struct Restore {
+pub(crate) struct Restore {
     /// The copy; it stays where it is
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
@@ -69,7 +69,7 @@ pub struct Restore {
 /// What was typed after `archive rejects`.
 #[derive(Debug, Default, Args)]
 #[command(after_help = REJECTS_AFTER_HELP)]
-pub struct Rejects {
+pub(crate) struct Rejects {
     /// Read the records once more: what is a run now is stored, what is not is listed
     #[arg(long)]
     pub retry: bool,
@@ -85,7 +85,7 @@ pub struct Rejects {
 /// What was typed after `archive prune`.
 #[derive(Debug, Args)]
 #[command(after_help = PRUNE_AFTER_HELP)]
-pub struct Prune {
+pub(crate) struct Prune {
     /// What is older than this goes, such as 90d or 2y
     #[arg(long, value_name = "DURATION")]
     pub older_than: TimeLength,
@@ -109,7 +109,7 @@ pub struct Prune {
 /// What was typed after `archive compact`.
 #[derive(Debug, Default, Args)]
 #[command(after_help = COMPACT_AFTER_HELP)]
-pub struct Compact {
+pub(crate) struct Compact {
     /// How the summary is told
     #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
     pub format: SummaryFormat,

@@ -53,14 +53,14 @@ const EXIT_STATUS: &[(&str, &str)] = &[
 ];
 
 /// The completions of a shell.
-pub fn completions(shell: Shell) -> String {
+pub(crate) fn completions(shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "archive", &mut script);
     String::from_utf8_lossy(&script).into_owned()
 }
 
 /// The manual page of a command in roff, or of the program where there is no such command.
-pub fn man(command: Option<&str>) -> String {
+pub(crate) fn man(command: Option<&str>) -> String {
     let mut program = Cli::command().disable_help_subcommand(true);
     program.build();
     let chosen = command.and_then(|name| program.find_subcommand(name)).cloned();

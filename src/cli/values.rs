@@ -15,15 +15,15 @@ use crate::api::Kind;
 
 /// A whole number from `MIN` to `MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Whole<const MIN: u32, const MAX: u32>(u32);
+pub(crate) struct Whole<const MIN: u32, const MAX: u32>(u32);
 
 /// Runs asked for in one page. 10,000 runs are some 20 MB, a third of the longest answer that the client reads.
-pub type PageSize = Whole<1, 10_000>;
+pub(crate) type PageSize = Whole<1, 10_000>;
 /// Pages, or connections, at a time. With 64 the platform's lowest quota, 500 a minute, is used up in seconds.
-pub type AtATime = Whole<1, 64>;
+pub(crate) type AtATime = Whole<1, 64>;
 
 impl<const MIN: u32, const MAX: u32> Whole<MIN, MAX> {
-    pub fn get(self) -> u32 {
+    pub(crate) fn get(self) -> u32 {
         self.0
     }
 
@@ -51,7 +51,7 @@ impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Whole<MIN, MAX> {
 
 /// How long something may take, such as `90s` or `1h 30m`: more than nothing, and no more than a year.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimeBudget(pub Duration);
+pub(crate) struct TimeBudget(pub Duration);
 
 /// The longest time budget: longer is a slip.
 const MAX_TIME_BUDGET: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -70,7 +70,7 @@ impl FromStr for TimeBudget {
 
 /// A length of time in words such as `90s` or `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimeLength(pub Duration);
+pub(crate) struct TimeLength(pub Duration);
 
 impl FromStr for TimeLength {
     type Err = String;
@@ -83,7 +83,7 @@ impl FromStr for TimeLength {
 
 /// A number of bytes such as `500MB`, `2GiB` or `0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size(pub u64);
+pub(crate) struct Size(pub u64);
 
 impl FromStr for Size {
     type Err = String;
@@ -112,7 +112,7 @@ impl FromStr for Size {
 
 /// From 0 to 100, with or without `%`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Percent(pub f64);
+pub(crate) struct Percent(pub f64);
 
 impl FromStr for Percent {
     type Err = &'static str;
@@ -126,7 +126,7 @@ impl FromStr for Percent {
 
 /// A query's parameter and its value: `KEY=VALUE`, or `:KEY=VALUE` as SQL writes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GivenParameter {
+pub(crate) struct GivenParameter {
     /// Without the colon.
     pub name: String,
     pub value: String,

@@ -15,7 +15,7 @@ use crate::store::backup::{self, Copy};
 use crate::verify;
 
 /// Copies the archive, checks the copy, and gives it its name.
-pub fn backup(settings: settings::Backup) -> Result<ExitCode, CommandError> {
+pub(crate) fn backup(settings: settings::Backup) -> Result<ExitCode, CommandError> {
     let began = Instant::now();
     let (from, to) = (&settings.db, &settings.file);
     check_target(from, to, settings.replace)?;
@@ -36,7 +36,7 @@ pub fn backup(settings: settings::Backup) -> Result<ExitCode, CommandError> {
     let size = copy.keep(to, settings.replace).map_err(explain)?;
     let code = if is_sound { ExitCode::Done } else { ExitCode::Partial };
     let done = BackedUp {
-        exit_code: code.number(),
+        exit_code: code,
         file: to.display().to_string(),
         bytes: size,
         runs,

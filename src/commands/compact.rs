@@ -11,8 +11,7 @@ use crate::render::render_size;
 use crate::settings::{self, Format};
 use crate::store::{Archive, Reader};
 
-/// Writes the file anew.
-pub fn compact(settings: settings::Compact) -> Result<ExitCode, CommandError> {
+pub(crate) fn compact(settings: settings::Compact) -> Result<ExitCode, CommandError> {
     let began = Instant::now();
     drop(Reader::open(&settings.db)?);
     let mut archive = Archive::open(&settings.db, settings.cache_mib)?;
@@ -23,7 +22,7 @@ pub fn compact(settings: settings::Compact) -> Result<ExitCode, CommandError> {
     archive.compact()?;
     archive.close()?;
     let done = Compacted {
-        exit_code: ExitCode::Done.number(),
+        exit_code: ExitCode::Done,
         file: path.display().to_string(),
         bytes_before: before,
         bytes_after: size(&path),

@@ -11,8 +11,7 @@ use crate::render::pages::import::ImportResult;
 use crate::settings::{self, Format, Input};
 use crate::store::{self, Reader};
 
-/// Imports saved pages.
-pub fn import(settings: settings::Import) -> Result<ExitCode, CommandError> {
+pub(crate) fn import(settings: settings::Import) -> Result<ExitCode, CommandError> {
     let files = settings.files.iter().map(|file| read(file, &settings.db));
     let typed = settings.connection.as_ref().map(|typed| connection(&settings, typed)).transpose()?;
     let summary = import::import(&settings.db, settings.cache_mib, typed.as_ref(), files)?;

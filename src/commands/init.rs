@@ -21,8 +21,7 @@ use crate::settings::{self, Given, Setup};
 /// Where a secret is kept that was typed, beside the configuration.
 const SECRET_FILE: &str = "client-secret";
 
-/// Sets the program up.
-pub fn init(settings: settings::Init) -> Result<ExitCode, CommandError> {
+pub(crate) fn init(settings: settings::Init) -> Result<ExitCode, CommandError> {
     let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
     // Standard input is not locked here, because `read_unseen` locks it to read a secret.
     let mut input = io::BufReader::new(io::stdin());

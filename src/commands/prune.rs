@@ -16,7 +16,7 @@ use crate::store::{self, Archive, Reader};
 use crate::sync::now;
 
 /// Says what is older and may go, and takes it out where that is agreed to.
-pub fn prune(settings: settings::Prune) -> Result<ExitCode, CommandError> {
+pub(crate) fn prune(settings: settings::Prune) -> Result<ExitCode, CommandError> {
     let (before, with_runs) = (&settings.before, settings.with_runs);
     // Opening for reading first keeps a prune of a mistyped path from making an empty archive there.
     let reader = Reader::open(&settings.db)?;

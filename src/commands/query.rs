@@ -6,18 +6,21 @@
 mod calendar;
 mod catalog;
 
-use std::io::{self, BufWriter, Read as _, Write};
+use std::io::{self, BufWriter, Read as _};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
+use calendar::not_taken;
+
+use super::sink::sink;
 use crate::api::ConnectionId;
 use crate::error::{CommandError, ExitCode};
 use crate::query::{self, Database, Error, Limits, Sink, Value};
-use crate::render::{Csv, JsonRows, MarkdownRows, Output, Screen, TableRows};
-use crate::settings::{self, QueryFormat, Statement};
+use crate::render::{Output, Screen};
+use crate::settings::{self, Statement};
 
 /// The stack of the thread that SQLite works on: deeply nested statements need some.
 const STACK_BYTES: usize = 16 << 20;
@@ -27,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Carries out the query, or lists or describes those that there are.
-pub fn query(settings: settings::Query) -> Result<ExitCode, CommandError> {
+pub(crate) fn query(settings: settings::Query) -> Result<ExitCode, CommandError> {
     let chosen = match &settings.statement {
         Statement::List => return catalog::list(&settings),
         Statement::Named(name) => {
@@ -84,7 +87,6 @@ pub fn query(settings: settings::Query) -> Result<ExitCode, CommandError> {
 
 /// Why no more rows came.
 enum Failure {
-    /// They could not be written.
     Writing(io::Error),
     /// All else.
     Other(CommandError),
@@ -161,25 +163,6 @@ fn fill(
     }
     calendar::fill(database, chosen, settings, takes, &mut filled)?;
     Ok(filled)
-}
-
-/// An option that the query has no use for.
-fn not_taken(option: &str, takes: &[String]) -> CommandError {
-    let takes = match takes {
-        [] => "it takes no parameters".to_owned(),
-        takes => format!("it takes {}", takes.join(", ")),
-    };
-    CommandError::new(ExitCode::Usage, anyhow!("--{option} means nothing to this query: {takes}"))
-}
-
-pub(super) fn sink<'a>(format: QueryFormat, screen: Screen, out: impl Write + 'a) -> Box<dyn Sink + 'a> {
-    match format {
-        QueryFormat::Table => Box::new(TableRows::new(out, screen)),
-        QueryFormat::Json => Box::new(JsonRows::array(out)),
-        QueryFormat::Ndjson => Box::new(JsonRows::lines(out)),
-        QueryFormat::Csv => Box::new(Csv::new(out)),
-        QueryFormat::Markdown => Box::new(MarkdownRows::new(out)),
-    }
 }
 
 /// The statement on standard input, as long as a statement may be.

@@ -12,7 +12,7 @@ use crate::store::{Archive, READING_LIMIT, Reader};
 use crate::sync::{self, now};
 
 /// Lists the records that were set aside, after reading them once more if that is asked for.
-pub fn rejects(settings: settings::Rejects) -> Result<ExitCode, CommandError> {
+pub(crate) fn rejects(settings: settings::Rejects) -> Result<ExitCode, CommandError> {
     // A retry opens for reading first, so that a mistyped path makes no empty archive.
     let known = super::known_connections(&settings.db, &settings.connections)?;
     if settings.retry {
@@ -29,7 +29,7 @@ pub fn rejects(settings: settings::Rejects) -> Result<ExitCode, CommandError> {
     let catalog = Catalog::built_in();
     // The query is part of the program, and a test proves that each file of `queries/` is in the catalog.
     let Some(query) = catalog.find("rejects") else { return Ok(ExitCode::Failed) };
-    let mut sink = super::query::sink(settings.format, Screen::of_stdout(), io::stdout().lock());
+    let mut sink = super::sink::sink(settings.format, Screen::of_stdout(), io::stdout().lock());
     match database.stream(&query.sql, &parameters, Limits { timeout: Some(READING_LIMIT) }, sink.as_mut()) {
         // A pager or `head` that closed the pipe has what it wanted.
         Err(query::Error::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::Done),

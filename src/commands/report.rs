@@ -10,8 +10,7 @@ use crate::report::figures::{Report, Verdict};
 use crate::report::{self, Asked};
 use crate::settings::{self, ReportFormat};
 
-/// Tells how a period went.
-pub fn report(settings: settings::Report) -> Result<ExitCode, CommandError> {
+pub(crate) fn report(settings: settings::Report) -> Result<ExitCode, CommandError> {
     let databases = Database::open_two(&settings.db)?;
     let asked = Asked {
         period: settings.period,
@@ -29,6 +28,7 @@ pub fn report(settings: settings::Report) -> Result<ExitCode, CommandError> {
     let report = report::compute(databases, &asked)?;
     let text = match settings.format {
         ReportFormat::Text => {
+            // A file has no width of its own; 80 columns fit into a mail and onto paper.
             let file = Screen { is_terminal: false, width: 80 };
             let screen = if settings.output.is_some() { file } else { Screen::of_stdout() };
             pages::report::document(&report).to_text(screen)

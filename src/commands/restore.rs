@@ -51,7 +51,7 @@ pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
     }
     let is_archive_kept = restore.set_aside().is_some_and(Path::exists);
     let done = Restored {
-        exit_code: ExitCode::Done.number(),
+        exit_code: ExitCode::Done,
         file: file.display().to_string(),
         db: path.display().to_string(),
         bytes: size,

@@ -14,7 +14,7 @@ use crate::sync::now;
 const RUNNING: &str = "running";
 
 /// Shows what is archived and how fresh it is.
-pub fn status(settings: settings::Status) -> Result<ExitCode, CommandError> {
+pub(crate) fn status(settings: settings::Status) -> Result<ExitCode, CommandError> {
     let reader = Reader::open(&settings.db)?;
     let now = now();
     let mut connections = reader.read_status(&now)?;

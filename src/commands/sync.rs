@@ -12,7 +12,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::api::{self, Client, Reason, RequestLimit};
 use crate::error::{CommandError, ExitCode};
 use crate::render::counted;
-use crate::render::pages::sync::{self as page, EstimatedCost, SyncResult};
+use crate::render::pages::sync::{self as page, SyncResult};
 use crate::settings::{self, CredentialsSource, Format};
 use crate::store::fleet::KnownConnection;
 use crate::store::{self, Archive, Reader};
@@ -26,7 +26,7 @@ const NOTHING_SEEN: &str = "give the service application a role on the iTwin, or
                             lists the iTwins that it sees";
 
 /// Brings the archive up to date with the platform.
-pub fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, CommandError> {
+pub(crate) fn sync(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, CommandError> {
     let is_dry_run = settings.dry_run;
     let (format, path, cache_mib) = (settings.format, settings.db.clone(), settings.cache_mib);
     if settings.estimate {
@@ -105,7 +105,7 @@ fn estimate(settings: settings::Sync, bars: &MultiProgress) -> Result<ExitCode, 
     if estimate.connections == 0 && estimate.problems.is_empty() {
         tracing::error!(hint = NOTHING_SEEN, "no connection was found: {}", sync::WHY_NOTHING);
     }
-    super::print(format, &EstimatedCost::from(&estimate), || page::estimate(&estimate))?;
+    super::print(format, &estimate, || page::estimate(&estimate))?;
     let is_refused = estimate.problems.iter().any(|problem| problem.reason() == Some(Reason::Refused));
     Ok(match estimate.problems.is_empty() {
         true if estimate.connections == 0 => ExitCode::Partial,

@@ -41,19 +41,13 @@ impl HttpReply {
 
 /// Where a page stands in its list.
 pub(super) struct PageSpan<'a> {
-    /// The emulator's own address.
     pub(super) base: &'a str,
-    /// The list's path.
     pub(super) path: &'a str,
     /// The `imodelId` a list of connections needs.
     pub(super) filter: Option<&'a str>,
-    /// As asked for.
     pub(super) skip: u64,
-    /// As asked for.
     pub(super) top: u64,
-    /// How many the page holds.
     pub(super) returned: u64,
-    /// Whether there are any after it.
     pub(super) more: bool,
 }
 

@@ -271,9 +271,8 @@ pub enum Shift {
 }
 
 impl Shift {
-    /// The connection it is about.
     #[must_use]
-    pub fn connection(&self) -> &str {
+    pub(crate) fn connection(&self) -> &str {
         match self {
             Shift::InsertNewest { connection, .. }
             | Shift::InsertOldest { connection, .. }

@@ -90,7 +90,7 @@ pub fn platform(now: DateTime<Utc>, seed: u64) -> Platform {
 /// Time goes on from `from` to `to` on a platform made by [`platform`] (or left by this) at `from` with the
 /// same seed: unfinished runs complete, new ones begin, some of them are unfinished at `to`, and one
 /// connection no longer lists its oldest few. What else was put into the listings stays as it is.
-pub fn advance(platform: &mut Platform, from: DateTime<Utc>, to: DateTime<Utc>, seed: u64) {
+pub(crate) fn advance(platform: &mut Platform, from: DateTime<Utc>, to: DateTime<Utc>, seed: u64) {
     let broken_since = from + BREAKS_AFTER;
     for index in 0..SITES.len() {
         let (id, _) = connection_ids(index, seed);

@@ -105,7 +105,7 @@ impl Listing {
 
     /// The run with this id, byte for byte. Searches from the newest.
     #[must_use]
-    pub fn get(&self, id: &str) -> Option<&Run> {
+    pub(crate) fn get(&self, id: &str) -> Option<&Run> {
         self.runs.iter().rev().find(|run| run.id == id)
     }
 
@@ -146,7 +146,7 @@ impl Listing {
 
     /// The page that starts after `skip` runs and holds at most `top` of them, or `cap` if that is less.
     #[must_use]
-    pub fn page(&self, order: Order, skip: u64, top: u64, cap: Option<u64>) -> Vec<&Run> {
+    pub(crate) fn page(&self, order: Order, skip: u64, top: u64, cap: Option<u64>) -> Vec<&Run> {
         let skip = to_index(skip);
         let count = to_index(cap.map_or(top, |cap| cap.min(top)));
         let from = skip.min(self.runs.len());
@@ -164,7 +164,7 @@ impl Listing {
 
     /// As [`Listing::page`], as if the runs named in `without` were not there. Costs the whole listing.
     #[must_use]
-    pub fn page_without(
+    pub(crate) fn page_without(
         &self,
         without: &BTreeSet<String>,
         order: Order,

@@ -30,8 +30,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Changes a listing.
-    pub fn apply(&mut self, shift: Shift) {
+    pub(crate) fn apply(&mut self, shift: Shift) {
         let Some(connection) = self.connections.get_mut(shift.connection()) else {
             return;
         };

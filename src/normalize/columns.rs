@@ -8,31 +8,41 @@
 
 use std::borrow::Cow;
 
-use super::{Digest, Drift};
 use crate::time::UtcText;
 
+/// What a run's content adds up to.
+pub(crate) type Digest = [u8; 16];
+
+/// One thing that is not known, wherever in the run it stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Drift {
+    /// `run`, `job`, `task` or `error`.
+    pub object: &'static str,
+    pub field: String,
+    /// `field`, `value`, `type` or `volatile`.
+    pub what: &'static str,
+    /// The new value, or its type; empty for a new field.
+    pub value: String,
+}
+
 /// Text that a column holds, or nothing.
-pub type Text<'a> = Option<Cow<'a, str>>;
+pub(crate) type Text<'a> = Option<Cow<'a, str>>;
 
 /// One column of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Column {
-    /// Its name in SQL.
+pub(crate) struct Column {
     pub name: &'static str,
     /// The name of the field in the platform's JSON that it holds.
     pub field: &'static str,
-    /// What it holds.
     pub kind: Kind,
 }
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A text as sent.
+pub(crate) enum Kind {
     Text,
     /// An instant, of whatever form was sent.
     Time,
-    /// A whole number.
     Integer,
     /// 0 or 1.
     Boolean,
@@ -40,19 +50,15 @@ pub enum Kind {
 
 /// A value that stands in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Value<'a> {
-    /// Of [`Kind::Text`].
+pub(crate) enum Value<'a> {
     Text(&'a str),
-    /// Of [`Kind::Time`].
     Time(UtcText),
-    /// Of [`Kind::Integer`].
     Integer(i64),
-    /// Of [`Kind::Boolean`].
     Boolean(bool),
 }
 
 /// Where the values of columns are read from: the members of a JSON object, or a row.
-pub trait Source<'a> {
+pub(crate) trait Source<'a> {
     /// Why a value could not be read.
     type Error;
 
@@ -67,7 +73,7 @@ pub trait Source<'a> {
 }
 
 /// What the structs of the table have in common.
-pub trait Columns<'a>: Sized {
+pub(crate) trait Columns<'a>: Sized {
     /// All columns, in the order of the struct.
     const COLUMNS: &'static [Column];
 
@@ -156,7 +162,6 @@ columns! {
         result: Text<'a> = "result",
         started_at: Option<UtcText> = "startDateTime",
         ended_at: Option<UtcText> = "endDateTime",
-        /// Of a synchronization's run.
         phase: Text<'a> = "phase",
     } and {
         /// The platform's id, opaque.
@@ -219,7 +224,6 @@ columns! {
     /// The error object of a task. A task that succeeded may carry one.
     TaskError<'a> {
         error_code: Text<'a> = "errorCode",
-        /// Technical text.
         message: Text<'a> = "message",
         details: Text<'a> = "details",
         /// Both -7002 and 4294967295 are documented.
@@ -230,7 +234,6 @@ columns! {
         category: Text<'a> = "category",
         /// The stable key of an error.
         description_key: Text<'a> = "descriptionKey",
-        /// Text for the user.
         description: Text<'a> = "description",
         /// Often empty.
         kb_article_link: Text<'a> = "kbArticleLink",

@@ -10,11 +10,8 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
-use super::{Columns, MAX_DEPTH, Run, Value};
+use super::{Columns, Digest, MAX_DEPTH, Run, Value};
 use crate::api::wire::{Object, array, string};
-
-/// What a run's content adds up to.
-pub type Digest = [u8; 16];
 
 /// The levels of a run, and of the values at the deepest of them.
 const LEVELS: usize = MAX_DEPTH + 1;
@@ -45,7 +42,6 @@ impl Sum {
         self.0 = self.0.wrapping_add(xxh3_128_with_seed(bytes, seed));
     }
 
-    /// A text.
     fn text(&mut self, way: Way, text: &str) {
         self.add(way, 3, text.as_bytes());
     }
@@ -96,15 +92,14 @@ impl Sum {
     }
 }
 
-/// The digest of a run's JSON.
-pub fn digest_of_json(run: &RawValue) -> Digest {
+pub(crate) fn digest_of_json(run: &RawValue) -> Digest {
     let mut sum = Sum::default();
     sum.value(Way::default(), run, LEVELS);
     sum.digest()
 }
 
 /// The digest of a run's rows: that of the JSON that they give back.
-pub fn digest_of_rows(run: &Run<'_>) -> Digest {
+pub(crate) fn digest_of_rows(run: &Run<'_>) -> Digest {
     let mut sum = Sum::default();
     let way = Way::default();
     sum.object(way);

@@ -7,8 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
 
-use super::merge::Unread;
-use super::{Column, Columns, Job, Kind, Run, Task, TaskError, Value};
+use super::{Column, Columns, Drift, Job, Kind, Run, Task, TaskError, Value};
 use crate::api::wire;
 
 /// The type of a list in which something is no object.
@@ -16,17 +15,45 @@ const LIST_WITHOUT_OBJECTS: &str = "list of other things than objects";
 /// Characters kept of a value or a field's name.
 const MAX_CHARS: usize = 100;
 
-/// One thing that is not known, wherever in the run it stands.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Drift {
-    /// `run`, `job`, `task` or `error`.
-    pub object: &'static str,
-    /// The field's name.
-    pub field: String,
-    /// `field`, `value`, `type` or `volatile`.
-    pub what: &'static str,
-    /// The new value, or its type; empty for a new field.
-    pub value: String,
+/// What of a run could not be read, although the run itself could. What is archived of it stays, and the text
+/// that was received is set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unread {
+    /// `jobs`, `tasks` or `error` that are there and are no objects, as `ConvertTo-Json` of PowerShell writes
+    /// them below its depth.
+    #[error(
+        "{field} of the {object} could not be read: no object stands there; what is archived of it stays"
+    )]
+    Children {
+        /// `run`, `job` or `task`.
+        object: &'static str,
+        field: &'static str,
+    },
+    /// A time in a form that this program does not know, where one was archived that it does.
+    #[error("{field} of the {object} could not be read as a time; the archived one stays")]
+    Time {
+        /// `run`, `job` or `task`.
+        object: &'static str,
+        field: &'static str,
+    },
+}
+
+impl Unread {
+    /// The note of a time that could not be read; what else could not be is among the notes of its run.
+    pub(crate) fn time_drift(self) -> Option<Drift> {
+        let Self::Time { object, field } = self else { return None };
+        Some(Drift {
+            object,
+            field: field.to_owned(),
+            what: "type",
+            value: "text that is no time".to_owned(),
+        })
+    }
+
+    /// What of a run's children could not be read, as its rows tell: they are in `extra`, and in no table.
+    pub(crate) fn of_run(run: &Run<'_>) -> Option<Self> {
+        run.drift.iter().find_map(|drift| drift.unread_children())
+    }
 }
 
 /// Notes kept of one run: a run of 80,000 fields that nobody knows is one piece of news, not as many.

@@ -10,59 +10,17 @@ use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
-use super::{Drift, JsonObject, Run};
+use super::drift::Unread;
+use super::json::JsonObject;
 use crate::api::wire::{Object, array, is_null, string};
 use crate::time::UtcText;
 
 /// The members that hold times, at every level.
 const TIMES: [&str; 2] = ["startDateTime", "endDateTime"];
 
-/// What of a run could not be read, although the run itself could. What is archived of it stays, and the text
-/// that was received is set aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unread {
-    /// `jobs`, `tasks` or `error` that are there and are no objects, as `ConvertTo-Json` of PowerShell writes
-    /// them below its depth.
-    #[error(
-        "{field} of the {object} could not be read: no object stands there; what is archived of it stays"
-    )]
-    Children {
-        /// `run`, `job` or `task`.
-        object: &'static str,
-        /// The member's name.
-        field: &'static str,
-    },
-    /// A time in a form that this program does not know, where one was archived that it does.
-    #[error("{field} of the {object} could not be read as a time; the archived one stays")]
-    Time {
-        /// `run`, `job` or `task`.
-        object: &'static str,
-        /// The member's name.
-        field: &'static str,
-    },
-}
-
-impl Unread {
-    /// The note of a time that could not be read; what else could not be is among the notes of its run.
-    pub fn time_drift(self) -> Option<Drift> {
-        let Self::Time { object, field } = self else { return None };
-        Some(Drift {
-            object,
-            field: field.to_owned(),
-            what: "type",
-            value: "text that is no time".to_owned(),
-        })
-    }
-
-    /// What of a run's children could not be read, as its rows tell: they are in `extra`, and in no table.
-    pub fn of_run(run: &Run<'_>) -> Option<Self> {
-        run.drift.iter().find_map(|drift| drift.unread_children())
-    }
-}
-
 /// The outcome of a [`merge`].
 #[derive(Debug, PartialEq, Eq)]
-pub struct Merged {
+pub(crate) struct Merged {
     /// The run's JSON from now on.
     pub json: String,
     /// What of the received text is not in it, because it could not be read.
@@ -129,7 +87,7 @@ impl<'a> Children<'a> {
 /// A full answer replaces what was there. A short one (no `jobs`, or none in them) says nothing of the jobs,
 /// and what it does not mention stays; the same holds for a job without tasks, and for a task without an
 /// error that is otherwise as it was.
-pub fn merge(archived: &str, received: &str) -> Merged {
+pub(crate) fn merge(archived: &str, received: &str) -> Merged {
     let (Ok(old), Ok(new)) = (Object::parse(archived), Object::parse(received)) else {
         return Merged { json: received.to_owned(), unread: None };
     };

@@ -8,16 +8,16 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::drift::{self, Drift, Known};
-use super::{Columns as _, Job, Run, Task};
+use super::drift::{self, Known};
+use super::{Columns as _, Drift, Job, Run, Task};
 use crate::api::wire::{Object, array, string};
 
 /// The word of the notes: URLs in this field differ from answer to answer, in their query alone.
-pub const VOLATILE: &str = "volatile";
+pub(crate) const VOLATILE: &str = "volatile";
 
 /// The unknown fields whose URLs differ only in their query between two runs that are equal otherwise; `None`
 /// where anything else differs, or nothing does.
-pub fn find_volatile(archived: &Run<'_>, received: &Run<'_>) -> Option<Vec<Drift>> {
+pub(crate) fn find_volatile(archived: &Run<'_>, received: &Run<'_>) -> Option<Vec<Drift>> {
     let mut fields = Vec::new();
     let is_same = archived.id == received.id
         && archived.cells().eq(received.cells())

@@ -8,8 +8,9 @@ mod given;
 use std::fs;
 use std::path::Path;
 
-use super::{Error, Result, guard};
-use crate::time::zone::Step;
+use super::error::{Error, Result};
+use super::guard;
+use super::named::{Query, canonical};
 
 macro_rules! embed {
     ($($stem:literal,)*) => {
@@ -37,157 +38,6 @@ const BUILT_IN: &[(&str, &str)] = embed![
     "unfinished-runs",
 ];
 
-/// A parameter of a query.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parameter {
-    /// Without the `:` that it has in SQL.
-    pub name: String,
-    /// What it means, its unit, and what holds where it is not given.
-    pub about: String,
-}
-
-/// A named query.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Query {
-    /// The file's name without `.sql`, with hyphens: `failure-rates`.
-    pub name: String,
-    /// One line.
-    pub title: String,
-    /// What it answers, in lines; may be empty.
-    pub about: String,
-    /// As the comment lists them; empty where there is none.
-    pub parameters: Vec<Parameter>,
-    /// Names and meanings, as the comment lists them; empty where there is none.
-    pub columns: Vec<(String, String)>,
-    /// What `:bounds` cuts its period into, as the comment says: `day`, `week`, or the parameter whose value
-    /// tells, such as `:by`.
-    pub step: Option<String>,
-    /// The whole file.
-    pub sql: String,
-    /// Whether it comes with the program.
-    pub is_built_in: bool,
-}
-
-impl Query {
-    /// Reads a file's text; `stem` is the file's name without `.sql`.
-    pub fn parse(stem: &str, sql: &str) -> Self {
-        let name = canonical(stem);
-        let sql = sql.trim_start_matches('\u{feff}').replace("\r\n", "\n");
-        let header: Vec<&str> =
-            sql.lines().map_while(|line| line.strip_prefix("--")).map(|line| line.trim_end()).collect();
-        let mut sections = Sections::default();
-        for line in header {
-            sections.add(line.strip_prefix(' ').unwrap_or(line));
-        }
-        let title = if sections.title.is_empty() { name.clone() } else { sections.title };
-        let parameter = |(name, about): (String, String)| Parameter {
-            name: name.trim_start_matches(':').to_owned(),
-            about,
-        };
-        Self {
-            name,
-            title,
-            about: sections.about.join("\n").trim().to_owned(),
-            parameters: sections.parameters.into_iter().map(parameter).collect(),
-            columns: sections.columns,
-            step: sections.step,
-            sql,
-            is_built_in: false,
-        }
-    }
-
-    /// A statement without a name, to the letter; what its comment says of `:bounds` holds all the same.
-    pub fn typed(sql: String) -> Self {
-        let said = Self::parse("", &sql);
-        Self { sql, ..said }
-    }
-
-    /// What `:bounds` cuts the period into, where the parameters have these values. A file that does not say
-    /// is cut into weeks where its name ends so, as it was before files could say.
-    ///
-    /// # Errors
-    /// The comment names no step.
-    pub fn step<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> Result<Step> {
-        let unknown = |step: &str| Error::Step { step: step.to_owned() };
-        match self.step.as_deref() {
-            None if self.name.ends_with("week") => Ok(Step::Week),
-            None | Some("day") => Ok(Step::Day),
-            Some("week") => Ok(Step::Week),
-            Some(step) => match value(step.strip_prefix(':').ok_or_else(|| unknown(step))?) {
-                Some("week") => Ok(Step::Week),
-                _ => Ok(Step::Day),
-            },
-        }
-    }
-}
-
-/// What stands in a header comment, as far as it was read.
-#[derive(Default)]
-struct Sections {
-    title: String,
-    about: Vec<String>,
-    parameters: Vec<(String, String)>,
-    columns: Vec<(String, String)>,
-    step: Option<String>,
-    part: Part,
-}
-
-#[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    #[default]
-    Title,
-    About,
-    Parameters,
-    Columns,
-}
-
-impl Sections {
-    /// A line without its `-- `.
-    fn add(&mut self, line: &str) {
-        if let Some(step) = line.strip_prefix("Step:") {
-            self.step = Some(step.trim().to_owned());
-            return;
-        }
-        match (line, self.part) {
-            ("Parameters:", _) => self.part = Part::Parameters,
-            ("Columns:", _) => self.part = Part::Columns,
-            (line, Part::Title) => {
-                if !line.trim().is_empty() {
-                    line.trim().clone_into(&mut self.title);
-                    self.part = Part::About;
-                }
-            }
-            (line, Part::About) => self.about.push(line.to_owned()),
-            (line, Part::Parameters) => add_entry(&mut self.parameters, line),
-            (line, Part::Columns) => add_entry(&mut self.columns, line),
-        }
-    }
-}
-
-/// `  name  what it is`, or more of what the entry before is, indented deeper than names are.
-fn add_entry(entries: &mut Vec<(String, String)>, line: &str) {
-    let indent = line.len() - line.trim_start().len();
-    let text = line.trim();
-    match entries.last_mut() {
-        _ if text.is_empty() => {}
-        Some((_, about)) if indent > 2 => {
-            if !about.is_empty() {
-                about.push(' ');
-            }
-            about.push_str(text);
-        }
-        _ => {
-            let (name, about) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-            entries.push((name.to_owned(), about.trim().to_owned()));
-        }
-    }
-}
-
-/// One spelling of a name: `failure_rates` is `failure-rates`.
-fn canonical(name: &str) -> String {
-    name.replace('_', "-")
-}
-
 /// The queries that there are, by name.
 #[derive(Debug, Clone)]
 pub struct Catalog {
@@ -211,7 +61,7 @@ impl Catalog {
     ///
     /// # Errors
     /// The folder or a file cannot be read, or a name is taken.
-    pub fn with_folder(mut self, folder: &Path) -> Result<Self> {
+    pub(crate) fn with_folder(mut self, folder: &Path) -> Result<Self> {
         let unreadable = |path: &Path, problem: String| Error::File { path: path.to_owned(), problem };
         let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, error.to_string()))?;
         let mut paths = Vec::new();
@@ -221,6 +71,8 @@ impl Catalog {
                 paths.push(path);
             }
         }
+        // A folder is read in no certain order; of two files with one name the same is refused on every
+        // machine.
         paths.sort();
         for path in paths {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -252,7 +104,7 @@ impl Catalog {
     }
 
     /// The query whose name is most like this one, if any is.
-    pub fn find_similar(&self, name: &str) -> Option<&Query> {
+    pub(crate) fn find_similar(&self, name: &str) -> Option<&Query> {
         let name = canonical(name).to_lowercase();
         let alike = self.queries.iter().map(|query| (strsim::jaro_winkler(&query.name, &name), query));
         let (likeness, query) = alike.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
@@ -260,7 +112,7 @@ impl Catalog {
     }
 
     /// Those that come with the program first, each by name.
-    pub fn iter(&self) -> impl Iterator<Item = &Query> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Query> {
         self.queries.iter()
     }
 }
@@ -270,6 +122,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::time::zone::Step;
 
     const EXAMPLE: &str = "\
 -- Failure rates by connection

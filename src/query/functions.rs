@@ -16,7 +16,6 @@ use rusqlite::{Connection, Error, Result, ToSql};
 /// does not see.
 const MOST_VALUES: usize = 32 << 20;
 
-/// Adds the functions to a connection.
 pub(super) fn register(connection: &Connection) -> Result<()> {
     let flags =
         FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;

@@ -21,7 +21,7 @@ pub(super) const HEAP_BYTES: i64 = 1 << 30;
 /// The longest text, blob or row. A run of the platform has far less.
 const VALUE_BYTES: i32 = 256 << 20;
 /// The longest statement.
-pub const SQL_BYTES: usize = 1 << 20;
+pub(crate) const SQL_BYTES: usize = 1 << 20;
 /// Memory for pages of the archive, in KiB.
 const CACHE_KIB: i64 = 64 << 10;
 /// Instructions of SQLite's machine between two looks at the clock: some microseconds.
@@ -143,7 +143,6 @@ impl Guard {
         self.clock.aside(work)
     }
 
-    /// Forgets what was refused before.
     pub(super) fn forget(&self) {
         self.note.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
@@ -216,7 +215,7 @@ pub(super) fn first_word(sql: &str) -> Option<&str> {
 
 /// The time that SQLite has worked on a query, and how long it may.
 #[derive(Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     born: Instant,
     /// Nanoseconds after `born`; the highest number: none.
     deadline: AtomicU64,
@@ -256,12 +255,12 @@ impl Clock {
     }
 
     /// How long a query may take, where one is under way that has a limit.
-    pub fn limit(&self) -> Option<Duration> {
+    pub(crate) fn limit(&self) -> Option<Duration> {
         Some(self.limit.load(Ordering::Relaxed)).filter(|&limit| limit != u64::MAX).map(Duration::from_nanos)
     }
 
     /// How long ago the query should have ended; `None` where it may go on, or waits for its reader.
-    pub fn overdue(&self) -> Option<Duration> {
+    pub(crate) fn overdue(&self) -> Option<Duration> {
         if self.is_aside.load(Ordering::Relaxed) {
             return None;
         }
@@ -269,7 +268,6 @@ impl Clock {
     }
 }
 
-/// Five hundred years fit.
 fn nanoseconds(length: Duration) -> u64 {
     u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -11,7 +11,7 @@ pub(crate) use signature::blank_signatures;
 
 /// Untrusted text for people: control characters, bidirectional and zero-width ones dropped, line ends and
 /// tabs made blanks, and the signatures of signed URLs blanked.
-pub fn clean(text: &str) -> Cow<'_, str> {
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     if text.chars().all(|c| replacement(c) == Some(c)) {
         return blank_signatures(text);
     }
@@ -46,7 +46,7 @@ pub(super) fn replacement(c: char) -> Option<char> {
 /// Signs that mark something up get a backslash, `<`, `>` and `&` are named. What GitHub makes a link or a
 /// mention of without any mark is broken up: `http://` and `www.` by a backslash, `@name` and `#1` by a
 /// word joiner, which is not seen.
-pub fn escape_markdown(text: &str) -> String {
+pub(crate) fn escape_markdown(text: &str) -> String {
     const WORD_JOINER: char = '\u{2060}';
     let text = clean(text);
     let mut escaped = String::with_capacity(text.len() + 8);

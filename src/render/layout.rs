@@ -14,8 +14,7 @@ pub(super) const GAP: usize = 2;
 
 /// What a table is drawn on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Screen {
-    /// Columns.
+pub(crate) struct Screen {
     pub width: u16,
     /// Whether more than ASCII may be drawn around the text.
     pub is_terminal: bool,
@@ -23,10 +22,10 @@ pub struct Screen {
 
 impl Screen {
     /// A file or a pipe.
-    pub const PLAIN: Self = Self { width: DEFAULT_WIDTH, is_terminal: false };
+    pub(crate) const PLAIN: Self = Self { width: DEFAULT_WIDTH, is_terminal: false };
 
     /// Standard output: the terminal's width, or 80 columns of ASCII in a pipe.
-    pub fn of_stdout() -> Self {
+    pub(crate) fn of_stdout() -> Self {
         let size = terminal_size::terminal_size_of(io::stdout()).filter(|(width, _)| width.0 > 0);
         Self {
             width: size.map_or(DEFAULT_WIDTH, |(width, _)| width.0),
@@ -45,7 +44,6 @@ impl Screen {
 pub(super) struct Extent {
     /// Where there is room for all of it.
     pub(super) natural: usize,
-    /// Where there is none.
     pub(super) least: usize,
     /// Whether it may have any width between the two.
     pub(super) gives_way: bool,
@@ -118,6 +116,7 @@ pub(super) fn wrap(text: &str, most: usize, start: &str, indent: &str) -> Vec<St
 
         while is_empty && width(&line) + width(rest) > most {
             let room = most.saturating_sub(width(&line));
+            // In a column that is narrower than one wide character, taking none would never end.
             let first = rest.chars().next().map_or(0, char::len_utf8);
             let (head, tail) = rest.split_at(prefix(rest, room).max(first));
             line.push_str(head);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `1,234,567`.
-pub fn render_count(number: impl Into<i128>) -> String {
+pub(crate) fn render_count(number: impl Into<i128>) -> String {
     let number = number.into();
     let digits = number.unsigned_abs().to_string();
     let mut text = if number < 0 { "-".to_owned() } else { String::new() };
@@ -17,7 +17,7 @@ pub fn render_count(number: impl Into<i128>) -> String {
 }
 
 /// `512 B`, `12.3 MiB`; what is beyond the last digit is cut off.
-pub fn render_size(bytes: u64) -> String {
+pub(crate) fn render_size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -28,7 +28,7 @@ pub fn render_size(bytes: u64) -> String {
 }
 
 /// `850 ms`, `1.2 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`; what is beyond is cut off.
-pub fn render_duration(length: Duration) -> String {
+pub(crate) fn render_duration(length: Duration) -> String {
     let seconds = length.as_secs();
     let (large, small) = match seconds {
         0 => return format!("{} ms", length.as_millis()),
@@ -44,7 +44,7 @@ pub fn render_duration(length: Duration) -> String {
 }
 
 /// `1 run`, `2,000 runs`.
-pub fn counted(number: u64, noun: &str) -> String {
+pub(crate) fn counted(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", render_count(number))
 }

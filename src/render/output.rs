@@ -56,9 +56,6 @@ impl Output {
     }
 
     /// Puts the file into its place; all was written to it and nothing went wrong.
-    ///
-    /// # Errors
-    /// The system refuses.
     pub fn keep(self) -> Result<(), CommandError> {
         match self.target {
             Destination::Stdout | Destination::Stream { .. } => Ok(()),

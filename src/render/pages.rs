@@ -3,15 +3,15 @@
 //! In: what a command found or did. Out: a [`Document`](super::Document), or a structure whose fields are a
 //! contract: a new field is fine, a renamed one breaks somebody's script.
 
-pub mod catalog;
-pub mod demo;
-pub mod import;
-pub mod keep;
-pub mod prune;
-pub mod report;
-pub mod status;
-pub mod sync;
-pub mod verify;
+pub(crate) mod catalog;
+pub(crate) mod demo;
+pub(crate) mod import;
+pub(crate) mod keep;
+pub(crate) mod prune;
+pub(crate) mod report;
+pub(crate) mod status;
+pub(crate) mod sync;
+pub(crate) mod verify;
 
 use super::document::{Align, Grid, Phrase, Presence};
 

@@ -6,10 +6,10 @@ mod json;
 mod markdown;
 mod table;
 
-pub use csv::Csv;
-pub use json::JsonRows;
-pub use markdown::MarkdownRows;
-pub use table::TableRows;
+pub(crate) use csv::Csv;
+pub(crate) use json::JsonRows;
+pub(crate) use markdown::MarkdownRows;
+pub(crate) use table::TableRows;
 
 use crate::query::Cell;
 
@@ -49,7 +49,6 @@ fn show_real(number: f64) -> String {
     if trimmed.ends_with('.') { format!("{trimmed}0") } else { trimmed.to_owned() }
 }
 
-/// Lower-case hexadecimal digits.
 pub(super) fn write_hex(text: &mut String, bytes: &[u8]) {
     const DIGITS: [char; 16] =
         ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];

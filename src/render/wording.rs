@@ -19,11 +19,11 @@ use crate::time::zone::Zone;
 use crate::time::{UtcText, ago};
 
 /// Between a number and its unit.
-pub const NO_BREAK: char = '\u{a0}';
+pub(crate) const NO_BREAK: char = '\u{a0}';
 
 /// The whole report in one line: runs, failure rate, change, and how fresh the data is. Plain spaces, so that a
 /// program may compare it.
-pub fn verdict(report: &Report) -> String {
+pub(crate) fn verdict(report: &Report) -> String {
     let sentences = [Some(standing(report)), news(&report.changes), freshness(report)];
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ").replace(NO_BREAK, " ")
 }
@@ -91,40 +91,40 @@ fn freshness(report: &Report) -> Option<String> {
 }
 
 /// `15.4%`.
-pub fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.1}%", share * 100.0)
 }
 
 /// `+7.3 pp`, percentage points.
-pub fn points(difference: f64) -> String {
+pub(crate) fn points(difference: f64) -> String {
     let text = format!("{:+.1}", difference * 100.0);
     let text = if matches!(text.as_str(), "+0.0" | "-0.0") { "0.0" } else { &text };
     format!("{text}{NO_BREAK}pp")
 }
 
 /// `[8.9–24.9%]`.
-pub fn interval(interval: Interval) -> String {
+pub(crate) fn interval(interval: Interval) -> String {
     format!("[{:.1}–{:.1}%]", interval.low * 100.0, interval.high * 100.0)
 }
 
 /// `1 run`, `1,234 runs`.
-pub fn counted(number: u64, noun: &str) -> String {
+pub(crate) fn counted(number: u64, noun: &str) -> String {
     numbers::counted(number, noun).replacen(' ', &NO_BREAK.to_string(), 1)
 }
 
 /// `12 of 78`.
-pub fn share(part: u64, whole: u64) -> String {
+pub(crate) fn share(part: u64, whole: u64) -> String {
     format!("{}{NO_BREAK}of{NO_BREAK}{}", render_count(part), render_count(whole))
 }
 
 /// `3 min 5 s`.
-pub fn duration(milliseconds: i64) -> String {
+pub(crate) fn duration(milliseconds: i64) -> String {
     let length = Duration::from_millis(milliseconds.max(0).unsigned_abs());
     render_duration(length).replace(' ', &NO_BREAK.to_string())
 }
 
 /// How far a length of time moved, `+23%`; nothing where there was none before.
-pub fn relative(now: i64, before: i64) -> Option<String> {
+pub(crate) fn relative(now: i64, before: i64) -> Option<String> {
     if before <= 0 {
         return None;
     }
@@ -134,7 +134,7 @@ pub fn relative(now: i64, before: i64) -> Option<String> {
 }
 
 /// How far a median moved, in parentheses where the 95 % intervals of the two meet or are not known.
-pub fn median_change(compared: &ComparedPercentiles) -> Option<String> {
+pub(crate) fn median_change(compared: &ComparedPercentiles) -> Option<String> {
     let (now, before) = compared.now.zip(compared.before)?;
     let moved = relative(now.p50_ms, before.p50_ms)?;
     let is_below = |one: &Percentiles, other: &Percentiles| {
@@ -144,7 +144,7 @@ pub fn median_change(compared: &ComparedPercentiles) -> Option<String> {
 }
 
 /// What a supported change of a failure rate is called; empty where there is none.
-pub fn direction(direction: Direction) -> &'static str {
+pub(crate) fn direction(direction: Direction) -> &'static str {
     match direction {
         Direction::Better => "better",
         Direction::Worse => "worse",
@@ -153,7 +153,7 @@ pub fn direction(direction: Direction) -> &'static str {
 }
 
 /// The difference of two rates, in parentheses where no test supports it; nothing where there are no two.
-pub fn change(rate: &ComparedRate) -> Option<String> {
+pub(crate) fn change(rate: &ComparedRate) -> Option<String> {
     let difference = points(rate.difference?);
     Some(match rate.direction {
         Direction::Better | Direction::Worse => difference,
@@ -162,7 +162,7 @@ pub fn change(rate: &ComparedRate) -> Option<String> {
 }
 
 /// Whether an error is new, in a word; empty for what is known.
-pub fn novelty(novelty: Novelty) -> &'static str {
+pub(crate) fn novelty(novelty: Novelty) -> &'static str {
     match novelty {
         Novelty::New => "new",
         Novelty::Returned => "returned",
@@ -171,7 +171,7 @@ pub fn novelty(novelty: Novelty) -> &'static str {
 }
 
 /// What an error is called, the telling key before the code: either may be missing or empty, or say the same.
-pub fn error_names<'a>(key: Option<&'a str>, code: Option<&'a str>) -> Vec<&'a str> {
+pub(crate) fn error_names<'a>(key: Option<&'a str>, code: Option<&'a str>) -> Vec<&'a str> {
     let mut names: Vec<&str> = key.into_iter().chain(code).filter(|name| !name.trim().is_empty()).collect();
     names.dedup();
     names
@@ -179,27 +179,27 @@ pub fn error_names<'a>(key: Option<&'a str>, code: Option<&'a str>) -> Vec<&'a s
 
 impl ErrorCode {
     /// See [`error_names`].
-    pub fn names(&self) -> Vec<&str> {
+    pub(crate) fn names(&self) -> Vec<&str> {
         error_names(self.description_key.as_deref(), self.error_code.as_deref())
     }
 }
 
 impl ErrorChange {
     /// See [`error_names`].
-    pub fn names(&self) -> Vec<&str> {
+    pub(crate) fn names(&self) -> Vec<&str> {
         error_names(self.description_key.as_deref(), self.error_code.as_deref())
     }
 }
 
 /// `Mon 16 Nov 13:05`, or `16 Nov 2025 13:05` where the year is not the one of `as_of`.
-pub fn moment(time: &UtcText, zone: &Zone, as_of: &UtcText) -> String {
+pub(crate) fn moment(time: &UtcText, zone: &Zone, as_of: &UtcText) -> String {
     let (local, today) = (zone.local(time), zone.local(as_of));
     let form = if local.year() == today.year() { "%a %-d %b %H:%M" } else { "%-d %b %Y %H:%M" };
     local.format(form).to_string().replace(' ', &NO_BREAK.to_string())
 }
 
 /// `Mon 16 Nov`, or `16 Nov 2025` where the year is not the one of `as_of`.
-pub fn day(time: &UtcText, zone: &Zone, as_of: &UtcText) -> String {
+pub(crate) fn day(time: &UtcText, zone: &Zone, as_of: &UtcText) -> String {
     let (date, today) = (zone.date(time), zone.date(as_of));
     let form = if date.year() == today.year() { "%a %-d %b" } else { "%-d %b %Y" };
     date.format(form).to_string().replace(' ', &NO_BREAK.to_string())
@@ -207,7 +207,7 @@ pub fn day(time: &UtcText, zone: &Zone, as_of: &UtcText) -> String {
 
 /// `Mon 16 Nov – Sun 22 Nov 2026` where it begins and ends with a day, the last one included, or
 /// `2026-11-16 13:05 – 2026-11-18 08:00`.
-pub fn period(period: &Period, zone: &Zone) -> String {
+pub(crate) fn period(period: &Period, zone: &Zone) -> String {
     let is_days = zone.is_start_of_day(&period.since) && zone.is_start_of_day(&period.until);
     let text = match zone.date(&period.until).pred_opt().filter(|_| is_days) {
         Some(last) => {

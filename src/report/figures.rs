@@ -3,6 +3,8 @@
 //! The names of the fields are those of `--format json` and a contract: new ones may come, none is
 //! renamed. Times are UTC; lengths of time are milliseconds (`_ms`), rates and shares go from 0 to 1. A
 //! figure that cannot be told is absent (`null`), never 0.
+//! A figure's `connection` is the name of its connection, or the id where it has none, and `kind` is `export`,
+//! `storage` or `manifest`; where `connection` may be absent, the figure is of all connections together.
 //!
 //! Where a query of `queries/` has a row for a figure, the figure is read from that row: its fields are the
 //! columns, and `default` stands at what is found out afterwards. So a report's JSON can be read back, too.
@@ -15,24 +17,18 @@ use crate::time::zone::{Step, Zone};
 
 /// The whole report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// The instant it was made for: ages are counted to it.
     pub as_of: UtcText,
-    /// Whose days and weeks these are.
     pub zone: Zone,
-    /// What is reported.
     pub period: Period,
-    /// What it is compared with.
     pub compared_with: Period,
     /// The connections it is restricted to; empty: all that are archived.
     pub restricted_to: Vec<String>,
     /// A rate from fewer rated runs raises no alarm.
     pub min_runs: u64,
-    /// The whole in one line.
     pub verdict: Verdict,
-    /// What is different from before.
     pub changes: Changes,
-    /// All runs of the period.
     pub total: ComparedRate,
     /// By connection, the worst first: by failed runs, then by name.
     pub connections: Vec<ConnectionRate>,
@@ -42,7 +38,6 @@ pub struct Report {
     pub errors: Errors,
     /// How long runs, jobs and tasks took, and how long runs waited.
     pub durations: Durations,
-    /// How often tasks were tried again.
     pub retries: Retries,
     /// The longest runs of the period, the longest first.
     pub slowest: Vec<SlowRun>,
@@ -60,11 +55,10 @@ pub struct Report {
 
 /// The whole in one line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// The line: runs, failure rate, change, freshness. `render` words it, and only for `--format json` does
     /// it stand among the figures.
     pub text: Option<String>,
-    /// How the failure rate moved.
     pub direction: Direction,
     /// When everything listed was last known to be archived, for the connection where this is longest
     /// ago; absent where that was never so for one of them, or nothing is archived.
@@ -78,7 +72,7 @@ pub struct Verdict {
 /// How a figure moved. Better and worse are said only where a test supports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Direction {
+pub(crate) enum Direction {
     /// Supported: fewer failures, shorter.
     Better,
     /// Supported: more failures, longer.
@@ -91,27 +85,20 @@ pub enum Direction {
 
 /// A rate above `--fail-over` from at least `min_runs` rated runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Alarm {
-    /// Whose; absent: all connections together.
+pub(crate) struct Alarm {
     pub connection: Option<String>,
-    /// Its id.
     pub connection_id: Option<String>,
-    /// `export`, `storage` or `manifest`.
     pub kind: Option<String>,
-    /// The rate.
     pub failure_rate: f64,
-    /// The threshold.
     pub threshold: f64,
 }
 
 /// How runs came out, and what a failure rate stands on.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Rate {
+pub(crate) struct Rate {
     /// Runs that started in the period.
     pub runs: u64,
-    /// Of these, by outcome.
     pub succeeded: u64,
-    /// See `succeeded`.
     pub partly_succeeded: u64,
     /// `Error` or `TimedOut`.
     pub failed: u64,
@@ -133,36 +120,28 @@ pub struct Rate {
 
 /// From low to high, both between 0 and 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Interval {
-    /// The lower end.
+pub(crate) struct Interval {
     pub low: f64,
-    /// The upper end.
     pub high: f64,
 }
 
 /// A rate beside the one of the period before.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct ComparedRate {
-    /// The period's.
+pub(crate) struct ComparedRate {
     pub now: Rate,
-    /// That of the period compared with.
     pub before: Rate,
     /// Now minus before; 0.05 is five percentage points.
     pub difference: Option<f64>,
     /// Two-sided, of Fisher's exact test.
     pub p_value: Option<f64>,
-    /// What the test supports.
     pub direction: Direction,
 }
 
 /// One connection's rate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ConnectionRate {
-    /// Its name, or its id where it has none.
+pub(crate) struct ConnectionRate {
     pub connection: String,
-    /// Its id.
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
     /// Its rate and the one before.
     #[serde(flatten)]
@@ -171,7 +150,7 @@ pub struct ConnectionRate {
 
 /// What is different from before.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// Connections whose failure rate rose, where a test supports it.
     pub newly_failing: Vec<ConnectionRate>,
     /// Connections whose failure rate fell, where a test supports it.
@@ -188,7 +167,7 @@ pub struct Changes {
 
 /// An error that is new, back, or gone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ErrorChange {
+pub(crate) struct ErrorChange {
     /// Such as `TAE_BRW_1000`.
     pub error_code: Option<String>,
     /// The stable key, such as `FailedToExport`.
@@ -203,18 +182,12 @@ pub struct ErrorChange {
 
 /// A median that moved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DurationChange {
-    /// Whose; absent: all connections together.
+pub(crate) struct DurationChange {
     pub connection: Option<String>,
-    /// Its id.
     pub connection_id: Option<String>,
-    /// `export`, `storage` or `manifest`.
     pub kind: Option<String>,
-    /// Whose median.
     pub level: Timed,
-    /// The median in the period.
     pub now_ms: i64,
-    /// The median before.
     pub before_ms: i64,
     /// Longer or shorter.
     pub direction: Direction,
@@ -223,7 +196,7 @@ pub struct DurationChange {
 /// What a median that moved is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Timed {
+pub(crate) enum Timed {
     /// Runs, from start to end.
     Run,
     /// Runs, from start to the start of the first job.
@@ -232,7 +205,7 @@ pub enum Timed {
 
 /// Connections that fail now, and how long recovering took.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Failing {
+pub(crate) struct Failing {
     /// Connections whose newest rated runs failed, the longest streak first.
     pub streaks: Vec<Streak>,
     /// Recoveries in the period: a success after at least one failure of the same connection.
@@ -243,12 +216,9 @@ pub struct Failing {
 
 /// A connection whose newest rated runs failed one after the other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Streak {
-    /// Its name, or its id where it has none.
+pub(crate) struct Streak {
     pub connection: String,
-    /// Its id.
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
     /// How many failed runs in a row, up to now.
     pub failures: u64,
@@ -262,12 +232,11 @@ pub struct Streak {
 
 /// Errors of the period by who can act.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Errors {
+pub(crate) struct Errors {
     /// `canUserFix` is true: the team can act.
     pub users: Vec<ErrorCode>,
     /// `canUserFix` is false: the platform has to.
     pub system: Vec<ErrorCode>,
-    /// The platform does not say.
     pub unknown: Vec<ErrorCode>,
     /// Rows that were left out of each list because it is long; 0 where all are shown.
     pub not_shown: u64,
@@ -275,7 +244,7 @@ pub struct Errors {
 
 /// One error, by code and key, the most runs first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ErrorCode {
+pub(crate) struct ErrorCode {
     /// Such as `TAE_BRW_1000`.
     pub error_code: Option<String>,
     /// The stable key, such as `FailedToExport`.
@@ -292,18 +261,15 @@ pub struct ErrorCode {
     pub kb_article_link: Option<String>,
     /// Tasks that carried it in the period.
     pub tasks: u64,
-    /// Runs that had it.
     pub runs: u64,
     /// Runs that had it in the period compared with.
     #[serde(default)]
     pub runs_before: u64,
-    /// Connections that had it.
     pub connections: u64,
     /// Start of the first run of the period that had it.
     pub first_seen: UtcText,
     /// Start of the last one.
     pub last_seen: UtcText,
-    /// Whether it occurred before.
     #[serde(default)]
     pub novelty: Novelty,
 }
@@ -311,8 +277,7 @@ pub struct ErrorCode {
 /// Whether an error occurred before.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Novelty {
-    /// Never.
+pub(crate) enum Novelty {
     New,
     /// Not in the period compared with, but earlier.
     Returned,
@@ -323,14 +288,11 @@ pub enum Novelty {
 
 /// Values at nearest ranks: each occurred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Percentiles {
-    /// How many values.
+pub(crate) struct Percentiles {
     pub count: u64,
-    /// The median.
     pub p50_ms: i64,
     /// The lower end of its 95 % interval, from order statistics; absent of fewer than eight values.
     pub p50_low_ms: Option<i64>,
-    /// The upper end.
     pub p50_high_ms: Option<i64>,
     /// 90 % are not longer.
     pub p90_ms: i64,
@@ -338,27 +300,22 @@ pub struct Percentiles {
     pub p95_ms: i64,
     /// 99 % are not longer.
     pub p99_ms: i64,
-    /// The longest.
     pub max_ms: i64,
 }
 
 /// Percentiles beside those of the period before; absent where there is no value.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ComparedPercentiles {
-    /// The period's.
+pub(crate) struct ComparedPercentiles {
     pub now: Option<Percentiles>,
-    /// Those of the period compared with.
     pub before: Option<Percentiles>,
 }
 
 /// How long things took.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Durations {
+pub(crate) struct Durations {
     /// Runs, from start to end.
     pub runs: ComparedPercentiles,
-    /// Jobs of the period's runs.
     pub jobs: ComparedPercentiles,
-    /// Tasks of the period's runs.
     pub tasks: ComparedPercentiles,
     /// From a run's start to its first job's start.
     pub queue: ComparedPercentiles,
@@ -368,14 +325,10 @@ pub struct Durations {
 
 /// How long one connection's runs took.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ConnectionDurations {
-    /// Its name, or its id where it has none.
+pub(crate) struct ConnectionDurations {
     pub connection: String,
-    /// Its id.
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
-    /// From start to end.
     pub runs: ComparedPercentiles,
     /// From a run's start to its first job's start.
     pub queue: ComparedPercentiles,
@@ -383,16 +336,12 @@ pub struct ConnectionDurations {
 
 /// How often tasks were tried again.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Retries {
-    /// Tasks of the period's runs.
+pub(crate) struct Retries {
     pub tasks: u64,
-    /// Tasks tried more than once.
     pub retried_tasks: u64,
-    /// Attempts beyond the first.
     pub attempts: u64,
     /// Runs with a task that was tried more than once.
     pub runs: u64,
-    /// Attempts in the period compared with.
     pub attempts_before: u64,
     /// Connections with retries, the most attempts first.
     pub by_connection: Vec<ConnectionRetries>,
@@ -400,16 +349,11 @@ pub struct Retries {
 
 /// One connection's retries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ConnectionRetries {
-    /// Its name, or its id where it has none.
+pub(crate) struct ConnectionRetries {
     pub connection: String,
-    /// Its id.
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
-    /// Tasks tried more than once.
     pub retried_tasks: u64,
-    /// Attempts beyond the first.
     pub attempts: u64,
     /// Runs with such a task.
     #[serde(alias = "retried_runs")]
@@ -418,18 +362,12 @@ pub struct ConnectionRetries {
 
 /// A long run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SlowRun {
-    /// Its connection's name, or the id where it has none.
+pub(crate) struct SlowRun {
     pub connection: String,
-    /// Its connection's id.
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
-    /// Its id.
     pub run_id: String,
-    /// When it started.
     pub started_at: UtcText,
-    /// How long it took.
     pub duration_ms: i64,
     /// The word for how it came out: `succeeded`, `failed` and so on.
     pub outcome: String,
@@ -437,8 +375,7 @@ pub struct SlowRun {
 
 /// Runs that are not terminal.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Unfinished {
-    /// How many.
+pub(crate) struct Unfinished {
     #[serde(alias = "unfinished_in_all")]
     pub runs: u64,
     /// Of these, older than a day.
@@ -458,22 +395,15 @@ pub struct Unfinished {
 
 /// A run that is not terminal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct UnfinishedRun {
-    /// Its connection's name, or the id where it has none.
+pub(crate) struct UnfinishedRun {
     pub connection: String,
-    /// Its connection's id.
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
-    /// Its id.
     pub run_id: String,
-    /// Its state as sent.
     pub state: Option<String>,
-    /// When it started.
     pub started_at: Option<UtcText>,
     /// From then to `as_of`.
     pub age_ms: Option<i64>,
-    /// Older than a day.
     pub is_stuck: bool,
     /// No longer listed by the platform.
     pub is_unlisted: bool,
@@ -483,8 +413,7 @@ pub struct UnfinishedRun {
 
 /// Runs that say Success although a job or task in them failed or carries an error.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Masked {
-    /// How many of the period.
+pub(crate) struct Masked {
     pub runs: u64,
     /// Of so many that succeeded.
     pub succeeded: u64,
@@ -496,20 +425,13 @@ pub struct Masked {
 
 /// A run that says Success although something below it failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MaskedRun {
-    /// Its connection's name, or the id where it has none.
+pub(crate) struct MaskedRun {
     pub connection: String,
-    /// Its connection's id.
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
-    /// Its id.
     pub run_id: String,
-    /// When it started.
     pub started_at: UtcText,
-    /// Jobs that failed.
     pub failed_jobs: u64,
-    /// Tasks that failed.
     pub failed_tasks: u64,
     /// Tasks that carry an error.
     pub errors: u64,
@@ -519,18 +441,15 @@ pub struct MaskedRun {
 
 /// One of the twelve weeks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Week {
-    /// When.
+pub(crate) struct Week {
     pub period: Period,
-    /// How its runs came out.
     pub rate: Rate,
-    /// How long they took.
     pub durations: Option<Percentiles>,
 }
 
 /// The period cut into days or weeks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Buckets {
+pub(crate) struct Buckets {
     /// Days, or weeks where the period is longer than 62 days.
     pub unit: Step,
     /// All connections together, the oldest first.
@@ -541,30 +460,24 @@ pub struct Buckets {
 
 /// A day or week of the period.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     /// When; the first and the last may be cut by the period.
     pub period: Period,
-    /// How its runs came out.
     pub rate: Rate,
 }
 
 /// One connection's days or weeks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GridRow {
-    /// Its name, or its id where it has none.
+pub(crate) struct GridRow {
     pub connection: String,
-    /// Its id.
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
-    /// As many as there are buckets.
     pub cells: Vec<Rate>,
 }
 
 /// How far the figures can be trusted.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Coverage {
-    /// By connection, by name.
+pub(crate) struct Coverage {
     pub connections: Vec<ConnectionCoverage>,
     /// Times in which runs may have come and gone unseen, the newest first.
     pub gaps: Vec<Gap>,
@@ -574,7 +487,6 @@ pub struct Coverage {
     pub runs_without_start: u64,
     /// What the platform sent and this program did not know, the newest first.
     pub drift: Vec<DriftNote>,
-    /// The last sync or import.
     pub last_sync: Option<LastSync>,
     /// What `archive prune` took out; absent where it took none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -583,10 +495,8 @@ pub struct Coverage {
 
 /// Runs that `archive prune` took out: no figure counts them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Pruned {
-    /// How many.
+pub(crate) struct Pruned {
     pub runs: u64,
-    /// They began before this.
     pub before: UtcText,
     /// When the last of them went.
     pub pruned_at: UtcText,
@@ -596,23 +506,19 @@ pub struct Pruned {
 
 /// A field, a value or a type that the platform sent and this program did not know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DriftNote {
+pub(crate) struct DriftNote {
     /// `run`, `job`, `task` or `error`.
     pub object: String,
-    /// The field's name.
     pub field: String,
     /// `field`: it is new; `value`: it has a new value; `type`: it came as another type;
     /// `volatile`: its URLs differ in every answer, in their query alone.
     pub what: String,
     /// The new value, or its type; empty for a new field.
     pub value: String,
-    /// When it was first archived.
     pub first_seen_at: UtcText,
     /// Archived runs that carried it.
     pub runs: u64,
-    /// The connection of an example.
     pub connection: String,
-    /// The example: a run's id.
     pub run_id: String,
     /// Whether it was first archived in the period or since.
     #[serde(default)]
@@ -621,18 +527,12 @@ pub struct DriftNote {
 
 /// What is archived of a connection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ConnectionCoverage {
-    /// Its name, or its id where it has none.
+pub(crate) struct ConnectionCoverage {
     pub connection: String,
-    /// Its id.
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
-    /// Archived runs.
     pub runs: u64,
-    /// The oldest start archived.
     pub oldest_started_at: Option<UtcText>,
-    /// The newest start archived.
     pub newest_started_at: Option<UtcText>,
     /// When the last complete walk began: everything listed then is archived. Absent: never walked whole.
     pub complete_as_of: Option<UtcText>,
@@ -640,9 +540,7 @@ pub struct ConnectionCoverage {
     pub unfinished: u64,
     /// Archived runs that the platform no longer lists.
     pub unlisted: u64,
-    /// Records set aside.
     pub rejects: u64,
-    /// Gaps noted.
     pub gaps: u64,
     /// Why the last walk was not complete, if it was not.
     pub last_problem: Option<String>,
@@ -662,18 +560,14 @@ fn is_none(count: &u64) -> bool {
 
 /// A time in which runs may have come and gone unseen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Gap {
-    /// Its connection's name, or the id where it has none.
+pub(crate) struct Gap {
     pub connection: String,
-    /// Its connection's id.
     pub connection_id: String,
-    /// `export`, `storage` or `manifest`.
     pub kind: String,
     /// Start of the newest run archived before.
     pub after: UtcText,
     /// Start of the oldest run listed then.
     pub until: UtcText,
-    /// When it was noticed.
     pub noticed_at: UtcText,
     /// Whether it lies in the period or the one compared with, at least in part.
     #[serde(default)]
@@ -682,10 +576,9 @@ pub struct Gap {
 
 /// The last sync or import.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LastSync {
+pub(crate) struct LastSync {
     /// `sync` or `import`.
     pub command: String,
-    /// When it began.
     pub started_at: UtcText,
     /// `running`, `done`, `partial`, `failed`, `interrupted`.
     pub outcome: String,

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::Asked;
+use super::asked::Asked;
 use super::compare::{add, compare, direct, is_https, with_interval};
 use super::figures::*;
 use super::statistics::largest_discovery;
@@ -60,7 +60,6 @@ pub(super) fn names(asked: &[String], coverage: &Coverage) -> Vec<String> {
 /// The errors of the period, and those that are new, back or gone.
 pub(super) struct AskedErrors {
     pub(super) errors: Errors,
-    /// With the errors alone.
     pub(super) changes: Changes,
 }
 
@@ -148,6 +147,7 @@ impl Questions<'_> {
                 Some(false) => &mut errors.system,
                 None => &mut errors.unknown,
             };
+            // The rows come with the most runs first, so those that are left out hit the fewest.
             if list.len() == LISTED_ERRORS {
                 errors.not_shown += 1;
                 continue;
@@ -332,6 +332,8 @@ impl Questions<'_> {
         let mut all = vec![Rate::default(); bounds.len() - 1];
         let mut cells: HashMap<ConnectionKey, Vec<Rate>> = HashMap::new();
         for (key, rate) in rows {
+            // Each connection has a row for every bucket, in their order: how many came says which bucket it
+            // is.
             let cells = cells.entry(key).or_default();
             if let Some(sum) = all.get_mut(cells.len()) {
                 *sum = add(*sum, rate);

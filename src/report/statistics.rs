@@ -8,10 +8,10 @@ use super::figures::Interval;
 const Z: f64 = 1.959_963_984_540_054;
 
 /// The significance asked of a change, and the rate of false discoveries among connections.
-pub const ALPHA: f64 = 0.05;
+pub(crate) const ALPHA: f64 = 0.05;
 
 /// The 95 % Wilson score interval of `failed` among `rated` (Wilson 1927, without continuity correction).
-pub fn wilson(failed: u64, rated: u64) -> Option<Interval> {
+pub(crate) fn wilson(failed: u64, rated: u64) -> Option<Interval> {
     if rated == 0 || failed > rated {
         return None;
     }
@@ -29,7 +29,7 @@ pub fn wilson(failed: u64, rated: u64) -> Option<Interval> {
 /// The two-sided p-value of Fisher's exact test that `(failed, rated)` of two periods have one rate: the
 /// probability of all tables with these margins that are not likelier than this one. Exact for small
 /// numbers, where a test that approximates would call 2 of 2 after 0 of 2 a change.
-pub fn fisher((failed, rated): (u64, u64), (failed_before, rated_before): (u64, u64)) -> Option<f64> {
+pub(crate) fn fisher((failed, rated): (u64, u64), (failed_before, rated_before): (u64, u64)) -> Option<f64> {
     if rated == 0 || rated_before == 0 || failed > rated || failed_before > rated_before {
         return None;
     }
@@ -74,7 +74,7 @@ fn log_choose(n: u64, k: u64) -> f64 {
 
 /// The largest of these p-values that counts as a discovery where at most 5 % of the discoveries may be
 /// false (Benjamini and Hochberg 1995); `None` where none does.
-pub fn largest_discovery(p_values: impl IntoIterator<Item = f64>) -> Option<f64> {
+pub(crate) fn largest_discovery(p_values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut sorted: Vec<f64> = p_values.into_iter().collect();
     sorted.sort_by(f64::total_cmp);
     let count = sorted.len() as f64;

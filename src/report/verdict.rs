@@ -3,14 +3,13 @@
 //! In: the finished figures. Out: how the runs stand, how far the archive is whole, and which rates are above
 //! the threshold.
 
-use super::Asked;
+use super::asked::Asked;
 use super::figures::{Alarm, ComparedRate, ConnectionRate, Coverage, Report, Verdict};
 use crate::time::UtcText;
 
 /// What can be said of the period's runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// The archive holds no connection.
+pub(crate) enum Standing {
     NothingArchived,
     /// No run started in the period.
     NoRuns {
@@ -25,12 +24,9 @@ pub enum Standing {
 
 /// How far the connections that the platform still knows are archived whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ArchivedWhole {
+pub(crate) enum ArchivedWhole {
     /// Of this many connections nothing was ever proved whole.
-    Unproved {
-        /// How many.
-        connections: u64,
-    },
+    Unproved { connections: u64 },
     /// Not up to the end of the period.
     Short(UtcText),
     /// To an instant that is later than that of the report: it was made for one that is past.
@@ -41,7 +37,7 @@ pub enum ArchivedWhole {
 
 impl Report {
     /// What can be said of the period's runs.
-    pub fn standing(&self) -> Standing {
+    pub(crate) fn standing(&self) -> Standing {
         let now = &self.total.now;
         if self.coverage.connections.is_empty() {
             return Standing::NothingArchived;
@@ -53,7 +49,7 @@ impl Report {
     }
 
     /// How far the archive is whole; nothing where nothing is archived.
-    pub fn archived_whole(&self) -> Option<ArchivedWhole> {
+    pub(crate) fn archived_whole(&self) -> Option<ArchivedWhole> {
         let connections = &self.coverage.connections;
         if connections.is_empty() {
             return None;

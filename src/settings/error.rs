@@ -32,7 +32,6 @@ pub enum Error {
     /// A value of `--connection` is no connection's id.
     #[error("--connection: {0}")]
     NotConnection(<ConnectionId as FromStr>::Err),
-    /// Nothing to sync.
     #[error("no connection is chosen")]
     NoConnection {
         /// Where they could be listed.
@@ -74,7 +73,6 @@ pub enum Error {
     /// `archive init` knows no credentials and has nobody to ask.
     #[error("no credentials are given that could be checked")]
     NothingToCheck,
-    /// An id of no length.
     #[error("{0}: an id cannot be empty")]
     EmptyId(&'static str),
     /// A file of secrets that a flag names cannot be read. What was typed is not shown: it may be the

@@ -6,7 +6,6 @@ use crate::cli::{Color, DocumentFormat, Global, LogFormat, StatusFormat, Summary
 /// How to talk on standard error.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Talk {
-    /// Only what is wrong.
     pub quiet: bool,
     /// How often `-v` was given.
     pub verbosity: u8,

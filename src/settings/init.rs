@@ -25,7 +25,6 @@ pub struct Init {
     /// Whether it is found without `--config`.
     pub is_in_default_place: bool,
     pub force: bool,
-    /// Ask the platform first.
     pub check: bool,
     /// Say nothing of what to do next.
     pub quiet: bool,
@@ -44,7 +43,6 @@ pub struct Init {
 /// Credentials as far as they are known: by flags, or else by the environment.
 #[derive(Debug, Clone, Default)]
 pub struct Given {
-    /// The environment's bearer token.
     pub token: Option<SecretString>,
     /// A file that holds a token.
     pub token_file: Option<PathBuf>,

@@ -23,7 +23,6 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Query {
     pub db: PathBuf,
-    /// The user's own queries.
     pub folder: Option<PathBuf>,
     pub statement: Statement,
     /// Say what it is instead of carrying it out.
@@ -34,11 +33,8 @@ pub struct Query {
     pub since: Option<UtcText>,
     /// Its end, not included.
     pub until: Option<UtcText>,
-    /// Whether somebody typed the end.
     pub is_until_typed: bool,
-    /// Whose days and weeks.
     pub zone: Zone,
-    /// Whether somebody typed the zone.
     pub is_zone_typed: bool,
     /// Only these; empty: all.
     pub connections: Vec<ConnectionId>,
@@ -56,7 +52,6 @@ pub enum Statement {
     List,
     Named(String),
     Text(String),
-    /// The one on standard input.
     Stdin,
 }
 

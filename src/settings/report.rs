@@ -17,9 +17,7 @@ use crate::time::zone::Zone;
 pub struct Report {
     pub db: PathBuf,
     pub period: Period,
-    /// What it is compared with.
     pub compared_with: Period,
-    /// Whose days and weeks.
     pub zone: Zone,
     /// The instant that ages are counted to.
     pub as_of: UtcText,

@@ -24,9 +24,7 @@ pub struct Setup {
     pub itwins: Vec<(String, Option<String>)>,
     pub imodels: Vec<String>,
     pub connections: Vec<ConnectionId>,
-    /// What connections are looked for.
     pub kinds: Vec<Kind>,
-    /// Whose days and weeks.
     pub time_zone: Option<Zone>,
     pub client_id: Option<String>,
     /// A file that holds its secret.
@@ -38,7 +36,6 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Whether nothing would be archived.
     pub fn is_empty(&self) -> bool {
         self.itwins.is_empty() && self.imodels.is_empty() && self.connections.is_empty()
     }

@@ -30,7 +30,6 @@ pub struct Sync {
     pub platform: Platform,
     /// Only say what a first sync would cost.
     pub estimate: bool,
-    /// Walk everything.
     pub full: bool,
     /// Whether somebody chose the page size: what a connection allowed before then counts for less.
     pub is_page_size_given: bool,
@@ -40,7 +39,6 @@ pub struct Sync {
     pub full_every: Duration,
     /// Bytes that a backfill leaves free of the disk; 0: none; `None`: the usual.
     pub min_free: Option<u64>,
-    /// Store nothing.
     pub dry_run: bool,
     pub format: Format,
 }

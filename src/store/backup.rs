@@ -12,14 +12,16 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempPath;
 
+use super::error::{Error, Result};
 use super::handle::{Handle, Start, read_start};
+use super::header::{Found, inspect};
+use super::lock::lock_path;
 use super::lock::owner_only;
 use super::names::{FileId, length};
+use super::names::{beside, real_path};
+use super::reader::Reader;
+use super::sqlite::{check_version, known_version, prepare_connection, version};
 use super::staging::{BACKUP, RESTORE, Staging};
-use super::{
-    Error, Found, Reader, Result, beside, check_version, inspect, known_version, lock_path,
-    prepare_connection, real_path, version,
-};
 use crate::error::is_full;
 
 /// What the copy is called in its folder.
@@ -31,7 +33,7 @@ pub(super) const INDEX: &str = "-shm";
 
 /// A copy in a folder of its own beside the place where it is to be kept; removed unless it is.
 #[derive(Debug)]
-pub struct Copy {
+pub(crate) struct Copy {
     pub(super) staging: Staging,
     /// Whether this program can read it as it is: an archive of an earlier version is copied as it was.
     pub is_current: bool,
@@ -42,7 +44,7 @@ impl Copy {
     ///
     /// # Errors
     /// There is no archive, it is a newer one, or the copy cannot be written.
-    pub fn make(from: &Path, to: &Path) -> Result<Self> {
+    pub(crate) fn make(from: &Path, to: &Path) -> Result<Self> {
         // With the right to read alone it is copied all the same.
         let (reader, found) = Reader::open_any_version(from)?;
         let folder = folder_of(to);
@@ -80,6 +82,8 @@ impl Copy {
         let folder = folder_of(to);
         let staging = Staging::make(folder, RESTORE).map_err(|error| unwritable(folder, error))?;
         let copy = staging.file(NAME);
+        // No lock keeps others from writing to a copy while it is read: times and sizes tell afterwards
+        // whether one did.
         let before = stamps(from);
         copy_bytes(from, &copy, folder)?;
         for ending in LOGS {
@@ -98,6 +102,7 @@ impl Copy {
         };
         let connection = Handle::open(&copy).map_err(sqlite)?;
         prepare_connection(&connection).map_err(sqlite)?;
+        // Whatever is put in the archive's place is one file: a log that was left beside it would be lost.
         let mode: String =
             connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0)).map_err(sqlite)?;
         if mode != "delete" {
@@ -111,20 +116,16 @@ impl Copy {
     }
 
     /// Where the copy is for now.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.staging.file(NAME)
     }
 
-    /// Its size in bytes.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         length(&self.path())
     }
 
     /// SQLite's own checks alone, for a copy that this version cannot read otherwise.
-    ///
-    /// # Errors
-    /// The copy cannot be read.
-    pub fn check_integrity(&self) -> Result<Vec<String>> {
+    pub(crate) fn check_integrity(&self) -> Result<Vec<String>> {
         let path = self.path();
         let sqlite = |error: rusqlite::Error| Error::from_sqlite(&path, &error);
         let connection =
@@ -137,7 +138,7 @@ impl Copy {
     ///
     /// # Errors
     /// The name is taken, or cannot be given.
-    pub fn keep(self, to: &Path, replace: bool) -> Result<u64> {
+    pub(crate) fn keep(self, to: &Path, replace: bool) -> Result<u64> {
         let size = self.size();
         name_file(&self.path(), to, replace)?;
         // The name is safe once its folder is written.
@@ -218,7 +219,7 @@ pub(super) fn find_foreign_log(path: &Path) -> Option<String> {
 }
 
 /// The archive's own file that this name means, by whatever spelling or link, whether it exists or not.
-pub fn find_own_file(archive: &Path, named: &Path) -> Option<PathBuf> {
+pub(crate) fn find_own_file(archive: &Path, named: &Path) -> Option<PathBuf> {
     let (archive, named) = (real_path(archive), real_path(named));
     let mut own = vec![archive.clone(), lock_path(&archive), beside(&archive, INDEX)];
     own.extend(LOGS.map(|ending| beside(&archive, ending)));
@@ -228,7 +229,7 @@ pub fn find_own_file(archive: &Path, named: &Path) -> Option<PathBuf> {
 }
 
 /// The log of a database of this name, if there is one: a copy under that name would be destroyed by it.
-pub fn find_log(path: &Path) -> Option<PathBuf> {
+pub(crate) fn find_log(path: &Path) -> Option<PathBuf> {
     LOGS.map(|ending| beside(path, ending)).into_iter().find(|log| length(log) > 0)
 }
 

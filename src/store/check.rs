@@ -6,10 +6,14 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Map, Value};
 
+use super::error::{Error, Result};
+use super::open::Archive;
+use super::reader::Reader;
 use super::status::freshness;
-use super::{Archive, Error, Reader, Result, runs, schema};
+use super::{runs, schema};
 use crate::api::ConnectionId;
-use crate::normalize::digest::{Digest, digest_of_rows};
+use crate::normalize::Digest;
+use crate::normalize::digest::digest_of_rows;
 use crate::time::UtcText;
 
 /// Complaints of SQLite that are told at most.
@@ -19,16 +23,14 @@ const AT_A_TIME: i64 = 1_000;
 
 /// A run whose rows are not what was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Altered {
-    /// Its connection's name.
+pub(crate) struct Altered {
     pub connection: String,
-    /// The platform's id.
     pub run_id: String,
 }
 
 /// What the digests of all runs say.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Digests {
+pub(crate) struct Digests {
     /// Runs whose rows are what was received.
     pub proved: u64,
     /// Runs that were stored by a version that made no digests.
@@ -39,8 +41,7 @@ pub struct Digests {
 
 /// A connection as it is verified.
 #[derive(Debug, Clone)]
-pub struct Subject {
-    /// Its key.
+pub(crate) struct Subject {
     pub connection_key: i64,
     /// When the last complete walk began, or nothing had begun since: what began before is archived.
     pub complete_as_of: Option<UtcText>,
@@ -56,10 +57,8 @@ pub struct Subject {
 
 /// An archived run, by its id.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Copy {
-    /// Its key.
+pub(crate) struct Copy {
     pub run_key: i64,
-    /// Whether it is terminal.
     pub is_completed: bool,
     /// Whether the archive says that the platform no longer lists it.
     pub is_unlisted: bool,
@@ -73,12 +72,12 @@ pub struct Copy {
 
 impl Reader {
     /// What SQLite's own checks complain of: damaged pages, broken references. Empty for a sound file.
-    pub fn check_integrity(&self) -> Result<Vec<String>> {
+    pub(crate) fn check_integrity(&self) -> Result<Vec<String>> {
         self.sqlite(integrity(&self.connection, &schema::tables()?))
     }
 
     /// How many gaps are noted, and how many records are set aside.
-    pub fn count_gaps_and_rejects(&self) -> Result<(u64, u64)> {
+    pub(crate) fn count_gaps_and_rejects(&self) -> Result<(u64, u64)> {
         let sql = "SELECT (SELECT count(*) FROM gaps), (SELECT count(*) FROM rejects)";
         let count =
             |row: &rusqlite::Row<'_>, at| Ok::<_, rusqlite::Error>(row.get::<_, i64>(at)?.cast_unsigned());
@@ -86,7 +85,7 @@ impl Reader {
     }
 
     /// Rebuilds every run from its rows and holds it against its digest.
-    pub fn check_digests(&self) -> Result<Digests> {
+    pub(crate) fn check_digests(&self) -> Result<Digests> {
         // Each page has the time limit of one question: a file of a million runs takes longer than that.
         let check = || {
             let mut digests = Digests::default();
@@ -126,7 +125,7 @@ impl Reader {
     }
 
     /// What verifying a connection needs to know of it.
-    pub fn read_subject(&self, id: &ConnectionId, now: &UtcText) -> Result<Option<Subject>> {
+    pub(crate) fn read_subject(&self, id: &ConnectionId, now: &UtcText) -> Result<Option<Subject>> {
         self.require_views()?;
         let sql = "SELECT connection_key, unlisted_at IS NOT NULL AS is_unlisted,
                           complete_as_of,
@@ -152,8 +151,7 @@ impl Reader {
         self.sqlite(subject.optional())
     }
 
-    /// The archived copy of a run.
-    pub fn read_copy(&self, connection_key: i64, id: &str) -> Result<Option<Copy>> {
+    pub(crate) fn read_copy(&self, connection_key: i64, id: &str) -> Result<Option<Copy>> {
         self.run(|connection| {
             let sql = "SELECT run_key, state IS 'Completed', unlisted_at IS NOT NULL FROM runs
                        WHERE connection_key = ?1 AND id = ?2";
@@ -174,7 +172,7 @@ impl Reader {
     }
 
     /// Keys and ids of the runs that are archived as listed.
-    pub fn read_listed_runs(&self, connection_key: i64) -> Result<Vec<(i64, String)>> {
+    pub(crate) fn read_listed_runs(&self, connection_key: i64) -> Result<Vec<(i64, String)>> {
         let sql =
             "SELECT run_key, id FROM runs WHERE connection_key = ?1 AND unlisted_at IS NULL ORDER BY run_key";
         self.run(|connection| {
@@ -339,10 +337,7 @@ fn set_orphans_aside(connection: &Connection, above: i64, now: &UtcText) -> rusq
 
 impl Archive {
     /// Refuses what no repair can mend: rows of connections that somebody removed.
-    ///
-    /// # Errors
-    /// There are some.
-    pub fn require_connections(&self) -> Result<()> {
+    pub(crate) fn require_connections(&self) -> Result<()> {
         let sql = "SELECT count(*)
                    FROM (SELECT connection_key FROM runs UNION SELECT connection_key FROM checkpoints
                          UNION SELECT connection_key FROM walks UNION SELECT connection_key FROM rejects)
@@ -355,7 +350,7 @@ impl Archive {
     }
 
     /// Marks runs that a complete walk did not meet, and those that it met although they were marked.
-    pub fn repair_listed(
+    pub(crate) fn repair_listed(
         &mut self,
         connection_key: i64,
         gone: &[i64],
@@ -383,13 +378,13 @@ impl Archive {
 
     /// Takes rows away that belong to no run, and keeps what they say in `rejects`: a run that is stored anew
     /// may be given their key. Gives how many runs they were of.
-    pub fn set_orphans_aside(&mut self, now: &UtcText) -> Result<u64> {
+    pub(crate) fn set_orphans_aside(&mut self, now: &UtcText) -> Result<u64> {
         self.sqlite(set_orphans_aside(&self.connection, i64::MIN, now))
     }
 
     /// Makes anew what can be told from the rows: durations, queue times, failures, errors by run, counts and
     /// names; and the digests of runs that were stored without one.
-    pub fn repair_derived(&mut self) -> Result<()> {
+    pub(crate) fn repair_derived(&mut self) -> Result<()> {
         self.sqlite(self.connection.execute_batch(include_str!("repair_derived.sql")))?;
         self.refresh_names()?;
         self.run(|connection| {

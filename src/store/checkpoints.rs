@@ -3,16 +3,16 @@
 use rusqlite::{Connection, named_params, params};
 
 use super::cells::time;
-use super::{Archive, Reader, Result};
+use super::error::Result;
+use super::open::Archive;
+use super::reader::Reader;
 use crate::api::ConnectionId;
 use crate::time::UtcText;
 
 /// What is known of a connection before it is synced.
 #[derive(Debug, Clone, Default)]
-pub struct ConnectionState {
-    /// Its key.
+pub(crate) struct ConnectionState {
     pub connection_key: i64,
-    /// What reports call it.
     pub name: Option<String>,
     /// Whether any run of it is archived, or was until it was pruned.
     pub has_runs: bool,
@@ -45,7 +45,7 @@ pub struct ConnectionState {
 
 impl Reader {
     /// What is known of a connection; `None` for one never met.
-    pub fn read_state(&self, id: &ConnectionId) -> Result<Option<ConnectionState>> {
+    pub(crate) fn read_state(&self, id: &ConnectionId) -> Result<Option<ConnectionState>> {
         let key = self.sqlite(super::fleet::find_connection(&self.connection, id))?;
         key.map(|key| self.sqlite(state(&self.connection, key))).transpose()
     }
@@ -53,13 +53,13 @@ impl Reader {
 
 impl Archive {
     /// What is known of a connection.
-    pub fn read_state(&self, connection_key: i64) -> Result<ConnectionState> {
+    pub(crate) fn read_state(&self, connection_key: i64) -> Result<ConnectionState> {
         self.sqlite(state(&self.connection, connection_key))
     }
 
     /// Remembers what a connection said of its last run where the walks themselves cannot tell that it is
     /// answered for: a run that was pruned, or that its id answered 404 for.
-    pub fn note_last_run(&mut self, connection_key: i64, id: &str) -> Result<()> {
+    pub(crate) fn note_last_run(&mut self, connection_key: i64, id: &str) -> Result<()> {
         let sql = "UPDATE checkpoints SET last_run_id = ?2 WHERE connection_key = ?1";
         self.sqlite(self.connection.execute(sql, params![connection_key, id])).map(drop)
     }

@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Archive, Result};
+use super::error::Result;
+use super::open::Archive;
 use crate::normalize::Drift;
 use crate::time::UtcText;
 
@@ -17,23 +18,12 @@ pub(super) fn note(
     before: &[Drift],
     now: &UtcText,
 ) -> rusqlite::Result<()> {
+    let count =
+        "UPDATE drift SET runs = runs + 1 WHERE object = ?1 AND field = ?2 AND what = ?3 AND value = ?4";
     for note in notes.iter().filter(|note| !before.contains(note)) {
-        let count =
-            "UPDATE drift SET runs = runs + 1 WHERE object = ?1 AND field = ?2 AND what = ?3 AND value = ?4";
         let kind = params![note.object, note.field, note.what, note.value];
         if connection.prepare_cached(count)?.execute(kind)? == 0 {
-            let insert =
-                "INSERT INTO drift (object, field, what, value, first_seen_at, runs, example_run_key)
-                          SELECT ?1, ?2, ?3, ?4, ?5, 1, ?6 WHERE (SELECT count(*) FROM drift) < ?7";
-            connection.prepare_cached(insert)?.execute(params![
-                note.object,
-                note.field,
-                note.what,
-                note.value,
-                now.as_str(),
-                run_key,
-                MAX_NOTES
-            ])?;
+            insert(connection, run_key, note, 1, now)?;
         }
     }
     Ok(())
@@ -47,40 +37,42 @@ pub(super) fn note_volatile(
     fields: &[Drift],
     now: &UtcText,
 ) -> rusqlite::Result<()> {
+    let carried = "SELECT runs FROM drift WHERE object = ?1 AND field = ?2 AND what = 'field' AND value = ''";
+    let known = "UPDATE drift SET runs = max(runs, ?5)
+                 WHERE object = ?1 AND field = ?2 AND what = ?3 AND value = ?4";
     for field in fields {
-        let carried =
-            "SELECT runs FROM drift WHERE object = ?1 AND field = ?2 AND what = 'field' AND value = ''";
         let runs: Option<i64> = connection
             .prepare_cached(carried)?
             .query_row(params![field.object, field.field], |row| row.get(0))
             .optional()?;
         let runs = runs.unwrap_or(1);
         let kind = params![field.object, field.field, field.what, field.value, runs];
-        let known = "UPDATE drift SET runs = max(runs, ?5)
-                     WHERE object = ?1 AND field = ?2 AND what = ?3 AND value = ?4";
         if connection.prepare_cached(known)?.execute(kind)? == 0 {
-            let insert =
-                "INSERT INTO drift (object, field, what, value, first_seen_at, runs, example_run_key)
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE (SELECT count(*) FROM drift) < ?8";
-            connection.prepare_cached(insert)?.execute(params![
-                field.object,
-                field.field,
-                field.what,
-                field.value,
-                now.as_str(),
-                runs,
-                run_key,
-                MAX_NOTES
-            ])?;
+            insert(connection, run_key, field, runs, now)?;
         }
     }
     Ok(())
 }
 
+/// Writes a note that is not there yet, unless there are as many as are kept.
+fn insert(
+    connection: &Connection,
+    run_key: i64,
+    note: &Drift,
+    runs: i64,
+    now: &UtcText,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO drift (object, field, what, value, first_seen_at, runs, example_run_key)
+               SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE (SELECT count(*) FROM drift) < ?8";
+    let Drift { object, field, what, value } = note;
+    let values = params![object, field, what, value, now.as_str(), runs, run_key, MAX_NOTES];
+    connection.prepare_cached(sql)?.execute(values).map(drop)
+}
+
 impl Archive {
     /// Notes that a connection's own answer names another id than the one that it is archived by. Its newest run
     /// stands for it; where none is archived yet, a later sync notes it.
-    pub fn note_other_id(&mut self, connection_key: i64, id: &str, now: &UtcText) -> Result<()> {
+    pub(crate) fn note_other_id(&mut self, connection_key: i64, id: &str, now: &UtcText) -> Result<()> {
         let sql = "INSERT INTO drift (object, field, what, value, first_seen_at, runs, example_run_key)
                    SELECT 'connection', 'id', 'value', ?2, ?3, 1, max(run_key)
                    FROM runs

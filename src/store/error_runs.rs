@@ -30,6 +30,7 @@ pub(super) fn insert(
                 WHERE error_code IS ?1 AND description_key IS ?2 AND can_user_fix IS ?3";
     for ((error_code, description_key, can_user_fix), tasks) in error_kinds(run) {
         let kind = params![error_code, description_key, can_user_fix];
+        // A kind of error is made once and met in thousands of runs, so it is looked for first.
         let found: Option<i64> =
             connection.prepare_cached(find)?.query_row(kind, |row| row.get(0)).optional()?;
         let error_kind_key = match found {

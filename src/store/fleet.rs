@@ -5,7 +5,9 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{Archive, Reader, Result};
+use super::error::Result;
+use super::open::Archive;
+use super::reader::Reader;
 use crate::api::wire::{self, Named};
 use crate::api::{ConnectionId, Kind, is_respelled, spellings};
 use crate::normalize;
@@ -16,21 +18,16 @@ const REFRESH_NAMES: &str = include_str!("refresh_names.sql");
 
 /// An archived connection, as far as choosing one needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownConnection {
-    /// Its kind and id.
+pub(crate) struct KnownConnection {
     pub id: ConnectionId,
-    /// What reports call it.
     pub name: String,
-    /// The name that people gave it.
     pub display_name: Option<String>,
 }
 
 /// An archived iModel below an iTwin, or asked about by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownImodel {
-    /// Its id.
+pub(crate) struct KnownImodel {
     pub id: String,
-    /// Its name, where known.
     pub display_name: Option<String>,
     /// When its connections were last listed.
     pub asked_at: Option<String>,
@@ -70,7 +67,7 @@ impl Archive {
 
     /// Gives a connection the id that it is known by in its own answer: its UUID in other letters than it was
     /// typed in. False where another row has that id already.
-    pub fn respell_connection(&mut self, connection_key: i64, id: &str) -> Result<bool> {
+    pub(crate) fn respell_connection(&mut self, connection_key: i64, id: &str) -> Result<bool> {
         let sql = "UPDATE OR IGNORE connections SET id = ?2, name = iif(name = id, ?2, name)
                    WHERE connection_key = ?1";
         self.sqlite(self.connection.execute(sql, params![connection_key, id])).map(|changed| changed == 1)
@@ -131,7 +128,11 @@ impl Archive {
     }
 
     /// Notes that the platform says the connection does not exist, or that it does again.
-    pub fn mark_connection(&mut self, connection_key: i64, unlisted_at: Option<&UtcText>) -> Result<()> {
+    pub(crate) fn mark_connection(
+        &mut self,
+        connection_key: i64,
+        unlisted_at: Option<&UtcText>,
+    ) -> Result<()> {
         let sql = "UPDATE connections SET unlisted_at = ?2
                    WHERE connection_key = ?1 AND (unlisted_at IS NULL) = (?2 IS NOT NULL)";
         self.run(|connection| {
@@ -143,7 +144,7 @@ impl Archive {
 
     /// Notes of connections that no run had begun, at that time, since their last complete walk: whatever a
     /// walk since had against it is over.
-    pub fn mark_quiet(&mut self, quiet: &[ConnectionId], at: &UtcText) -> Result<()> {
+    pub(crate) fn mark_quiet(&mut self, quiet: &[ConnectionId], at: &UtcText) -> Result<()> {
         let sql = "UPDATE checkpoints
                    SET quiet_at = ?2,
                        proved_walk_key = (SELECT max(walk_key) FROM walks
@@ -159,7 +160,7 @@ impl Archive {
     }
 
     /// Stores an iTwin, with its name where that was told.
-    pub fn store_itwin(&mut self, id: &str, named: Option<&Named>, now: &UtcText) -> Result<()> {
+    pub(crate) fn store_itwin(&mut self, id: &str, named: Option<&Named>, now: &UtcText) -> Result<()> {
         let sql = "INSERT INTO itwins (id, display_name, extra, first_seen_at) VALUES (?1, ?2, ?3, ?4)
                    ON CONFLICT (id) DO UPDATE
                    SET display_name = coalesce(excluded.display_name, display_name),
@@ -174,7 +175,7 @@ impl Archive {
     }
 
     /// Notes that the platform says the iTwin does not exist, or that it does again.
-    pub fn mark_itwin(&mut self, id: &str, unlisted_at: Option<&UtcText>) -> Result<()> {
+    pub(crate) fn mark_itwin(&mut self, id: &str, unlisted_at: Option<&UtcText>) -> Result<()> {
         let sql = "UPDATE itwins SET unlisted_at = ?2
                    WHERE id = ?1 AND (unlisted_at IS NULL) = (?2 IS NOT NULL)";
         let id = self.archived_id(Above::Itwin, id)?;
@@ -183,7 +184,7 @@ impl Archive {
     }
 
     /// Stores iModels that an iTwin lists. Names follow; one that was gone is back.
-    pub fn store_imodels(&mut self, itwin: &str, imodels: &[Named], now: &UtcText) -> Result<()> {
+    pub(crate) fn store_imodels(&mut self, itwin: &str, imodels: &[Named], now: &UtcText) -> Result<()> {
         let sql = "INSERT INTO imodels (id, itwin_id, display_name, extra, first_seen_at)
                    VALUES (?1, ?2, ?3, ?4, ?5)
                    ON CONFLICT (id) DO UPDATE
@@ -206,14 +207,14 @@ impl Archive {
     }
 
     /// Stores an iModel that was asked for by its id.
-    pub fn upsert_imodel(&mut self, id: &str, now: &UtcText) -> Result<()> {
+    pub(crate) fn upsert_imodel(&mut self, id: &str, now: &UtcText) -> Result<()> {
         let sql = "INSERT INTO imodels (id, first_seen_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
         let id = self.archived_id(Above::Imodel, id)?;
         self.sqlite(self.connection.execute(sql, params![id, now.as_str()])).map(drop)
     }
 
     /// The iModels that an iTwin lists or once listed.
-    pub fn read_imodels(&self, itwin: &str) -> Result<Vec<KnownImodel>> {
+    pub(crate) fn read_imodels(&self, itwin: &str) -> Result<Vec<KnownImodel>> {
         let sql = "SELECT id, display_name, asked_at, unlisted_at IS NULL FROM imodels WHERE itwin_id = ?1";
         let itwin = self.archived_id(Above::Itwin, itwin)?;
         self.run(|connection| {
@@ -222,15 +223,14 @@ impl Archive {
         })
     }
 
-    /// What is known of one iModel.
-    pub fn read_imodel(&self, id: &str) -> Result<Option<KnownImodel>> {
+    pub(crate) fn read_imodel(&self, id: &str) -> Result<Option<KnownImodel>> {
         let sql = "SELECT id, display_name, asked_at, unlisted_at IS NULL FROM imodels WHERE id = ?1";
         let id = self.archived_id(Above::Imodel, id)?;
         self.sqlite(self.connection.query_row(sql, [id], known_imodel).optional())
     }
 
     /// Stores the connections of one kind that an iModel lists. Gives how many were never met before.
-    pub fn store_connections(
+    pub(crate) fn store_connections(
         &mut self,
         imodel: &str,
         listed: &[(ConnectionId, wire::Connection)],
@@ -268,7 +268,7 @@ impl Archive {
     }
 
     /// Notes that an iModel was asked for its connections, of all kinds that are wanted.
-    pub fn note_asked(&mut self, imodel: &str, now: &UtcText) -> Result<()> {
+    pub(crate) fn note_asked(&mut self, imodel: &str, now: &UtcText) -> Result<()> {
         let sql = "UPDATE imodels SET asked_at = ?2 WHERE id = ?1";
         let imodel = self.archived_id(Above::Imodel, imodel)?;
         self.run(|connection| connection.prepare_cached(sql)?.execute(params![imodel, now.as_str()]))
@@ -276,14 +276,18 @@ impl Archive {
     }
 
     /// Notes that an iModel is no longer there for these credentials.
-    pub fn mark_imodel_unlisted(&mut self, imodel: &str, now: &UtcText) -> Result<()> {
+    pub(crate) fn mark_imodel_unlisted(&mut self, imodel: &str, now: &UtcText) -> Result<()> {
         let sql = "UPDATE imodels SET unlisted_at = ?2 WHERE id = ?1 AND unlisted_at IS NULL";
         let imodel = self.archived_id(Above::Imodel, imodel)?;
         self.sqlite(self.connection.execute(sql, params![imodel, now.as_str()])).map(drop)
     }
 
     /// Notes of connections that the lists which should name them no longer do.
-    pub fn mark_connections_unlisted(&mut self, missing: &[ConnectionId], now: &UtcText) -> Result<()> {
+    pub(crate) fn mark_connections_unlisted(
+        &mut self,
+        missing: &[ConnectionId],
+        now: &UtcText,
+    ) -> Result<()> {
         for id in missing {
             let key = self.upsert_connection(id, now)?;
             self.mark_connection(key, Some(now))?;
@@ -292,24 +296,22 @@ impl Archive {
     }
 
     /// Makes every connection's name tell it from the others.
-    pub fn refresh_names(&mut self) -> Result<()> {
+    pub(crate) fn refresh_names(&mut self) -> Result<()> {
         self.sqlite(self.connection.execute_batch(REFRESH_NAMES))
     }
 
-    /// Every archived connection.
-    pub fn read_connections(&self) -> Result<Vec<KnownConnection>> {
+    pub(crate) fn read_connections(&self) -> Result<Vec<KnownConnection>> {
         self.sqlite(connections(&self.connection))
     }
 }
 
 impl Reader {
     /// The connections of this kind that an iModel listed when it was last asked.
-    pub fn read_listed_connections(&self, imodel: &str, kind: Kind) -> Result<Vec<ConnectionId>> {
+    pub(crate) fn read_listed_connections(&self, imodel: &str, kind: Kind) -> Result<Vec<ConnectionId>> {
         self.sqlite(listed_connections(&self.connection, imodel, kind))
     }
 
-    /// Every archived connection.
-    pub fn read_connections(&self) -> Result<Vec<KnownConnection>> {
+    pub(crate) fn read_connections(&self) -> Result<Vec<KnownConnection>> {
         self.sqlite(connections(&self.connection))
     }
 }
@@ -408,18 +410,17 @@ fn connections(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<KnownC
 
 /// What a person typed for a connection, told apart from the archived ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Choice<'a> {
+pub(crate) enum Choice<'a> {
     /// One connection of this id or name.
     One(&'a KnownConnection),
     /// Several of one display name: their names tell them apart.
     Several(Vec<&'a KnownConnection>),
-    /// None.
     Unknown,
 }
 
 /// The archived connection that a person means: by its id (`storage:ID` tells kinds apart; a UUID in any
 /// letters), else by its name, else by its display name.
-pub fn choose<'a>(known: &'a [KnownConnection], typed: &str) -> Choice<'a> {
+pub(crate) fn choose<'a>(known: &'a [KnownConnection], typed: &str) -> Choice<'a> {
     let by = |is_meant: &dyn Fn(&KnownConnection) -> bool| -> Vec<&'a KnownConnection> {
         known.iter().filter(|connection| is_meant(connection)).collect()
     };

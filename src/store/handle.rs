@@ -89,7 +89,6 @@ impl Handle {
         }
     }
 
-    /// A database without a file.
     #[cfg(test)]
     pub(super) fn in_memory() -> rusqlite::Result<Self> {
         Ok(Self { connection: Connection::open_in_memory()?, entry: Entry(None) })

@@ -8,9 +8,10 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::error::{Error, Result};
 use super::handle::{Handle, ReadOnly, Start, read_start};
 use super::names::{beside, length};
-use super::{APPLICATION_ID, Error, Result, embedded};
+use super::sqlite::{APPLICATION_ID, embedded};
 
 /// The header of a database file.
 const HEADER_BYTES: u64 = 100;
@@ -20,7 +21,6 @@ const MOST_LOG_COPIED: u64 = 256 << 20;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// No file, or an empty one.
     Nothing,
     Archive,
 }

@@ -3,13 +3,15 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::cells::hash;
-use super::{Archive, Error, Reader, Result, runs};
+use super::error::{Error, Result};
+use super::open::Archive;
+use super::reader::Reader;
+use super::runs;
 use crate::normalize::Run;
 
 /// A run that is archived, as far as a page of the listing needs to know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Known {
-    /// Its key.
+pub(crate) struct Known {
     pub run_key: i64,
     /// Of the text last received.
     pub fingerprint: [u8; 16],
@@ -17,31 +19,28 @@ pub struct Known {
     pub is_unlisted: bool,
     /// The walk that stored it first.
     pub walk_key: Option<i64>,
-    /// Whether it is not terminal.
     pub is_unfinished: bool,
 }
 
 /// What is archived of a run that something names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// It is archived, or was until it was pruned.
     Archived,
     /// It is archived, and so is one that is listed and began after it.
     Superseded,
     /// It is archived, and a complete walk missed it or its id answered 404.
     Gone,
-    /// Nothing.
     Unknown,
 }
 
 impl Reader {
-    /// The archived run of this id.
-    pub fn read_known(&self, connection_key: i64, id: &str) -> Result<Option<Known>> {
+    pub(crate) fn read_known(&self, connection_key: i64, id: &str) -> Result<Option<Known>> {
         self.sqlite(known(&self.connection, connection_key, id))
     }
 
     /// What is archived of the run of this id.
-    pub fn read_standing(&self, connection_key: i64, id: &str) -> Result<Standing> {
+    pub(crate) fn read_standing(&self, connection_key: i64, id: &str) -> Result<Standing> {
         self.sqlite(standing(&self.connection, connection_key, id))
     }
 
@@ -60,12 +59,16 @@ impl Reader {
 
 impl Archive {
     /// What is archived of the run of this id.
-    pub fn read_standing(&self, connection_key: i64, id: &str) -> Result<Standing> {
+    pub(crate) fn read_standing(&self, connection_key: i64, id: &str) -> Result<Standing> {
         self.sqlite(standing(&self.connection, connection_key, id))
     }
 
     /// Archived runs that are neither terminal nor listed and may still answer by id, at most so many.
-    pub fn read_unlisted_unfinished(&self, connection_key: i64, most: u64) -> Result<Vec<(i64, String)>> {
+    pub(crate) fn read_unlisted_unfinished(
+        &self,
+        connection_key: i64,
+        most: u64,
+    ) -> Result<Vec<(i64, String)>> {
         let sql = "SELECT run_key, id FROM runs
                    WHERE connection_key = ?1 AND state IS NOT 'Completed' AND not_found_at IS NULL
                      AND unlisted_at IS NOT NULL

@@ -14,9 +14,9 @@ use rusqlite::Connection;
 use super::handle::Handle;
 
 /// How long a question of a command may take.
-pub const READING_LIMIT: Duration = Duration::from_secs(600);
+pub(crate) const READING_LIMIT: Duration = Duration::from_secs(600);
 /// How long a check of the whole file may take.
-pub const VERIFYING_LIMIT: Duration = Duration::from_secs(6 * 3_600);
+pub(crate) const VERIFYING_LIMIT: Duration = Duration::from_secs(6 * 3_600);
 /// Instructions of SQLite's machine between two looks at the clock: some tens of microseconds.
 const STEPS_PER_LOOK: i32 = 10_000;
 

@@ -17,6 +17,7 @@ pub(super) fn replace(
     let sql = "UPDATE runs SET extra = ?2, fingerprint = ?3, digest = ?4 WHERE run_key = ?1";
     let values = params![run_key, received.extra, fingerprint, received.digest];
     connection.prepare_cached(sql)?.execute(values)?;
+    // The two are equal but for `extra`, so jobs and tasks are matched by their places.
     for (job, (was, is)) in (0_i64..).zip(archived.jobs.iter().zip(&received.jobs)) {
         if was.extra != is.extra {
             let sql = "UPDATE jobs SET extra = ?3 WHERE run_key = ?1 AND job_index = ?2";

@@ -9,8 +9,8 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::error::{Error, Result};
 use super::names::{FileId, beside, count_names, folder, real_path};
-use super::{Error, Result};
 use crate::error::is_full;
 
 /// How long a lock is tried for: `archive status` takes it for a moment to see whether anybody is at work.
@@ -19,13 +19,13 @@ const PATIENCE: Duration = Duration::from_millis(300);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Where the lock file of an archive is.
-pub fn lock_path(path: &Path) -> PathBuf {
+pub(crate) fn lock_path(path: &Path) -> PathBuf {
     beside(path, ".lock")
 }
 
 /// Whether a process that writes holds the archive; `None` where the lock file cannot be read, which only
 /// its owner may.
-pub fn is_held(path: &Path) -> Option<bool> {
+pub(crate) fn is_held(path: &Path) -> Option<bool> {
     let lock_path = lock_path(&real_path(path));
     match fs::symlink_metadata(&lock_path) {
         Ok(found) if found.is_file() => {}

@@ -74,7 +74,7 @@ pub(super) fn folder(path: &Path) -> &Path {
 
 /// Whether the path is the database or one of the files beside it, by whatever name. None of them is to be
 /// opened by hand while the archive is open.
-pub fn is_of_archive(path: &Path, db: &Path) -> bool {
+pub(crate) fn is_of_archive(path: &Path, db: &Path) -> bool {
     let Ok(id) = FileId::of(path) else { return false };
     let db = real_path(db);
     ["", "-wal", "-shm", "-journal", ".lock"]

@@ -8,10 +8,12 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::error::{Error, Result};
 use super::handle::Handle;
+use super::lock::owner_only;
+use super::migrate::migrate;
 use super::names::{beside, folder, length, rename_new};
-use super::open::migrate;
-use super::{APPLICATION_ID, Error, Result, owner_only, prepare_connection};
+use super::sqlite::{APPLICATION_ID, prepare_connection};
 use crate::error::is_full;
 
 /// 16 KiB pages: rows are short and come in order, so larger pages mean fewer of them to write.
@@ -45,19 +47,16 @@ pub(super) fn remove_leftovers(path: &Path) {
 }
 
 fn refused(path: &Path, source: io::Error) -> Error {
-    match is_full(&source) {
-        true => Error::Full(path.to_owned()),
-        false => Error::ReadOnly { path: path.to_owned(), what: source.to_string() },
+    if is_full(&source) {
+        return Error::Full(path.to_owned());
     }
+    Error::ReadOnly { path: path.to_owned(), what: source.to_string() }
 }
 
 /// What keeps a name that a new archive needs: this account could write, were it not there.
 fn blocked(path: &Path, name: &Path, source: io::Error) -> Error {
     let is_left = fs::symlink_metadata(name).is_ok_and(|found| !found.is_file());
-    match is_left {
-        true => Error::InTheWay(name.to_owned()),
-        false => refused(path, source),
-    }
+    if is_left { Error::InTheWay(name.to_owned()) } else { refused(path, source) }
 }
 
 fn write_whole(path: &Path, part: &Path) -> Result<()> {

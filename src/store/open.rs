@@ -9,12 +9,16 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
+use super::error::{Error, Result};
 use super::handle::Handle;
+use super::header::{Found, inspect};
+use super::lock::lock;
+use super::migrate::migrate;
+use super::names::{beside, real_path};
 use super::names::{check_writable, count_names, length};
-use super::{
-    APPLICATION_ID, Error, Found, READERS_TIMEOUT, Result, beside, check_version, embedded, inspect,
-    known_version, lock, new, prepare_connection, real_path, schema, version, walks,
-};
+use super::sqlite::{APPLICATION_ID, READERS_TIMEOUT, prepare_connection};
+use super::walk_record::WalkRecord;
+use super::{new, schema};
 
 /// Checkpoints every 64 MiB of log rather than SQLite's 4: half the writing in a backfill.
 const PAGES_PER_CHECKPOINT: u32 = 4_096;
@@ -27,7 +31,7 @@ pub struct Archive {
     /// Runs written since the last commit.
     pub(super) uncommitted: usize,
     /// The walks under way, by key.
-    pub(super) walks: HashMap<i64, walks::WalkRecord>,
+    pub(super) walks: HashMap<i64, WalkRecord>,
     /// The lock lasts as long as the file is open.
     _lock: File,
 }
@@ -78,8 +82,7 @@ impl Archive {
         Ok(connection)
     }
 
-    /// Where the file is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -173,40 +176,6 @@ fn roll_back(path: &Path) -> Result<Found> {
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(sqlite)?;
     connection.close().map_err(sqlite)?;
     inspect(path)
-}
-
-pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
-    let found = version(connection).map_err(|error| Error::from_sqlite(path, &error))?;
-    check_version(path, found)?;
-    if found != known_version() {
-        schema::require_free_names(connection, path, found)?;
-        // Grouped: the tables and the record of their version in one transaction.
-        let migrated = embedded::migrations::runner().set_grouped(true).run(connection);
-        migrated.map_err(|error| migration_error(path, &error))?;
-    }
-    make_views(connection).map_err(|error| Error::from_sqlite(path, &error))
-}
-
-fn migration_error(path: &Path, error: &refinery::Error) -> Error {
-    if let refinery::error::Kind::Connection(_, cause) = error.kind()
-        && let Some(error) = cause.downcast_ref::<rusqlite::Error>()
-    {
-        return Error::from_sqlite(path, error);
-    }
-    Error::Sqlite { path: path.to_owned(), what: format!("migrating: {error}") }
-}
-
-/// Makes the views of this version where the file has those of an earlier one, which `user_version` tells: the
-/// process that migrated the tables may have been killed before it came to the views.
-pub(super) fn make_views(connection: &mut Connection) -> rusqlite::Result<()> {
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found == known_version() {
-        return Ok(());
-    }
-    let transaction = connection.transaction()?;
-    transaction.execute_batch(include_str!("../../migrations/views.sql"))?;
-    transaction.pragma_update(None, "user_version", known_version())?;
-    transaction.commit()
 }
 
 /// Reads the top of every table of ours, so that most damage is found before anything is written. Tables of

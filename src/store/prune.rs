@@ -8,7 +8,10 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Archive, Reader, Result, runs};
+use super::error::Result;
+use super::open::Archive;
+use super::reader::Reader;
+use super::runs;
 use crate::normalize;
 use crate::time::UtcText;
 
@@ -24,7 +27,7 @@ const BYTES_OF_A_WALK: u64 = 200;
 
 /// How much of one kind goes.
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Share {
+pub(crate) struct Share {
     /// Rows; runs with all below them count once.
     pub rows: u64,
     /// Bytes of their content, about.
@@ -35,7 +38,7 @@ pub struct Share {
 
 /// What is older than a time and may go.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// What is older than this goes.
     pub before: UtcText,
     /// What changes replaced.
@@ -53,33 +56,32 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether nothing would go.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         [&self.revisions, &self.rejects, &self.walks, &self.runs].iter().all(|share| share.rows == 0)
     }
 }
 
 impl Reader {
     /// What is older than this and may go; runs only where `with_runs` says so.
-    pub fn plan_prune(&self, before: &UtcText, with_runs: bool) -> Result<Plan> {
+    pub(crate) fn plan_prune(&self, before: &UtcText, with_runs: bool) -> Result<Plan> {
         self.sqlite(plan(&self.connection, before, with_runs))
     }
 
     /// The key that a run had which was pruned.
-    pub fn read_pruned(&self, connection_key: i64, id: &str) -> Result<Option<i64>> {
+    pub(crate) fn read_pruned(&self, connection_key: i64, id: &str) -> Result<Option<i64>> {
         self.sqlite(pruned(&self.connection, connection_key, id))
     }
 }
 
 impl Archive {
     /// What is older than this and may go; runs only where `with_runs` says so.
-    pub fn plan_prune(&self, before: &UtcText, with_runs: bool) -> Result<Plan> {
+    pub(crate) fn plan_prune(&self, before: &UtcText, with_runs: bool) -> Result<Plan> {
         self.sqlite(plan(&self.connection, before, with_runs))
     }
 
     /// Takes out what the plan says, in transactions of bounded size. One that is interrupted has taken out
     /// part of it, and the next one goes on.
-    pub fn prune(&mut self, plan: &Plan, now: &UtcText) -> Result<()> {
+    pub(crate) fn prune(&mut self, plan: &Plan, now: &UtcText) -> Result<()> {
         let prune_key = self.write(|archive| {
             let sql = "INSERT INTO prunes (pruned_at, before, newest_run_key)
                        SELECT ?1, ?2, max(coalesce((SELECT max(run_key) FROM runs), 0),
@@ -132,19 +134,19 @@ impl Archive {
     }
 
     /// The newest sync, import or repair, and when it ended: another one was written if it is another.
-    pub fn read_newest_sync(&self) -> Result<Option<(i64, Option<String>)>> {
+    pub(crate) fn read_newest_sync(&self) -> Result<Option<(i64, Option<String>)>> {
         let sql = "SELECT sync_key, ended_at FROM syncs ORDER BY sync_key DESC LIMIT 1";
         self.sqlite(self.connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).optional())
     }
 
     /// Writes the file anew without what has gone, through the log. Gives back nothing: the file is small once
     /// the log is put into it, which [`Archive::close`] does.
-    pub fn compact(&mut self) -> Result<()> {
+    pub(crate) fn compact(&mut self) -> Result<()> {
         self.sqlite(self.connection.execute_batch("VACUUM"))
     }
 
     /// Bytes of the file's pages that hold something.
-    pub fn read_used_bytes(&self) -> Result<u64> {
+    pub(crate) fn read_used_bytes(&self) -> Result<u64> {
         let sql = "SELECT (page_count - freelist_count) * page_size
                    FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
         let used = self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
@@ -275,6 +277,7 @@ fn find_other_examples(connection: &Connection, pruned: &HashSet<i64>) -> rusqli
         })?
         .filter(|note| note.as_ref().is_ok_and(|note| pruned.contains(&note.example)) || note.is_err())
         .collect::<rusqlite::Result<_>>()?;
+    // Searched from the newest run down: what the platform still sends stands there.
     let newest: i64 =
         connection.query_row("SELECT coalesce(max(run_key), 0) FROM runs", [], |row| row.get(0))?;
     let mut last = newest;

@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
+use super::error::{Error, Result};
 use super::handle::{Handle, ReadOnly};
+use super::header::{Found, inspect};
 use super::limited::Limited;
+use super::limited::READING_LIMIT;
+use super::lock::is_held;
 use super::names::{beside, check_writable, is_own, length, real_path};
+use super::schema;
 use super::sight::Sight;
-use super::{
-    Error, Found, READING_LIMIT, Result, check_version, inspect, is_held, known_version, prepare_connection,
-    schema, version,
-};
+use super::sqlite::{check_version, known_version, prepare_connection, version};
 
 /// How long a log is tried for whose index only its writer may bring up to date, and the pause between.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -70,7 +72,7 @@ impl Reader {
     }
 
     /// Opens an archive whose tables may be altered or gone, to tell which.
-    pub fn open_as_it_is(path: &Path) -> Result<Self> {
+    pub(crate) fn open_as_it_is(path: &Path) -> Result<Self> {
         let (reader, found) = Self::open_any_version(path)?;
         if found < known_version() {
             return Err(Error::Older(path.to_owned()));
@@ -121,13 +123,11 @@ impl Reader {
         Ok(self)
     }
 
-    /// Where the file is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Lets each question take so long.
-    pub fn set_limit(&mut self, limit: Duration) {
+    pub(crate) fn set_limit(&mut self, limit: Duration) {
         self.connection.set_limit(limit);
     }
 
@@ -148,9 +148,6 @@ impl Reader {
 
     /// Whether what was read since the opening is one state of the archive: always where SQLite's locks are
     /// shared, and otherwise where nobody wrote to the file.
-    ///
-    /// # Errors
-    /// Somebody did, or it cannot be seen.
     pub(crate) fn check_unmoved(&self) -> Result<()> {
         match &self.way {
             Way::Alone(before) if *before != Sight::take(&self.path)? => Err(Error::Moved(self.path.clone())),

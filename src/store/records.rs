@@ -7,12 +7,15 @@
 use std::collections::HashSet;
 
 use rusqlite::{Connection, params};
+use serde::Serialize;
 
 use super::cells::hash;
+use super::error::Result;
+use super::open::Archive;
 use super::rejects::{self, SetAside};
 use super::runs::{self, First, NO_FINGERPRINT, is_completed};
 use super::unfinished::{self, Asked};
-use super::{Archive, Result, check, drift, links, prune};
+use super::{check, drift, links, prune};
 use crate::normalize::digest::digest_of_rows;
 use crate::normalize::{self, Merged, Run, Unread};
 use crate::time::UtcText;
@@ -23,19 +26,12 @@ use crate::time::UtcText;
     clippy::large_enum_variant,
     reason = "in a backfill nearly all are runs, and a box for each costs more"
 )]
+#[expect(missing_docs, reason = "what a record holds is named as its columns are")]
 pub enum Received<'a> {
     /// A run whose text is not the archived one, or may not be.
-    Run {
-        /// The exact text.
-        raw: &'a str,
-        /// Of that text.
-        fingerprint: [u8; 16],
-        /// Its rows.
-        run: Run<'a>,
-    },
+    Run { raw: &'a str, fingerprint: [u8; 16], run: Run<'a> },
     /// A run that is archived with this very text.
     Unchanged {
-        /// Its key.
         run_key: i64,
         /// The walk that stored it first.
         walk_key: Option<i64>,
@@ -43,10 +39,7 @@ pub enum Received<'a> {
         is_unfinished: bool,
     },
     /// A run that was pruned: it counts as archived, whatever it says.
-    Pruned {
-        /// The key that it had.
-        run_key: i64,
-    },
+    Pruned { run_key: i64 },
     /// A record that is no run.
     Rejected {
         /// The exact text.
@@ -61,9 +54,10 @@ pub enum Received<'a> {
 }
 
 /// What became of the records of an answer: received = new + changed + unchanged + rejected.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Records received.
+    #[serde(skip)]
     pub received: u64,
     /// Runs stored for the first time.
     pub new: u64,
@@ -74,14 +68,14 @@ pub struct Counts {
     /// Records set aside.
     pub rejected: u64,
     /// Of these, those that are kept nowhere: the connection has its most.
+    #[serde(skip)]
     pub not_kept: u64,
     /// Runs that this walk met for the first time.
     pub listed: u64,
 }
 
 impl Counts {
-    /// Adds another answer's.
-    pub fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.received += other.received;
         self.new += other.new;
         self.changed += other.changed;
@@ -143,8 +137,8 @@ impl Origin<'_> {
     }
 
     /// Whether a text was sent before what is archived. Completed is the last of a run's states, so a run that
-    /// is not completed was sent before one that is; answers of one walk are under way together, and saved
-    /// files are of any age.
+    /// is not completed was sent before one that is. A walk has several requests under way, whose answers may
+    /// come in another order than they were sent; a saved file may be years old.
     fn is_older(self, received: &Run<'_>, archived: &Archived) -> bool {
         let is_before = archived.is_completed() && !is_completed(received);
         let ended_before =
@@ -258,7 +252,6 @@ impl<'c> Batch<'c> {
         })
     }
 
-    /// Stores one record.
     pub(super) fn store(&mut self, record: &Received<'_>, origin: Origin<'_>) -> rusqlite::Result<Stored> {
         self.counts.received += 1;
         let stored = match record {
@@ -370,6 +363,7 @@ impl<'c> Batch<'c> {
         let unread = Unread::of_run(run);
         let archived = Archived::read(self.connection, self.connection_key, &run.id)?;
         let run_key = archived.run_key;
+        // Only a walk shows that a run is listed again; an answer by its id shows that it is there.
         let is_back = archived.is_unlisted && origin.walk_key().is_some();
         if is_back || archived.is_not_found && !origin.is_file() {
             let sql = "UPDATE runs SET not_found_at = NULL, unlisted_at = iif(?2, NULL, unlisted_at) WHERE run_key = ?1";

@@ -5,32 +5,29 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Archive, Result};
+use super::error::Result;
+use super::open::Archive;
 use crate::time::UtcText;
 
 /// Records set aside that are kept for one connection. A platform that changes its format breaks every run,
 /// and a full walk brings each of them: ten pages of the default size show what is wrong, and `archive
 /// rejects` still lists them in a second.
-pub const MOST_REJECTS: u64 = 10_000;
+pub(crate) const MOST_REJECTS: u64 = 10_000;
 /// Bytes of their text that are kept for one connection, so that a thousand broken connections of large runs
 /// do not fill a disk within a day.
-pub const MOST_REJECTED_BYTES: u64 = 256 << 20;
+pub(crate) const MOST_REJECTED_BYTES: u64 = 256 << 20;
 
 /// A record that was set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reject {
-    /// Its key.
+pub(crate) struct Reject {
     pub reject_key: i64,
-    /// Whose it is.
     pub connection_key: i64,
-    /// The exact text.
     pub raw: String,
 }
 
 /// What became of a record that is no run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SetAside {
-    /// It is kept.
     Kept,
     /// The same text is kept already: it was counted.
     Counted,
@@ -104,7 +101,12 @@ pub(super) fn set_aside(
 
 impl Archive {
     /// Records set aside with a key after this one; with a version, only those that it has not tried.
-    pub fn read_rejects(&self, after: i64, untried_by: Option<&str>, most: usize) -> Result<Vec<Reject>> {
+    pub(crate) fn read_rejects(
+        &self,
+        after: i64,
+        untried_by: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<Reject>> {
         let sql = "SELECT reject_key, connection_key, raw FROM rejects
                    WHERE reject_key > ?1 AND version IS NOT ?2
                    ORDER BY reject_key LIMIT ?3";
@@ -119,14 +121,14 @@ impl Archive {
     }
 
     /// Notes that this version could not read a record either; without a reason, for the reason it had.
-    pub fn keep_reject(&mut self, reject_key: i64, reason: Option<&str>) -> Result<()> {
+    pub(crate) fn keep_reject(&mut self, reject_key: i64, reason: Option<&str>) -> Result<()> {
         let sql = "UPDATE rejects SET version = ?2, reason = coalesce(?3, reason) WHERE reject_key = ?1";
         let values = params![reject_key, env!("CARGO_PKG_VERSION"), reason];
         self.sqlite(self.connection.execute(sql, values)).map(drop)
     }
 
     /// A record that was set aside is archived now.
-    pub fn remove_reject(&mut self, reject_key: i64) -> Result<()> {
+    pub(crate) fn remove_reject(&mut self, reject_key: i64) -> Result<()> {
         let sql = "DELETE FROM rejects WHERE reject_key = ?1";
         self.sqlite(self.connection.execute(sql, [reject_key])).map(drop)
     }

@@ -16,8 +16,12 @@ use rusqlite::config::DbConfig;
 
 use super::backup::{self, Copy, INDEX, LOGS, find_foreign_log, find_own_file, name_file, sync_folder};
 use super::handle::Handle;
+use super::header::{Found, inspect};
+use super::lock::lock;
+use super::lock::lock_path;
+use super::names::{beside, real_path};
 use super::names::{count_names, length};
-use super::{Found, beside, inspect, lock, lock_path, prepare_connection, real_path};
+use super::sqlite::prepare_connection;
 use crate::time::UtcText;
 
 /// How long somebody who reads or writes the archive for a moment is waited for.
@@ -27,8 +31,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why an archive is not restored. What was there is as it was.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what its fields are")]
 pub enum Error {
-    /// The file cannot be restored.
     #[error(transparent)]
     Copy(super::Error),
     /// Anything that can be wrong with the archive that is there, or with its place.
@@ -42,22 +46,17 @@ pub enum Error {
     InUse(PathBuf),
     /// The archive that is there cannot be kept.
     #[error("keeping {} under another name: {source}", .path.display())]
-    Keep {
-        /// What is to be kept.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Keep { path: PathBuf, source: io::Error },
 }
 
 /// Results of this module.
-pub type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     /// What went wrong with the copy, told of the file that it is a copy of: nobody knows the copy's own name.
     #[must_use]
-    pub fn of_copy(error: super::Error, file: &Path) -> Self {
-        use super::Error as E;
+    pub(crate) fn of_copy(error: super::Error, file: &Path) -> Self {
+        use super::error::Error as E;
         let path = file.to_owned();
         Self::Copy(match error {
             E::Missing(_) => E::Missing(path),
@@ -165,12 +164,12 @@ impl Restore {
     }
 
     /// The copy, which is restored as it is.
-    pub fn copy(&self) -> &Copy {
+    pub(crate) fn copy(&self) -> &Copy {
         &self.copy
     }
 
     /// Where what was there is kept, with its logs where they could not be folded in.
-    pub fn set_aside(&self) -> Option<&Path> {
+    pub(crate) fn set_aside(&self) -> Option<&Path> {
         self.set_aside.as_deref()
     }
 
@@ -182,7 +181,7 @@ impl Restore {
     }
 
     /// What was wrong with the archive that was there, if SQLite could not read it.
-    pub fn damage(&self) -> Option<&str> {
+    pub(crate) fn damage(&self) -> Option<&str> {
         match &self.present {
             Present::Damaged(what) => Some(what),
             Present::Nothing | Present::Archive => None,

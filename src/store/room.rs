@@ -12,7 +12,7 @@ const USUAL_PART: u64 = 20;
 
 /// The disk that an archive grows on.
 #[derive(Debug, Clone)]
-pub struct Room {
+pub(crate) struct Room {
     folder: PathBuf,
     log: PathBuf,
     min_free: Option<u64>,
@@ -41,7 +41,7 @@ struct Disk {
 impl Room {
     /// The disk of this archive. `min_free`: bytes that stay free; 0: none; `None`: a gibibyte, or a
     /// twentieth of the disk where that is less.
-    pub fn beside(archive: &Path, min_free: Option<u64>) -> Self {
+    pub(crate) fn beside(archive: &Path, min_free: Option<u64>) -> Self {
         let folder = archive.parent().filter(|folder| !folder.as_os_str().is_empty());
         let mut log = archive.as_os_str().to_owned();
         log.push("-wal");
@@ -52,7 +52,7 @@ impl Room {
     ///
     /// # Errors
     /// [`NoRoom`]. A file system that does not say what is free is no error: a full disk is told by itself.
-    pub fn check(&self) -> Result<(), NoRoom> {
+    pub(crate) fn check(&self) -> Result<(), NoRoom> {
         if self.min_free == Some(0) {
             return Ok(());
         }

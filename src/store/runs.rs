@@ -161,7 +161,6 @@ fn queue_ms(run: &Run<'_>) -> Option<i64> {
     duration_ms(run.started_at, run.jobs.iter().filter_map(|job| job.started_at).min())
 }
 
-/// Whether a run is terminal.
 pub(super) fn is_completed(run: &Run<'_>) -> bool {
     run.state.as_deref() == Some("Completed")
 }
@@ -174,7 +173,6 @@ fn has_failure(run: &Run<'_>) -> bool {
     run.jobs.iter().any(|job| failed(job.result.as_deref()) || tasks(job))
 }
 
-/// An archived run.
 pub(super) fn run(connection: &Connection, run_key: i64) -> rusqlite::Result<Option<Run<'static>>> {
     let mut runs = runs_between(connection, run_key, run_key)?;
     Ok(runs.pop().map(|(_, run)| run))
@@ -191,6 +189,8 @@ pub(super) fn runs_between(
     let runs = runs.query_map([first, last], |row| Ok((row.get("run_key")?, read_run(row)?)))?;
     let mut runs: Vec<(i64, Run<'static>)> = runs.collect::<rusqlite::Result<_>>()?;
 
+    // Jobs and tasks of all the runs are read at once: a statement for each run would cost more than the
+    // rows.
     let sql = "SELECT * FROM jobs WHERE run_key BETWEEN ?1 AND ?2 ORDER BY run_key, job_index";
     let mut jobs = connection.prepare_cached(sql)?;
     let mut rows = jobs.query([first, last])?;

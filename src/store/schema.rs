@@ -5,150 +5,28 @@
 //! of somebody else, because a foreign view may run for ever.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use refinery::Target;
 use rusqlite::Connection;
 
-use super::open::make_views;
-use super::{Archive, Error, Reader, Result, embedded, prepare_connection};
-
-/// What an entry of the schema is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ObjectKind {
-    /// A table, a virtual one too.
-    Table,
-    /// A view.
-    View,
-    /// An index.
-    Index,
-    /// A trigger.
-    Trigger,
-}
-
-impl ObjectKind {
-    /// The word of SQL.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Table => "table",
-            Self::View => "view",
-            Self::Index => "index",
-            Self::Trigger => "trigger",
-        }
-    }
-
-    fn from_word(word: &str) -> Self {
-        match word {
-            "view" => Self::View,
-            "index" => Self::Index,
-            "trigger" => Self::Trigger,
-            _ => Self::Table,
-        }
-    }
-}
+use super::error::{Error, Result};
+pub(crate) use super::finding::{Change, Finding, ObjectKind};
+use super::sqlite::make_views;
+use super::sqlite::{embedded, prepare_connection};
 
 /// One entry of the schema.
 #[derive(Debug, Clone)]
-struct Object {
+pub(super) struct Object {
     kind: ObjectKind,
     name: String,
     /// The table that an index or a trigger is on.
     table: String,
     /// The statement that makes it, as it is stored.
-    sql: String,
+    pub(super) sql: String,
     /// The same without comments, spacing, case and needless quotes.
     normalised: String,
-}
-
-/// How an entry of the schema differs from what the migrations make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Change {
-    /// Somebody's own: it concerns nobody else.
-    Added,
-    /// The migrations make it, and it is not there.
-    Dropped,
-    /// It is there under its name, and is not what the migrations make.
-    Altered,
-    /// A trigger on one of our tables or views: it runs whenever another program writes there.
-    Trigger,
-    /// Somebody's own, under the name of a table of SQLite itself that our queries read.
-    Hides,
-}
-
-impl Change {
-    /// The word in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Added => "added",
-            Self::Dropped => "dropped",
-            Self::Altered => "altered",
-            Self::Trigger => "trigger",
-            Self::Hides => "hides",
-        }
-    }
-}
-
-/// An entry of the schema that is not what the migrations make.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// How it differs.
-    pub change: Change,
-    /// What it is; of what is altered or dropped: what it should be.
-    pub kind: ObjectKind,
-    /// What stands there instead.
-    pub found: Option<ObjectKind>,
-    /// Its name.
-    pub name: String,
-    /// The table that an index or a trigger is on.
-    pub table: String,
-    /// The statement that made what is there.
-    pub sql: Option<String>,
-    /// Whether rows of ours may be refused because of it: an index that is UNIQUE or computes, or a table that
-    /// refers to ours.
-    pub constrains: bool,
-    /// Whether our own SQL cannot do without what should be there.
-    is_obstacle: bool,
-}
-
-impl Finding {
-    /// Whether the file is not what the migrations make of it; what somebody added for himself is no difference.
-    pub fn is_difference(&self) -> bool {
-        self.change != Change::Added
-    }
-
-    /// Whether it can be made anew, or taken away, without losing a row.
-    pub fn is_repairable(&self) -> bool {
-        match self.change {
-            Change::Trigger => true,
-            Change::Added | Change::Hides => false,
-            Change::Dropped | Change::Altered => {
-                matches!(self.kind, ObjectKind::View | ObjectKind::Index)
-                    && self.found.is_none_or(|found| found != ObjectKind::Table)
-            }
-        }
-    }
-}
-
-/// What was found, to stand in a sentence: `the view run_details is not as archive made it`.
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, name, table) = (self.kind.as_str(), &self.name, &self.table);
-        match (self.change, self.found) {
-            (Change::Added, _) if self.kind == ObjectKind::Index => {
-                write!(f, "the {kind} {name} on {table} was added by somebody else")
-            }
-            (Change::Added, _) => write!(f, "the {kind} {name} was added by somebody else"),
-            (Change::Dropped, _) => write!(f, "the {kind} {name} is not there"),
-            (Change::Altered, Some(found)) if found != self.kind => {
-                write!(f, "there is a {} {name} where the {kind} of this name should be", found.as_str())
-            }
-            (Change::Altered, _) => write!(f, "the {kind} {name} is not as archive made it"),
-            (Change::Trigger, _) => write!(f, "somebody else's {kind} {name} is on {table}"),
-            (Change::Hides, _) => write!(f, "the {kind} {name} hides the one of SQLite itself"),
-        }
-    }
 }
 
 /// A name in double quotes, as SQL takes any.
@@ -162,9 +40,9 @@ fn is_of_sqlite(name: &str) -> bool {
 }
 
 /// Two triggers and tables may share a name; all else shares one space of names, whatever the case.
-type Key = (bool, String);
+pub(super) type Key = (bool, String);
 
-fn key(kind: ObjectKind, name: &str) -> Key {
+pub(super) fn key(kind: ObjectKind, name: &str) -> Key {
     (kind == ObjectKind::Trigger, name.to_ascii_lowercase())
 }
 
@@ -211,7 +89,7 @@ fn make(version: Option<i64>) -> Result<BTreeMap<Key, Object>> {
 }
 
 /// What the migrations of this version make; made once in a process, which takes some milliseconds.
-fn expected() -> Result<&'static BTreeMap<Key, Object>> {
+pub(super) fn expected() -> Result<&'static BTreeMap<Key, Object>> {
     static EXPECTED: OnceLock<BTreeMap<Key, Object>> = OnceLock::new();
     if let Some(expected) = EXPECTED.get() {
         return Ok(expected);
@@ -282,7 +160,7 @@ pub(super) fn findings(connection: &Connection, path: &Path) -> Result<Vec<Findi
     Ok(compare(expected()?, &found))
 }
 
-fn refuse(path: &Path, findings: Vec<Finding>) -> Result<()> {
+pub(super) fn refuse(path: &Path, findings: Vec<Finding>) -> Result<()> {
     match findings.into_iter().next() {
         Some(finding) => Err(Error::Foreign { path: path.to_owned(), finding: Box::new(finding) }),
         None => Ok(()),
@@ -306,7 +184,6 @@ pub(super) fn require_free_names(connection: &Connection, path: &Path, found: i6
     refuse(path, taken.collect())
 }
 
-/// The names of our own tables.
 pub(super) fn tables() -> Result<Vec<&'static str>> {
     let tables = expected()?.values().filter(|object| object.kind == ObjectKind::Table);
     Ok(tables.map(|object| object.name.as_str()).collect())
@@ -316,44 +193,6 @@ pub(super) fn tables() -> Result<Vec<&'static str>> {
 pub(super) fn constraint(connection: &Connection, path: &Path) -> Option<Finding> {
     let found = findings(connection, path).ok()?;
     found.into_iter().find(|finding| finding.constrains)
-}
-
-impl Reader {
-    /// What is not as the migrations make it.
-    pub fn read_schema_findings(&self) -> Result<Vec<Finding>> {
-        findings(&self.connection, &self.path)
-    }
-
-    /// Refuses an archive whose views are not those that the migrations make: a question of ours would run
-    /// what somebody else wrote.
-    pub(crate) fn require_views(&self) -> Result<()> {
-        let mut found = self.read_schema_findings()?;
-        found.retain(|finding| {
-            finding.kind == ObjectKind::View && matches!(finding.change, Change::Altered | Change::Dropped)
-        });
-        refuse(&self.path, found)
-    }
-}
-
-impl Archive {
-    /// Makes views and indexes of ours anew that are altered or not there, and drops triggers from our tables
-    /// and views. Gives what it mended; a table is never touched.
-    pub fn repair_schema(&mut self) -> Result<Vec<Finding>> {
-        let mut mended = findings(&self.connection, &self.path)?;
-        mended.retain(Finding::is_repairable);
-        let expected = expected()?;
-        for finding in &mended {
-            if let Some(there) = finding.found {
-                let kind = there.as_str().to_ascii_uppercase();
-                let drop = format!("DROP {kind} {}", quoted(&finding.name));
-                self.sqlite(self.connection.execute_batch(&drop))?;
-            }
-            if let Some(ours) = expected.get(&key(finding.kind, &finding.name)) {
-                self.sqlite(self.connection.execute_batch(&ours.sql))?;
-            }
-        }
-        Ok(mended)
-    }
 }
 
 /// A statement without comments, in small letters outside texts, blanks only between words, and without

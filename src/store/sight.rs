@@ -9,9 +9,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use super::error::{Error, NotWhole, Result};
 use super::header::read_change_counter;
 use super::names::{FileId, beside, length};
-use super::{Error, NotWhole, Result};
 
 /// File systems note the time of a change only so finely: two changes within it look like one.
 const FINENESS: Duration = Duration::from_millis(50);

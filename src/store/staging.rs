@@ -62,7 +62,6 @@ impl Staging {
         Err(io::Error::other("other processes remove every folder that is made there"))
     }
 
-    /// A file in the folder.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -4,30 +4,24 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
 use super::cells::time;
-use super::{Reader, Result};
+use super::error::Result;
+use super::reader::Reader;
 use crate::api::ConnectionId;
 use crate::time::UtcText;
 
 /// One line of `archive status`.
 #[derive(Debug, Clone, Serialize)]
-pub struct ConnectionStatus {
+pub(crate) struct ConnectionStatus {
     /// `export`, `storage` or `manifest`.
     pub kind: String,
-    /// The platform's id.
     pub id: String,
-    /// What reports call it.
     pub name: String,
     /// The name that people gave it.
     pub display_name: Option<String>,
-    /// The iModel's id, where known.
     pub imodel_id: Option<String>,
-    /// The iModel's name, where known.
     pub imodel: Option<String>,
-    /// The iTwin's id, where known.
     pub itwin_id: Option<String>,
-    /// The iTwin's name, where known.
     pub itwin: Option<String>,
-    /// Archived runs.
     pub runs: u64,
     /// Archived runs that the platform no longer lists.
     pub unlisted_runs: u64,
@@ -35,11 +29,8 @@ pub struct ConnectionStatus {
     pub unfinished: u64,
     /// When the platform last answered about the one of them that it answered about longest ago.
     pub oldest_answer_at: Option<String>,
-    /// Records set aside.
     pub rejects: u64,
-    /// Gaps recorded.
     pub gaps: u64,
-    /// The newest start archived.
     pub newest_started_at: Option<String>,
     /// When the last complete walk began: everything listed then is archived.
     pub complete_as_of: Option<String>,
@@ -49,37 +40,31 @@ pub struct ConnectionStatus {
     pub last_problem: Option<String>,
     /// When the connection itself was found missing.
     pub unlisted_at: Option<String>,
-    /// Runs that were pruned.
     pub pruned_runs: u64,
     /// What began before this was taken by the last prune of its runs.
     pub pruned_before: Option<String>,
-    /// When that was.
     pub pruned_at: Option<String>,
 }
 
 /// What the platform sent and this program did not know.
 #[derive(Debug, Clone, Serialize)]
-pub struct DriftStatus {
+pub(crate) struct DriftStatus {
     /// `run`, `job`, `task` or `error`.
     pub object: String,
-    /// The field's name.
     pub field: String,
     /// `field`, `value`, `type` or `volatile`.
     pub what: String,
     /// The new value, or its type.
     pub value: String,
-    /// When it was first archived.
     pub first_seen_at: String,
-    /// Runs that carried it.
     pub runs: u64,
-    /// An example's id.
     #[serde(rename = "example_run_id")]
     pub run_id: String,
 }
 
 impl Reader {
     /// When a connection was last proved whole: everything listed then is archived; `None` for never.
-    pub fn read_complete_as_of(&self, id: &ConnectionId) -> Result<Option<UtcText>> {
+    pub(crate) fn read_complete_as_of(&self, id: &ConnectionId) -> Result<Option<UtcText>> {
         let sql = "SELECT complete_as_of FROM connection_coverage JOIN connections USING (connection_key)
                    WHERE kind = ?1 AND id = ?2";
         self.run(|connection| {
@@ -91,7 +76,7 @@ impl Reader {
     }
 
     /// Status of every connection, by name and id, as of now.
-    pub fn read_status(&self, now: &UtcText) -> Result<Vec<ConnectionStatus>> {
+    pub(crate) fn read_status(&self, now: &UtcText) -> Result<Vec<ConnectionStatus>> {
         self.require_views()?;
         self.run(|connection| {
             let mut statement = connection.prepare(include_str!("read_status.sql"))?;
@@ -123,6 +108,8 @@ impl Reader {
             })?;
             let mut status: Vec<ConnectionStatus> = rows.collect::<rusqlite::Result<_>>()?;
             for row in &mut status {
+                // A walk that is dated after now was dated by a wrong clock: that is told apart, and is no
+                // freshness.
                 let (id, told) = ([&*row.kind, &*row.id], row.complete_as_of.take());
                 let Freshness { complete_as_of, clock_ahead_at } = freshness(connection, id, told, now)?;
                 (row.complete_as_of, row.clock_ahead_at) = (complete_as_of, clock_ahead_at);
@@ -132,7 +119,7 @@ impl Reader {
     }
 
     /// What the platform sent and this program did not know, the newest first.
-    pub fn read_drift(&self) -> Result<Vec<DriftStatus>> {
+    pub(crate) fn read_drift(&self) -> Result<Vec<DriftStatus>> {
         let sql = "SELECT object, field, what, value, drift.first_seen_at, drift.runs, runs.id AS run_id
                    FROM drift JOIN runs ON run_key = example_run_key
                    ORDER BY drift.first_seen_at DESC, object, field, what, value";

@@ -3,8 +3,10 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use super::cells::time;
+use super::error::Result;
+use super::open::Archive;
+use super::reader::Reader;
 use super::records::Counts;
-use super::{Archive, Reader, Result};
 use crate::time::UtcText;
 
 /// What one sync did, for its row.
@@ -26,14 +28,12 @@ pub struct SyncTotals {
 
 /// The last sync or import.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct LastSync {
+pub(crate) struct LastSync {
     /// `sync` or `import`.
     pub command: String,
-    /// When it began.
     pub started_at: String,
     /// When it ended; absent while it runs, or where it was killed.
     pub ended_at: Option<String>,
-    /// Its outcome.
     pub outcome: String,
     /// The worst thing that went wrong.
     pub problem: Option<String>,
@@ -82,12 +82,13 @@ impl Archive {
                        listed = ?8, new = ?9, changed = ?10, rejected = ?11, imodels = ?12,
                        connections = ?13, quiet = ?14
                    WHERE sync_key = ?1";
+        // A sync may have met a connection of a name that another has, so names are told apart anew.
         self.sqlite(self.connection.execute(sql, values))?;
         self.refresh_names()
     }
 
     /// Notes how many requests a sync has sent so far.
-    pub fn note_requests(&mut self, sync_key: i64, requests: u64, now: &UtcText) -> Result<()> {
+    pub(crate) fn note_requests(&mut self, sync_key: i64, requests: u64, now: &UtcText) -> Result<()> {
         let sql = "UPDATE syncs SET requests = ?2, requested_at = ?3 WHERE sync_key = ?1 AND requests < ?2";
         let values = params![sync_key, requests.cast_signed(), now.as_str()];
         self.run(|connection| connection.prepare_cached(sql)?.execute(values)).map(drop)
@@ -96,7 +97,7 @@ impl Archive {
 
 impl Reader {
     /// The sync or import that began last.
-    pub fn read_last_sync(&self) -> Result<Option<LastSync>> {
+    pub(crate) fn read_last_sync(&self) -> Result<Option<LastSync>> {
         let sql = "SELECT command, started_at, ended_at, outcome, problem FROM syncs ORDER BY sync_key DESC LIMIT 1";
         let read = self.connection.query_row(sql, [], |row| {
             Ok(LastSync {
@@ -111,7 +112,7 @@ impl Reader {
     }
 
     /// The requests of syncs that sent some at this time or later, and when the last was, the latest first.
-    pub fn read_requests_since(&self, since: &UtcText) -> Result<Vec<(UtcText, u64)>> {
+    pub(crate) fn read_requests_since(&self, since: &UtcText) -> Result<Vec<(UtcText, u64)>> {
         let sql = "SELECT requested_at, requests FROM syncs WHERE requested_at >= ?1 ORDER BY sync_key DESC";
         self.run(|connection| {
             let mut statement = connection.prepare(sql)?;

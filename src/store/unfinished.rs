@@ -10,7 +10,8 @@ use std::time::Duration;
 use rusqlite::{Connection, named_params, params};
 
 use super::cells::time;
-use super::{Reader, Result};
+use super::error::Result;
+use super::reader::Reader;
 use crate::time::UtcText;
 
 /// A run that moved within this is asked for at each sync: most complete within hours.
@@ -23,10 +24,8 @@ const FIRST_MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A run that is due to be asked for again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DueRun {
-    /// Its key.
+pub(crate) struct DueRun {
     pub run_key: i64,
-    /// The platform's id.
     pub id: String,
     /// Its start, where it has a real one: tells where a listing holds it.
     pub started_at: Option<UtcText>,
@@ -75,7 +74,7 @@ pub(super) fn note_answer(
 impl Reader {
     /// The runs of a connection that are due to be asked for, those first that the platform was silent about
     /// for longest; at most so many.
-    pub fn read_due(&self, connection_key: i64, now: &UtcText, most: usize) -> Result<Vec<DueRun>> {
+    pub(crate) fn read_due(&self, connection_key: i64, now: &UtcText, most: usize) -> Result<Vec<DueRun>> {
         // A clock near the year 1 has nothing before it: then everything is due.
         let before = |time: Duration| now.before(time).map_or(String::new(), |then| then.as_str().to_owned());
         self.run(|connection| {
@@ -97,7 +96,7 @@ impl Reader {
     }
 
     /// How many archived runs of a connection started then or later.
-    pub fn count_since(&self, connection_key: i64, since: &UtcText) -> Result<u64> {
+    pub(crate) fn count_since(&self, connection_key: i64, since: &UtcText) -> Result<u64> {
         self.run(|connection| {
             let mut statement = connection.prepare_cached(include_str!("count_since.sql"))?;
             let parameters = named_params! { ":connection_key": connection_key, ":since": since.as_str() };

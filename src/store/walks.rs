@@ -8,9 +8,12 @@ use std::collections::HashSet;
 use rusqlite::{Connection, params};
 
 use super::cells::time;
+use super::error::Result;
+use super::open::Archive;
 use super::records::{Batch, Counts, Origin, Received, Stored, StoredKind};
 use super::rejects::{MOST_REJECTED_BYTES, MOST_REJECTS, SetAside};
-use super::{Archive, Result, walk_rows};
+use super::walk_record::WalkRecord;
+use super::walk_rows;
 use crate::time::UtcText;
 
 /// Runs met by an incremental walk that are kept in memory to tell at its end what it did not meet.
@@ -27,32 +30,6 @@ pub enum Part<'a> {
         /// Where the walk stands with it, if that can be told.
         checkpoint: Option<&'a str>,
     },
-}
-
-/// What a walk that is under way has stored so far.
-#[derive(Debug)]
-pub(super) struct WalkRecord {
-    walk_key: i64,
-    connection_key: i64,
-    /// Keys of runs met that were archived before: in memory while few, in `walk_runs` for a full walk.
-    met: HashSet<i64>,
-    /// Runs that it changed: an answer that was under way before must not change them back.
-    changed: HashSet<i64>,
-    is_full: bool,
-    is_resumed: bool,
-    is_overflowing: bool,
-    started_at: UtcText,
-    newest_before: Option<UtcText>,
-    base_run_key: i64,
-    listed: u64,
-    /// Of these, runs that were pruned.
-    pruned: u64,
-    set_aside: u64,
-    pages: u64,
-    /// Whether it brought anything that the archive did not have.
-    has_news: bool,
-    /// Records that are no runs and are kept nowhere.
-    not_kept: u64,
 }
 
 /// How a walk ended, for the record.
@@ -82,7 +59,7 @@ pub struct WalkEnd {
 
 /// What the archive has counted of a walk that is about to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WalkTally {
+pub(crate) struct WalkTally {
     /// Distinct runs met; `None` where they were too many to be told apart.
     pub met: Option<u64>,
     /// Records set aside that could not be kept, because the connection has its most.
@@ -132,7 +109,7 @@ impl Archive {
     }
 
     /// Goes on with a full walk that was interrupted.
-    pub fn resume_walk(&mut self, walk_key: i64) -> Result<i64> {
+    pub(crate) fn resume_walk(&mut self, walk_key: i64) -> Result<i64> {
         self.open_walk(walk_key, true)
     }
 
@@ -189,7 +166,7 @@ impl Archive {
     }
 
     /// What was counted of a walk that is under way.
-    pub fn read_tally(&self, walk_key: i64) -> Result<WalkTally> {
+    pub(crate) fn read_tally(&self, walk_key: i64) -> Result<WalkTally> {
         let Some(walk) = self.walks.get(&walk_key) else {
             return Err(self.inconsistent("a walk was counted that had not begun", "walks", walk_key));
         };
@@ -309,28 +286,7 @@ fn end_walk(
         outcome.unlisted = mark_unlisted(connection, walk, now)?;
     }
     if is_complete {
-        // A platform that names a run before it lists it: only what is archived proves that nothing began.
-        let sql = "UPDATE checkpoints
-                   SET settled_run_key = coalesce((SELECT max(run_key) FROM runs), 0),
-                       watermark = max(coalesce(watermark, ?2), coalesce(?2, watermark)),
-                       listing_end = coalesce(?3, listing_end),
-                       full_walk_at = iif(?4, ?5, full_walk_at),
-                       last_run_id = iif(
-                           ?6 = '' OR EXISTS (SELECT 1 FROM runs WHERE connection_key = ?1 AND id = ?6)
-                           OR EXISTS (SELECT 1 FROM pruned_runs WHERE connection_key = ?1 AND id = ?6),
-                           ?6, last_run_id)
-                   WHERE connection_key = ?1";
-        connection.execute(
-            sql,
-            params![
-                key,
-                end.newest_started_at.as_ref().map(UtcText::as_str),
-                end.listing_end,
-                end.covers_listing,
-                walk.started_at.as_str(),
-                end.last_run_id
-            ],
-        )?;
+        settle(connection, walk, end)?;
     }
     let learned = "UPDATE checkpoints SET listing_order = coalesce(?2, listing_order), page_size = coalesce(?3, page_size)
                    WHERE connection_key = ?1";
@@ -355,6 +311,26 @@ fn end_walk(
     };
     ended.record(connection)?;
     Ok(outcome)
+}
+
+/// Notes what a complete walk has proved of its connection: the next sync begins there.
+fn settle(connection: &Connection, walk: &WalkRecord, end: &WalkEnd) -> rusqlite::Result<()> {
+    // A platform that names a run before it lists it: only what is archived proves that nothing began.
+    let sql = "UPDATE checkpoints
+               SET settled_run_key = coalesce((SELECT max(run_key) FROM runs), 0),
+                   watermark = max(coalesce(watermark, ?2), coalesce(?2, watermark)),
+                   listing_end = coalesce(?3, listing_end),
+                   full_walk_at = iif(?4, ?5, full_walk_at),
+                   last_run_id = iif(
+                       ?6 = '' OR EXISTS (SELECT 1 FROM runs WHERE connection_key = ?1 AND id = ?6)
+                       OR EXISTS (SELECT 1 FROM pruned_runs WHERE connection_key = ?1 AND id = ?6),
+                       ?6, last_run_id)
+               WHERE connection_key = ?1";
+    let newest = end.newest_started_at.as_ref().map(UtcText::as_str);
+    let began = walk.started_at.as_str();
+    let values =
+        params![walk.connection_key, newest, end.listing_end, end.covers_listing, began, end.last_run_id];
+    connection.execute(sql, values).map(drop)
 }
 
 /// Runs that are archived as listed and were not met: the platform no longer lists them.

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Archive, Result};
+use super::error::Result;
+use super::open::Archive;
 
 /// Runs in one transaction: more gain nothing, fewer cost commits.
 const RUNS_PER_COMMIT: usize = 10_000;
@@ -23,18 +24,18 @@ type Job = Box<dyn FnOnce(&mut Archive) -> Result<Option<Reply>> + Send>;
 /// The writer has stopped; [`Writer::finish`] tells why.
 #[derive(Debug, thiserror::Error)]
 #[error("the archive could not be written")]
-pub struct Closed;
+pub(crate) struct Closed;
 
 /// A handle to the thread that owns the archive.
 #[derive(Debug)]
-pub struct Writer {
+pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
     thread: JoinHandle<Result<Archive>>,
 }
 
 impl Writer {
     /// Hands the archive to a thread of its own.
-    pub fn start(archive: Archive) -> std::io::Result<Self> {
+    pub(crate) fn start(archive: Archive) -> std::io::Result<Self> {
         let (jobs, waiting) = mpsc::channel(WAITING);
         let thread =
             std::thread::Builder::new().name("writer".into()).spawn(move || run(archive, waiting))?;
@@ -42,7 +43,7 @@ impl Writer {
     }
 
     /// Has something written; waits only while the channel is full.
-    pub async fn write(
+    pub(crate) async fn write(
         &self,
         job: impl FnOnce(&mut Archive) -> Result<()> + Send + 'static,
     ) -> std::result::Result<(), Closed> {
@@ -58,7 +59,7 @@ impl Writer {
 
     /// Has something written or read, after all that was sent before, and waits for what it gives: by
     /// then it is committed, and every reader sees it.
-    pub async fn ask<T: Send + 'static>(
+    pub(crate) async fn ask<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Archive) -> Result<T> + Send + 'static,
     ) -> std::result::Result<T, Closed> {
@@ -73,7 +74,7 @@ impl Writer {
     }
 
     /// Commits all that was sent and gives the archive back, or the error that stopped the writer.
-    pub fn finish(self) -> Result<Archive> {
+    pub(crate) fn finish(self) -> Result<Archive> {
         drop(self.jobs);
         match self.thread.join() {
             Ok(archive) => archive,

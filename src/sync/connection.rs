@@ -5,14 +5,16 @@
 //! What is due is decided in [`super::due`]; a walk itself is in [`super::walking`]. Nothing is asked about
 //! a connection whose `lastRun` says that nothing began since all was proved stored.
 
+use super::clock::now;
 use super::due::{self, Due, NamedRun, Rules, Waiting, WalkStep, Walks};
+use super::due_runs::DueRuns;
+use super::interruption::Interruption;
 use super::listing::SMALLEST_PAGE;
 use super::problem::Problem;
 use super::recorder::Ledger;
 use super::records::StopSigns;
+use super::session::Session;
 use super::summary::ConnectionSummary;
-use super::unfinished::DueRuns;
-use super::{Interruption, Session, now};
 use crate::api::wire::{self, LastRun};
 use crate::api::{self, Client, ConnectionId, Doing, Reason};
 use crate::store::Reader;
@@ -63,7 +65,6 @@ pub(super) struct ConnectionTurn<'a> {
 }
 
 impl<'a> ConnectionTurn<'a> {
-    /// Takes the turn to its end.
     pub(super) async fn run(
         session: &'a Session,
         client: Client,
@@ -267,7 +268,6 @@ impl<'a> ConnectionTurn<'a> {
         }
     }
 
-    /// Walks the whole listing.
     pub(super) async fn walk_full(&mut self) -> Result<(), Interruption> {
         if self.listed.is_none() {
             self.listed = self.get_connection().await?;

@@ -33,7 +33,6 @@ pub(super) struct Listed<T> {
     pub(super) items: Vec<T>,
     /// Why the list may hold more than was read; `None` where it was read whole.
     pub(super) doubt: Option<ListDoubt>,
-    /// How many pages it took.
     pub(super) pages: u64,
     /// Entries without an id that can be used.
     pub(super) unusable: u64,
@@ -45,12 +44,7 @@ pub enum ListDoubt {
     /// Only its beginning was asked for.
     Beginning,
     /// So many pages in a row held nothing.
-    EmptyPages {
-        /// How many.
-        count: u32,
-        /// Of which list.
-        name: &'static str,
-    },
+    EmptyPages { count: u32, name: &'static str },
     /// A page held nothing that others had not held.
     NothingNew(&'static str),
     /// The next page is one that was read.
@@ -110,7 +104,6 @@ pub(super) async fn list_itwins(
     Ok(pages.listed)
 }
 
-/// The iModels of an iTwin.
 pub(super) async fn list_imodels(
     client: &Client,
     sizes: &Sizes,
@@ -131,7 +124,7 @@ pub(super) async fn list_some_imodels(
     while let Some(from) = pages.next() {
         let request = |top| async move { client.list_imodels(itwin, from, top).await };
         let (answer, top) = match ask(&sizes.imodels, request).await {
-            // A service that does not know continuation tokens yet, or no more.
+            // A service that has no continuation tokens yet, or no longer, refuses them and is asked by `$skip`.
             Err(error) if *from == Cursor::Token(String::new()) && is_about_token(&error) => {
                 pages.from = Some(Cursor::Skip(0));
                 continue;
@@ -215,7 +208,6 @@ fn is_about_token(error: &api::Error) -> bool {
 /// What an entry is known by.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum EntryKey<K> {
-    /// Its id.
     Id(K),
     /// The XXH3-128 of its text, where it has none.
     Text(u128),

@@ -42,9 +42,7 @@ pub(super) struct NamedRun<'a> {
 /// How the runs are had that are not terminal and due to be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waiting {
-    /// None is due.
     Nothing,
-    /// Without a walk.
     Requests,
     /// By a walk that goes down to them.
     Walk,
@@ -57,7 +55,6 @@ pub(super) enum Due {
     Nothing,
     /// Nothing began, but runs that are not terminal are due to be asked for.
     OnlyUnfinished,
-    /// Its listing is walked.
     Walks(Walks),
 }
 

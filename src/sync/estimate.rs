@@ -7,12 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::discovery::ListDoubt;
 use super::discovery::{self, Sizes};
-use super::{Options, Problem};
+use super::options::Options;
+use super::problem::Problem;
 use crate::api::wire::LastRun;
 use crate::api::{self, Client, ConnectionId, RequestLimit};
 
@@ -24,33 +26,39 @@ const MOST_RUNS: u64 = 1 << 24;
 /// A listing's length is measured to within this part of it, or to a page.
 const NEAR_ENOUGH: u64 = 8;
 
-/// What a first sync is expected to cost.
-#[derive(Debug)]
-pub struct Estimate {
-    /// iModels asked for their connections.
+/// What a first sync is expected to cost; in JSON its fields are a contract.
+#[derive(Debug, Serialize)]
+pub(crate) struct Estimate {
     pub imodels: u64,
     /// Connections, found and named.
     pub connections: u64,
     /// Of these, those whose runs a sync would list: all but those that never ran.
-    pub with_runs: u64,
+    pub connections_with_runs: u64,
     /// Connections whose listings were measured, and the runs that these have at least and at most.
-    pub measured: u64,
-    /// See `measured`.
-    pub runs_measured: (u64, u64),
+    pub measured_connections: u64,
+    pub measured_runs_least: u64,
+    pub measured_runs_most: u64,
     /// Requests of a first sync, at least and at most, as far as the measured ones show.
-    pub requests: (u64, u64),
+    pub requests_least: u64,
+    pub requests_most: u64,
     /// Of these, those that are sent before the first run is asked for.
-    pub requests_to_find: u64,
+    pub requests_to_find_connections: u64,
     /// How long that takes within the limits, at the speed that the platform answered with.
-    pub duration: (Duration, Duration),
-    /// Requests sent to find out.
-    pub asked: u64,
+    #[serde(rename = "seconds_least", serialize_with = "write_seconds")]
+    pub least: Duration,
+    #[serde(rename = "seconds_most", serialize_with = "write_seconds")]
+    pub most: Duration,
+    pub requests_asked: u64,
     /// What went wrong, so that the estimate may be too low.
     pub problems: Vec<Problem>,
 }
 
+fn write_seconds<S: Serializer>(length: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(length.as_secs())
+}
+
 /// Looks for connections and measures some of their listings.
-pub async fn estimate(client: &Client, options: &Options, limits: &[RequestLimit]) -> Estimate {
+pub(crate) async fn estimate(client: &Client, options: &Options, limits: &[RequestLimit]) -> Estimate {
     let began = Instant::now();
     let mut looking = Looking { client, options, sizes: Arc::default(), problems: Vec::new() };
     let (imodels, found) = looking.find().await;
@@ -94,13 +102,16 @@ pub async fn estimate(client: &Client, options: &Options, limits: &[RequestLimit
     Estimate {
         imodels,
         connections: found.len() as u64,
-        with_runs: with_runs.len() as u64,
-        measured,
-        runs_measured: runs,
-        requests,
-        requests_to_find,
-        duration: (duration(requests.0), duration(requests.1)),
-        asked,
+        connections_with_runs: with_runs.len() as u64,
+        measured_connections: measured,
+        measured_runs_least: runs.0,
+        measured_runs_most: runs.1,
+        requests_least: requests.0,
+        requests_most: requests.1,
+        requests_to_find_connections: requests_to_find,
+        least: duration(requests.0),
+        most: duration(requests.1),
+        requests_asked: asked,
         problems: looking.problems,
     }
 }

@@ -34,18 +34,15 @@ pub(super) enum ListAnswer {
     Nothing,
     /// With an empty list, although one that was known is there by its id, or that is not known.
     Lost,
-    /// With an error.
     Failed(Reason),
 }
 
 /// What an answer says of an iModel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// It is there.
     There,
     /// It is not there, or out of sight.
     Gone,
-    /// Neither is said.
     Unclear,
     /// It was not asked: the request was not sent, or nobody answered.
     Unasked,
@@ -134,14 +131,12 @@ pub(super) fn judge_probe(expected: Expected, answer: Result<bool, Reason>) -> P
 #[derive(Debug, Clone)]
 pub(super) struct WantedImodel {
     pub(super) id: String,
-    /// For messages.
     pub(super) name: String,
     pub(super) asked_at: Option<String>,
     pub(super) expected: Expected,
 }
 
 impl WantedImodel {
-    /// One that somebody named.
     pub(super) fn named(id: String, known: Option<KnownImodel>) -> Self {
         let name = known.as_ref().and_then(|known| known.display_name.clone());
         let name = name.unwrap_or_else(|| id.clone());
@@ -162,7 +157,6 @@ impl WantedImodel {
         }
     }
 
-    /// Its name, where it has one.
     pub(super) fn own_name(&self) -> Option<String> {
         Some(self.name.clone()).filter(|name| *name != self.id)
     }

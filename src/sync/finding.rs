@@ -6,12 +6,12 @@
 
 use std::collections::HashSet;
 
-use super::discovery;
+use super::clock::now;
+use super::discovery::{self, Listed};
 use super::expected::{
     Expected, ListAnswer, Presence, Probe, WantedImodel, expect_imodels, judge, judge_probe,
 };
 use super::fleet::{Fleet, ListedConnections};
-use super::now;
 use super::problem::{ListOf, Problem};
 use crate::api::wire::Named;
 use crate::api::{self, ConnectionId, Kind, Reason};
@@ -90,12 +90,7 @@ impl Fleet {
         };
 
         let list = ListOf::Imodels { itwin: itwin.to_owned() };
-        if let Some(doubt) = listed.doubt.clone() {
-            self.add_problem(Problem::InDoubt { list: Some(list.clone()), doubt });
-        }
-        if listed.unusable > 0 {
-            self.add_problem(Problem::Unusable { list: list.clone(), count: listed.unusable });
-        }
+        self.add_doubts(&list, &listed);
         let (imodels, emptied) = expect_imodels(&listed, known);
         if let Some(before) = emptied {
             self.found.is_nothing = true;
@@ -108,6 +103,16 @@ impl Fleet {
         });
         store.await?;
         Ok(imodels)
+    }
+
+    /// Says of a list whether it may be more than what came, and how many of its entries had no id.
+    fn add_doubts<T>(&mut self, list: &ListOf, listed: &Listed<T>) {
+        if let Some(doubt) = listed.doubt.clone() {
+            self.add_problem(Problem::InDoubt { list: Some(list.clone()), doubt });
+        }
+        if listed.unusable > 0 {
+            self.add_problem(Problem::Unusable { list: list.clone(), count: listed.unusable });
+        }
     }
 
     /// Takes what asking an iModel for its connections of one kind brought.
@@ -167,13 +172,7 @@ impl Fleet {
             }
         }
 
-        let list = list_of(imodel, kind);
-        if let Some(doubt) = listed.doubt.clone() {
-            self.add_problem(Problem::InDoubt { list: Some(list.clone()), doubt });
-        }
-        if listed.unusable > 0 {
-            self.add_problem(Problem::Unusable { list, count: listed.unusable });
-        }
+        self.add_doubts(&list_of(imodel, kind), &listed);
         // An entry without an id may be any of those that were not met.
         let is_whole = listed.doubt.is_none() && listed.unusable == 0;
         let mut moved = None;

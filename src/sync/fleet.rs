@@ -11,13 +11,14 @@ use std::sync::atomic::Ordering;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::clock::now;
 use super::connection::{ConnectionPart, ConnectionTurn};
 use super::discovery::{self, Listed, Sizes};
 use super::expected::WantedImodel;
 use super::problem::Problem;
+use super::session::Session;
 use super::summary::{ConnectionSummary, Discovered, Summary};
 use super::turns::{Begin, Turns, WantedConnection, share_of};
-use super::{Session, now};
 use crate::api::share::Turn;
 use crate::api::{self, ConnectionId, Kind, wire};
 use crate::store::Closed;

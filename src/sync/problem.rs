@@ -5,28 +5,30 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use super::discovery::ListDoubt;
+use super::interruption::Interruption;
 use super::proof::Unproved;
-use super::{Interruption, WHY_NOTHING};
 use crate::api::{self, ConnectionId, Kind, Reason};
 use crate::store;
 use crate::store::room::NoRoom;
 
+/// Why there may be nothing where something is expected.
+pub(crate) const WHY_NOTHING: &str =
+    "a service application without a role on an iTwin is given empty lists, not an error";
+
 /// A list above runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListOf {
-    /// The iModels of an iTwin.
-    Imodels {
-        /// The iTwin's id.
-        itwin: String,
-    },
-    /// The connections of an iModel.
-    Connections {
-        /// Their kind.
-        kind: Kind,
-        /// What the iModel is called.
-        imodel: String,
-    },
+    Imodels { itwin: String },
+    Connections { kind: Kind, imodel: String },
+}
+
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl fmt::Display for ListOf {
@@ -43,89 +45,68 @@ impl fmt::Display for ListOf {
 /// Something that went wrong.
 #[derive(Debug)]
 pub enum Problem {
-    /// The platform's answer.
     Answered {
         /// What the connection or iModel is called, where it has a name.
         name: Option<String>,
-        /// The answer.
         error: api::Error,
     },
-    /// The archive cannot be read.
     Archive {
         /// What the connection is called, where it has a name.
         name: Option<String>,
-        /// Why.
         error: store::Error,
     },
     /// A backfill would fill the disk.
     NoRoom {
         /// What the connection is called, where it has a name.
         name: Option<String>,
-        /// How much is left.
         no_room: NoRoom,
     },
-    /// A walk is not complete.
     Unproved {
         /// What the connection is called, where it has a name.
         name: Option<String>,
-        /// Whose listing.
         connection: ConnectionId,
-        /// Why.
         why: Unproved,
     },
     /// A list may hold more than was read.
     InDoubt {
         /// Which; `None` where a first sync is only estimated.
         list: Option<ListOf>,
-        /// Why.
         doubt: ListDoubt,
     },
     /// A list holds entries that cannot be used.
     Unusable {
-        /// Which.
         list: ListOf,
-        /// How many.
         count: u64,
     },
     /// A list holds nothing, where it did.
     Emptied {
-        /// Which.
         list: ListOf,
-        /// How many entries it had.
         before: usize,
         /// One of them that the platform knows by its id.
         known: Option<ConnectionId>,
     },
     /// Lists of one kind of connections failed one after the other.
     Down {
-        /// Which kind.
         kind: Kind,
-        /// How many.
         in_a_row: u32,
         /// iModels that were not asked therefore.
         unasked: usize,
     },
-    /// Nothing more was begun.
     Left {
-        /// Why.
         why: Reason,
-        /// Connections that had no turn.
         connections: usize,
-        /// iModels that were not asked.
         imodels: usize,
     },
     /// No connection was found, and nothing said why.
     NothingFound {
-        /// Below these iTwins.
         itwins: Vec<String>,
-        /// And these iModels.
         imodels: Vec<String>,
     },
 }
 
 impl Problem {
     /// What the platform's answer means, where there was one.
-    pub fn reason(&self) -> Option<Reason> {
+    pub(crate) fn reason(&self) -> Option<Reason> {
         match self {
             Self::Answered { error, .. } => Some(error.reason),
             Self::Down { .. } => Some(Reason::Unavailable),
@@ -164,6 +145,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A problem with a list is named by its list; only the others have a name of their own to begin with.
         if let Some(name) = self.name() {
             write!(f, "{name}: ")?;
         }
@@ -205,12 +187,7 @@ impl fmt::Display for Problem {
                 kind.as_str()
             ),
             Self::Left { why, connections, imodels } => {
-                let why = match why {
-                    Reason::Refused => "the platform refused the credentials",
-                    Reason::Unreachable(_) => "the platform cannot be reached",
-                    Reason::Stopped => "it was asked to stop",
-                    _ => "the time budget is spent",
-                };
+                let why = describe_end(*why);
                 write!(
                     f,
                     "{why}: {connections} connections and {imodels} iModels were left for the next sync"
@@ -222,6 +199,16 @@ impl fmt::Display for Problem {
                 write!(f, "no connection was found below {}: {WHY_NOTHING}", below.join(" and "))
             }
         }
+    }
+}
+
+/// Why a sync began nothing more.
+fn describe_end(why: Reason) -> &'static str {
+    match why {
+        Reason::Refused => "the platform refused the credentials",
+        Reason::Unreachable(_) => "the platform cannot be reached",
+        Reason::Stopped => "it was asked to stop",
+        _ => "the time budget is spent",
     }
 }
 

@@ -20,7 +20,7 @@ pub enum Unproved {
     /// The pages do not hang together.
     Doubted(Doubt),
     /// It reached archived runs, but no complete walk has proved those.
-    OlderUnproved,
+    OlderDoubtful,
     /// The connection names this run as its last, and the listing lacks it.
     LacksLastRun(String),
     /// Records were set aside that could not be kept.
@@ -41,7 +41,7 @@ impl fmt::Display for Unproved {
                 "the platform lists no run, and does not say that there is none; has the role on the iTwin gone?",
             ),
             Self::Doubted(doubt) => doubt.fmt(f),
-            Self::OlderUnproved => f.write_str("no complete walk has proved the older runs"),
+            Self::OlderDoubtful => f.write_str("no complete walk has proved the older runs"),
             Self::LacksLastRun(id) => write!(
                 f,
                 "the connection names run {id} as its last, and the listing lacks it; it is archived by its id, and \
@@ -60,7 +60,6 @@ impl fmt::Display for Unproved {
 /// All that decides whether a walk is complete, beside what the archive counted.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Evidence {
-    /// What stopped it.
     pub(super) stopped: Option<String>,
     /// How it ended by itself.
     pub(super) end: Option<End>,
@@ -70,7 +69,6 @@ pub(super) struct Evidence {
     pub(super) is_older_proved: bool,
     /// The run that the connection names as its last, where the listing lacks it.
     pub(super) lacking: Option<String>,
-    /// How many entries it linked.
     pub(super) linked: u64,
 }
 
@@ -83,7 +81,7 @@ impl Evidence {
             (None, None) => Some(Unproved::NotEnded),
             (None, _) if self.is_emptied => Some(Unproved::Emptied),
             (None, Some(End::Unproved(doubt))) => Some(Unproved::Doubted(doubt.clone())),
-            (None, Some(End::JoinedProved)) if !self.is_older_proved => Some(Unproved::OlderUnproved),
+            (None, Some(End::JoinedProved)) if !self.is_older_proved => Some(Unproved::OlderDoubtful),
             (None, Some(End::Complete | End::JoinedProved)) => {
                 self.lacking.clone().map(Unproved::LacksLastRun)
             }
@@ -120,7 +118,7 @@ mod tests {
             (Evidence { stopped: Some("why".to_owned()), ..complete() }, Unproved::Stopped("why".to_owned())),
             (Evidence { end: None, ..complete() }, Unproved::NotEnded),
             (Evidence { is_emptied: true, ..complete() }, Unproved::Emptied),
-            (Evidence { is_older_proved: false, ..reached }, Unproved::OlderUnproved),
+            (Evidence { is_older_proved: false, ..reached }, Unproved::OlderDoubtful),
             (
                 Evidence { lacking: Some("r".to_owned()), ..complete() },
                 Unproved::LacksLastRun("r".to_owned()),

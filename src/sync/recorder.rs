@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::clock::now;
+use super::interruption::Interruption;
+use super::progress::Progress;
 use super::proof::{Evidence, Unproved};
 use super::records::Batch;
-use super::{Interruption, Progress, now};
 use crate::api::{Client, ConnectionId, Doing, wire};
 use crate::store::checkpoints::ConnectionState;
 use crate::store::known::Standing;
@@ -62,7 +64,6 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Records into an archive.
     pub(super) fn into_archive(
         writer: Writer,
         sync_key: i64,
@@ -205,6 +206,8 @@ impl Recorder {
         for (at, part) in parts.into_iter().enumerate() {
             let (progress, counted, batch) = (self.progress.clone(), ledger.counts.clone(), batch.clone());
             let is_last = at + 1 == count;
+            // Only the last part moves the checkpoint: a walk that is resumed before it asks for the page
+            // again.
             let checkpoint = checkpoint.take_if(|_| is_last);
             let write = writer.write(move |archive| {
                 archive.mark_connection(connection_key, None)?;

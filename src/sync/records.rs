@@ -29,20 +29,18 @@ const BYTES_PER_PART: usize = 8 << 20;
 /// Readers of the archive for the threads that answers are read on; each thread has one for itself, so that
 /// one which goes on reading after the sync was asked to stop keeps nobody waiting.
 #[derive(Debug, Default)]
-pub struct Readers {
+pub(crate) struct Readers {
     /// The archive; `None` where there is none.
     path: Option<PathBuf>,
     idle: Mutex<Vec<Reader>>,
 }
 
 impl Readers {
-    /// Readers of this archive.
-    pub fn new(path: Option<PathBuf>) -> Self {
+    pub(crate) fn new(path: Option<PathBuf>) -> Self {
         Self { path, idle: Mutex::default() }
     }
 
-    /// Reads a page of a listing.
-    pub fn read_page(&self, answer: Answer, lookup: &Lookup) -> Result<(Batch, PageFacts), ReadError> {
+    pub(crate) fn read_page(&self, answer: Answer, lookup: &Lookup) -> Result<(Batch, PageFacts), ReadError> {
         let Some(path) = self.path.as_deref().filter(|_| lookup.is_needed) else {
             return Batch::of_page(answer, lookup, None);
         };
@@ -59,7 +57,7 @@ impl Readers {
 
 /// Why an answer did not become records.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub(crate) enum ReadError {
     /// The answer is not what was asked for.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
@@ -70,10 +68,9 @@ pub enum ReadError {
 
 /// Which archived runs are signs for a walk to stop at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopSigns {
+pub(crate) enum StopSigns {
     /// Those that a complete walk has proved: up to this key, where they started up to the watermark.
     Proved {
-        /// The last key.
         run_key: i64,
         /// The newest start; `None` where no complete walk has met a run with one.
         watermark: Option<UtcText>,
@@ -106,10 +103,8 @@ impl StopSigns {
 
 /// What is archived of the connection whose page is read.
 #[derive(Debug, Clone, Copy)]
-pub struct Lookup {
-    /// The connection.
+pub(crate) struct Lookup {
     pub connection_key: i64,
-    /// What a walk may stop at.
     pub stop_signs: StopSigns,
     /// Whether anything is archived at all.
     pub is_needed: bool,
@@ -117,10 +112,9 @@ pub struct Lookup {
 
 /// The entries of a page in the order sent, and what it says of a following one.
 #[derive(Debug)]
-pub struct PageFacts {
+pub(crate) struct PageFacts {
     /// One for each record received.
     pub entries: Vec<Entry>,
-    /// What the page's links say.
     pub more: More,
     /// Whether there was more on the page than is read.
     pub is_cut: bool,
@@ -160,11 +154,10 @@ self_cell!(
 
 /// The records of one answer, together with the text they borrow from.
 #[derive(Debug)]
-pub struct Batch(AnswerRecords);
+pub(crate) struct Batch(AnswerRecords);
 
 impl Batch {
-    /// Reads a page of a listing.
-    pub fn of_page(
+    pub(crate) fn of_page(
         answer: Answer,
         lookup: &Lookup,
         reader: Option<&Reader>,
@@ -185,8 +178,7 @@ impl Batch {
         Ok((Self(cell), facts))
     }
 
-    /// Reads the answer for one run.
-    pub fn of_run(answer: Answer) -> Result<Self, Unreadable> {
+    pub(crate) fn of_run(answer: Answer) -> Result<Self, Unreadable> {
         let cell = AnswerRecords::try_new(answer, |answer| {
             let raw = wire::parse_run(&answer.text)?;
             Ok::<_, Unreadable>(collect(vec![read(raw, fingerprint(raw))]))
@@ -194,14 +186,13 @@ impl Batch {
         Ok(Self(cell))
     }
 
-    /// The records, for the writer.
-    pub fn records(&self) -> &[Received<'_>] {
+    pub(crate) fn records(&self) -> &[Received<'_>] {
         &self.0.borrow_dependent().received
     }
 
     /// The records in the parts that the writer is given one by one: each is written in a moment. There is one
     /// at least, and most often one alone.
-    pub fn parts(&self) -> Vec<Range<usize>> {
+    pub(crate) fn parts(&self) -> Vec<Range<usize>> {
         let mut parts = Vec::new();
         let (mut begin, mut rows, mut bytes) = (0, 0, 0);
         let records = self.records();
@@ -224,12 +215,12 @@ impl Batch {
     }
 
     /// The ids of the runs among them.
-    pub fn ids(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
         self.0.borrow_dependent().ids.iter().filter_map(|(id, _)| id.as_deref())
     }
 
     /// Keeps the records of these runs, and no other.
-    pub fn retain(&mut self, is_kept: impl Fn(&str) -> bool) {
+    pub(crate) fn retain(&mut self, is_kept: impl Fn(&str) -> bool) {
         self.0.with_dependent_mut(|_, records| {
             let ids = std::mem::take(&mut records.ids);
             let received = std::mem::take(&mut records.received);
@@ -240,12 +231,12 @@ impl Batch {
     }
 
     /// Whether any of them is not known to be archived.
-    pub fn brings_unknown(&self) -> bool {
+    pub(crate) fn brings_unknown(&self) -> bool {
         self.0.borrow_dependent().ids.iter().any(|(_, stands)| *stands == Stands::New)
     }
 
     /// What storing the records would count; `met` holds what was met before.
-    pub fn count(&self, met: &mut HashSet<Key>) -> Counts {
+    pub(crate) fn count(&self, met: &mut HashSet<Key>) -> Counts {
         let records = self.0.borrow_dependent();
         let mut counts = Counts { received: records.received.len() as u64, ..Counts::default() };
         for (received, (id, stands)) in records.received.iter().zip(&records.ids) {
@@ -267,7 +258,7 @@ impl Batch {
 }
 
 /// The id of the run that was answered where another was asked for.
-pub fn other_id(answer: &Answer, asked: &str) -> Option<String> {
+pub(crate) fn other_id(answer: &Answer, asked: &str) -> Option<String> {
     let run = wire::parse_run(&answer.text).ok()?;
     let id = Object::parse(run).ok()?.text("id")?.into_owned();
     (id != asked).then_some(id)
@@ -280,7 +271,7 @@ fn collect(records: Vec<Record<'_>>) -> Records<'_> {
 }
 
 /// XXH3-128: equal texts have equal ones, and that two texts share one does not happen by accident.
-pub fn fingerprint(raw: &str) -> [u8; 16] {
+pub(crate) fn fingerprint(raw: &str) -> [u8; 16] {
     xxh3_128(raw.as_bytes()).to_be_bytes()
 }
 
@@ -304,7 +295,7 @@ fn read(raw: &str, fingerprint: [u8; 16]) -> Record<'_> {
 }
 
 /// Reads one text as a record for an import.
-pub fn read_saved(raw: &str) -> Received<'_> {
+pub(crate) fn read_saved(raw: &str) -> Received<'_> {
     read(raw, fingerprint(raw)).received
 }
 
@@ -352,6 +343,7 @@ fn read_archived<'a>(
     };
     let is_proved = lookup.stop_signs.is_archived_one(known.run_key, started_at);
     let entry = Entry { key, started_at, is_proved, is_readable: true };
+    // An unlisted run is compared even where its text is the archived one: that it is listed again is news.
     let is_same = known.fingerprint == fingerprint && !known.is_unlisted;
     let change = if is_same { TextChange::Nothing } else { compare(reader, &known, raw)? };
     if change == TextChange::Nothing {

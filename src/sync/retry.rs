@@ -3,7 +3,8 @@
 //! In: the archive. Out: how many were read now. What is read is stored as a saved page is, of unknown
 //! age, and leaves `rejects`; what is not stays there, with the version that tried last.
 
-use super::{now, read_saved};
+use super::clock::now;
+use super::records::read_saved;
 use crate::store::records::{Received, Source};
 use crate::store::{self, Archive};
 
@@ -12,18 +13,14 @@ const AT_A_TIME: usize = 1_000;
 
 /// What became of records that were set aside.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Retried {
-    /// Records tried.
+pub(crate) struct Retried {
     pub tried: u64,
     /// Of these, those that are archived as runs now.
     pub read: u64,
 }
 
 /// Tries records that were set aside: all of them, or those that this version has not tried.
-///
-/// # Errors
-/// The archive cannot be read or written.
-pub fn retry_rejects(archive: &mut Archive, all: bool) -> Result<Retried, store::Error> {
+pub(crate) fn retry_rejects(archive: &mut Archive, all: bool) -> Result<Retried, store::Error> {
     let mut retried = Retried::default();
     let mut after = 0;
     loop {

@@ -9,10 +9,8 @@ use crate::api::{self, Client, ConnectionId, Kind};
 
 /// What is listed below an iTwin or an iModel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListedBelow {
-    /// How many were listed.
+pub(crate) struct ListedBelow {
     pub listed: u64,
-    /// Whether there may be more.
     pub has_more: bool,
 }
 
@@ -26,30 +24,21 @@ impl<T> From<Listed<T>> for ListedBelow {
 ///
 /// # Errors
 /// Any; the list may be forbidden where what it would list is not.
-pub async fn see_itwins(client: &Client) -> Result<Vec<Named>, api::Error> {
+pub(crate) async fn see_itwins(client: &Client) -> Result<Vec<Named>, api::Error> {
     Ok(discovery::list_itwins(client, &Sizes::default(), &[]).await?.items)
 }
 
 /// The iModels on the first page of an iTwin's.
-///
-/// # Errors
-/// Any.
-pub async fn see_itwin(client: &Client, itwin: &str) -> Result<ListedBelow, api::Error> {
+pub(crate) async fn see_itwin(client: &Client, itwin: &str) -> Result<ListedBelow, api::Error> {
     Ok(discovery::list_some_imodels(client, &Sizes::default(), itwin, 1).await?.into())
 }
 
 /// The connections of one kind that an iModel has.
-///
-/// # Errors
-/// Any.
-pub async fn see_imodel(client: &Client, kind: Kind, imodel: &str) -> Result<ListedBelow, api::Error> {
+pub(crate) async fn see_imodel(client: &Client, kind: Kind, imodel: &str) -> Result<ListedBelow, api::Error> {
     Ok(discovery::list_connections(client, &Sizes::default(), kind, imodel).await?.into())
 }
 
 /// What a connection is called, if it has a name.
-///
-/// # Errors
-/// Any.
-pub async fn see_connection(client: &Client, id: &ConnectionId) -> Result<Option<String>, api::Error> {
+pub(crate) async fn see_connection(client: &Client, id: &ConnectionId) -> Result<Option<String>, api::Error> {
     Ok(client.get_connection(id).await?.display_name)
 }

@@ -1,6 +1,6 @@
-//! What a sync did, for people, programs and the exit code.
+//! What a sync did, for people, programs and the exit code. The names that its fields have in JSON are a contract.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::problem::Problem;
 use crate::api::{Client, ConnectionId, Reason};
@@ -22,7 +22,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// The word for tables, JSON and people.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Partial => "partial",
@@ -32,40 +32,42 @@ impl Outcome {
 }
 
 /// What was found below iTwins and iModels.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct Discovered {
-    /// iTwins asked for their iModels.
     pub itwins: u64,
-    /// iModels asked for their connections.
     pub imodels: u64,
     /// iModels that were to be asked and were not.
+    #[serde(rename = "imodels_not_asked")]
     pub unasked: u64,
-    /// Connections listed by iModels.
     pub connections: u64,
     /// Of these, those that were never met before.
     pub new_connections: u64,
-    /// What went wrong while looking.
     pub problems: Vec<Problem>,
     /// Whether nothing was found, and nothing said why.
+    #[serde(skip)]
     pub is_nothing: bool,
 }
 
 /// One connection's part.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct ConnectionSummary {
     /// The platform's id.
+    #[serde(skip)]
     pub id: ConnectionId,
     /// What it is called, where that is known.
     pub name: Option<String>,
     /// Whether nothing was asked about it, because nothing had begun.
+    #[serde(rename = "quiet")]
     pub is_quiet: bool,
     /// What became of the records.
+    #[serde(flatten)]
     pub counts: Counts,
     /// Pages received.
     pub pages: u64,
     /// Runs that the platform no longer lists, noticed now.
     pub unlisted: u64,
     /// Times in which runs may have come and gone unseen, noticed now.
+    #[serde(serialize_with = "write_gaps")]
     pub gaps: Vec<(UtcText, UtcText)>,
     /// What went wrong.
     pub problems: Vec<Problem>,
@@ -90,18 +92,16 @@ impl ConnectionSummary {
         self.problems.retain(|problem| problem.reason() != Some(Reason::ShareSpent));
     }
 
-    /// Whether it gave way to others.
     pub(super) fn has_given_way(&self) -> bool {
         self.problems.iter().any(|problem| problem.reason() == Some(Reason::ShareSpent))
     }
 
     /// What it is called, or its id.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.id.to_string())
     }
 
-    /// How this connection's part ended.
-    pub fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         let counts = self.counts;
         let came = self.pages + counts.new + counts.changed + counts.unchanged;
         match (self.problems.is_empty() && counts.rejected == 0, came) {
@@ -112,8 +112,17 @@ impl ConnectionSummary {
     }
 }
 
+fn write_gaps<S: Serializer>(gaps: &[(UtcText, UtcText)], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Gap<'a> {
+        after: &'a UtcText,
+        until: &'a UtcText,
+    }
+    serializer.collect_seq(gaps.iter().map(|(after, until)| Gap { after, until }))
+}
+
 /// What a sync did.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Summary {
     /// When it began.
     pub started_at: UtcText,
@@ -124,6 +133,7 @@ pub struct Summary {
     /// Pages received.
     pub pages: u64,
     /// What became of the records.
+    #[serde(flatten)]
     pub counts: Counts,
     /// How it ended.
     pub outcome: Outcome,
@@ -132,6 +142,7 @@ pub struct Summary {
     /// What was found below iTwins and iModels.
     pub found: Discovered,
     /// One for each connection: those that were named, in the order given, then those that were found.
+    #[serde(skip)]
     pub connections: Vec<ConnectionSummary>,
 }
 
@@ -162,22 +173,17 @@ impl Summary {
     }
 
     /// Everything that went wrong: while looking for connections, then connection by connection.
-    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+    pub(crate) fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.found.problems.iter().chain(self.connections.iter().flat_map(|connection| &connection.problems))
     }
 
     /// Connections that nothing was asked about, because nothing had begun.
-    pub fn quiet(&self) -> u64 {
+    pub(crate) fn quiet(&self) -> u64 {
         self.connections.iter().filter(|connection| connection.is_quiet).count() as u64
     }
 
-    /// Times in which runs may have come and gone unseen, noticed now.
-    pub fn gaps(&self) -> usize {
-        self.connections.iter().map(|connection| connection.gaps.len()).sum()
-    }
-
     /// Runs that the platform no longer lists, noticed now.
-    pub fn unlisted(&self) -> u64 {
+    pub(crate) fn unlisted(&self) -> u64 {
         self.connections.iter().map(|connection| connection.unlisted).sum()
     }
 }

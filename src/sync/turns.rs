@@ -42,7 +42,6 @@ pub(super) struct WantedConnection {
 /// What to begin.
 #[derive(Debug)]
 pub(super) enum Begin {
-    /// A connection's turn.
     Sync(Box<WantedConnection>),
     /// A list of an iModel's connections of one kind.
     List(WantedImodel, Kind),
@@ -82,7 +81,6 @@ pub(super) struct Turns {
     outages: BTreeMap<Kind, Outages>,
     refused_in_a_row: u32,
     unasked: HashSet<String>,
-    /// Why nothing more is begun.
     stopped: Option<Reason>,
 }
 
@@ -156,7 +154,6 @@ impl Turns {
         (self.imodels.len(), self.connections.len() + self.again.len())
     }
 
-    /// Whether nothing more is begun.
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.is_some()
     }

@@ -6,18 +6,18 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Interruption;
 use super::connection::ConnectionTurn;
 use super::due::{self, NamedRun};
+use super::interruption::Interruption;
 use super::listing::Pages;
 use super::problem::Problem;
-use super::proof::Evidence;
+use super::proof::{Evidence, Unproved};
 use super::recorder::WalkPage;
 use super::records::{self, Lookup, StopSigns};
 use crate::api::{self, Doing, Reason};
 use crate::store::known::Standing;
 use crate::store::room::Room;
-use crate::store::walks::WalkEnd;
+use crate::store::walks::{WalkEnd, WalkOutcome};
 use crate::walk::plan::{self, Lacking, LastRunKnown};
 use crate::walk::{Ask, Checkpoint, Order, Plan, Walk};
 
@@ -74,20 +74,17 @@ impl ConnectionTurn<'_> {
         let is_emptied = is_empty && self.state.listed > 0 && self.may_have_runs().await?;
         let is_older_proved = stop_signs != StopSigns::Archived;
         let may_be_complete = stopped.is_ok() && walk.has_proved() && is_older_proved && !is_emptied;
-        let mut lacking = None;
-        let mut is_remembered = false;
+        let mut seen = LastRunSeen::Met;
         if may_be_complete && let Some(id) = last_run_id.as_deref().filter(|id| !id.is_empty()) {
             match self.look_for_last_run(id).await {
-                Ok(LastRunSeen::Lacking) => {
-                    // What stood before the place where a walk was interrupted may have come since.
-                    lacking = Some(plan::plan_after_lacking(walk.covers_listing() && resumed.is_none()));
-                }
-                Ok(LastRunSeen::Remembered) => is_remembered = true,
-                Ok(LastRunSeen::Met) => {}
+                Ok(last_run) => seen = last_run,
                 Err(Interruption::Store(error)) => return Err(Interruption::Store(error)),
                 Err(error) => stopped = Err(error),
             }
         }
+        // What stood before the place where a walk was interrupted may have come since.
+        let lacking = matches!(seen, LastRunSeen::Lacking)
+            .then(|| plan::plan_after_lacking(walk.covers_listing() && resumed.is_none()));
 
         let checkpoint = self.stored_until.take().unwrap_or_else(|| walk.checkpoint());
         let evidence = Evidence {
@@ -104,20 +101,27 @@ impl ConnectionTurn<'_> {
         let end = self.describe_end(&walk, checkpoint, (is_stopped, is_emptied), last_run_id.clone());
         let (unproved, outcome) = self.session.recorder.end_walk(walk_key, evidence, end).await?;
 
-        if let Some(id) = last_run_id.filter(|_| is_remembered && unproved.is_none()) {
+        if let Some(id) =
+            last_run_id.filter(|_| matches!(seen, LastRunSeen::Remembered) && unproved.is_none())
+        {
             let key = self.state.connection_key;
             self.session.recorder.write(move |archive| archive.note_last_run(key, &id)).await?;
         }
         self.has_walked_full |= walk.is_full();
-        self.summary.unlisted += outcome.unlisted;
-        self.summary.gaps.extend(outcome.gap);
         // An error is a problem by itself, and what another walk is to mend is none yet.
         let is_mended = stopped.is_err() || lacking == Some(Lacking::WalkWhole);
-        if let Some(why) = unproved.filter(|_| !is_mended) {
+        self.sum_up(outcome, unproved.filter(|_| !is_mended));
+        stopped.map(|()| lacking)
+    }
+
+    /// Adds to the summary what the end of a walk has shown of its connection.
+    fn sum_up(&mut self, outcome: WalkOutcome, unproved: Option<Unproved>) {
+        self.summary.unlisted += outcome.unlisted;
+        self.summary.gaps.extend(outcome.gap);
+        if let Some(why) = unproved {
             let (name, connection) = (self.summary.name.clone(), self.id.clone());
             self.summary.problems.push(Problem::Unproved { name, connection, why });
         }
-        stopped.map(|()| lacking)
     }
 
     /// How the walk ended, for its record; whether it is complete is added by the recorder.

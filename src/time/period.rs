@@ -15,7 +15,7 @@ const DEFAULT_DAYS: u64 = 7;
 
 /// `[since, until)`, and never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Period {
+pub(crate) struct Period {
     pub since: UtcText,
     /// Its end, not included.
     pub until: UtcText,
@@ -35,7 +35,7 @@ impl Period {
     ///
     /// # Errors
     /// What cannot be read, or is empty, in words that fit after the option's name.
-    pub fn parse(
+    pub(crate) fn parse(
         since: Option<&str>,
         until: Option<&str>,
         zone: &Zone,
@@ -70,7 +70,7 @@ impl Period {
     ///
     /// # Errors
     /// It would begin before the year 1.
-    pub fn before(&self, zone: &Zone) -> Result<Self, String> {
+    pub(crate) fn before(&self, zone: &Zone) -> Result<Self, String> {
         let since = if zone.is_start_of_day(&self.since) && zone.is_start_of_day(&self.until) {
             let days = (zone.date(&self.until) - zone.date(&self.since)).num_days();
             back(zone, &self.since, days.unsigned_abs())?
@@ -81,10 +81,7 @@ impl Period {
     }
 
     /// Reads `--compare`: `previous`, the start of a period of the same length, or `START..END`.
-    ///
-    /// # Errors
-    /// What cannot be read, or is empty.
-    pub fn parse_compared(&self, text: &str, zone: &Zone, now: &UtcText) -> Result<Self, String> {
+    pub(crate) fn parse_compared(&self, text: &str, zone: &Zone, now: &UtcText) -> Result<Self, String> {
         if text == "previous" {
             return self.before(zone);
         }
@@ -109,7 +106,7 @@ impl Period {
 
     /// The bounds of so many weeks of seven local days, the last of which ends with the period. Weeks that
     /// would begin before the year 1 are left out.
-    pub fn weeks_until(&self, zone: &Zone, weeks: usize) -> Vec<UtcText> {
+    pub(crate) fn weeks_until(&self, zone: &Zone, weeks: usize) -> Vec<UtcText> {
         let mut bounds: Vec<UtcText> =
             (1..=weeks as u64).map_while(|week| back(zone, &self.until, 7 * week).ok()).collect();
         bounds.reverse();
@@ -126,7 +123,7 @@ impl Period {
 ///
 /// # Errors
 /// What cannot be read, with the forms that can.
-pub fn parse_instant(text: &str, zone: &Zone, now: &UtcText) -> Result<UtcText, String> {
+pub(crate) fn parse_instant(text: &str, zone: &Zone, now: &UtcText) -> Result<UtcText, String> {
     Ok(match parse(text, zone, now)? {
         Meaning::Instant(time) | Meaning::FullDays(time) | Meaning::Period(time, _) => time,
     })

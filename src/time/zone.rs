@@ -19,34 +19,33 @@ const LONGEST_JUMP_MINUTES: i64 = 26 * 60;
 
 /// An IANA time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Zone(Tz);
+pub(crate) struct Zone(Tz);
 
 impl Zone {
     /// Coordinated universal time.
-    pub const UTC: Self = Self(Tz::UTC);
+    pub(crate) const UTC: Self = Self(Tz::UTC);
 
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.0.name()
     }
 
     /// The local date and time of an instant.
-    pub fn local(&self, time: &UtcText) -> NaiveDateTime {
+    pub(crate) fn local(&self, time: &UtcText) -> NaiveDateTime {
         time.to_datetime().with_timezone(&self.0).naive_local()
     }
 
-    /// The local date of an instant.
-    pub fn date(&self, time: &UtcText) -> NaiveDate {
+    pub(crate) fn date(&self, time: &UtcText) -> NaiveDate {
         self.local(time).date()
     }
 
     /// The first instant of a local date: not always its midnight, which a clock may skip, and the first of
     /// two midnights where it is set back over one. `None` beyond the years 0001 to 9999.
-    pub fn start_of(&self, date: NaiveDate) -> Option<UtcText> {
+    pub(crate) fn start_of(&self, date: NaiveDate) -> Option<UtcText> {
         self.instant(date.and_time(NaiveTime::MIN))
     }
 
     /// The first instant at which the local clock shows this or, where it skips it, something later.
-    pub fn instant(&self, local: NaiveDateTime) -> Option<UtcText> {
+    pub(crate) fn instant(&self, local: NaiveDateTime) -> Option<UtcText> {
         let minutes = (0..=LONGEST_JUMP_MINUTES).map(TimeDelta::minutes);
         let found = minutes
             .filter_map(|later| self.0.from_local_datetime(&local.checked_add_signed(later)?).earliest())
@@ -55,13 +54,13 @@ impl Zone {
     }
 
     /// Whether a local day begins at this instant.
-    pub fn is_start_of_day(&self, time: &UtcText) -> bool {
+    pub(crate) fn is_start_of_day(&self, time: &UtcText) -> bool {
         self.start_of(self.date(time)) == Some(*time)
     }
 
     /// The starts of the local days, or weeks from Monday, inside `(since, until)`, with `since` before and
     /// `until` after them: what cuts a period into days or weeks.
-    pub fn bounds(&self, since: &UtcText, until: &UtcText, step: Step) -> Vec<UtcText> {
+    pub(crate) fn bounds(&self, since: &UtcText, until: &UtcText, step: Step) -> Vec<UtcText> {
         let mut bounds = vec![*since];
         let mut date = match step {
             Step::Day => self.date(since),
@@ -88,7 +87,7 @@ impl Zone {
     }
 
     /// `2026-11-16 13:05`.
-    pub fn show_minute(&self, time: &UtcText) -> String {
+    pub(crate) fn show_minute(&self, time: &UtcText) -> String {
         self.local(time).format("%Y-%m-%d %H:%M").to_string()
     }
 }
@@ -96,7 +95,7 @@ impl Zone {
 /// What a period is cut into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Step {
+pub(crate) enum Step {
     Day,
     /// Local weeks, from Monday.
     Week,
@@ -104,7 +103,7 @@ pub enum Step {
 
 impl Step {
     /// `day` or `week`.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Day => "day",
             Self::Week => "week",

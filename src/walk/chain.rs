@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::{Checkpoint, Entry, Key, PendingPage};
+use super::page::{Checkpoint, Entry, Key, PendingPage};
 use crate::time::UtcText;
 
 /// How many linked entries are remembered: what a listing may shift by between two answers.
@@ -58,12 +58,10 @@ impl Chain {
         chain
     }
 
-    /// Whether nothing is linked yet.
     pub(super) fn is_empty(&self) -> bool {
         self.next_place == 0
     }
 
-    /// Entries that are remembered.
     pub(super) fn len(&self) -> usize {
         self.remembered.len()
     }
@@ -78,7 +76,6 @@ impl Chain {
         (self.next_place - 1).saturating_sub(place)
     }
 
-    /// Whether the entry was linked last.
     pub(super) fn ends_with(&self, key: Option<Key>) -> bool {
         key == self.remembered.back().copied()
     }

@@ -13,6 +13,7 @@ use std::sync::LazyLock;
 
 use super::plan::{self, Course, Lacking, LastRunKnown, ListingKnown};
 use super::*;
+use crate::time::UtcText;
 
 /// Runs as bits: larger numbers started later.
 type Runs = u32;

@@ -6,7 +6,7 @@ use crate::time::UtcText;
 
 /// The order of a listing by start, as observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Order {
+pub(crate) enum Order {
     /// The newest run first.
     NewestFirst,
     /// The oldest run first.
@@ -17,8 +17,7 @@ pub enum Order {
 }
 
 impl Order {
-    /// The word stored for it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::NewestFirst => "newest first",
             Self::OldestFirst => "oldest first",
@@ -26,8 +25,7 @@ impl Order {
         }
     }
 
-    /// Reads the stored word.
-    pub fn from_stored(word: &str) -> Option<Self> {
+    pub(crate) fn from_stored(word: &str) -> Option<Self> {
         [Self::NewestFirst, Self::OldestFirst, Self::Unordered]
             .into_iter()
             .find(|order| order.as_str() == word)

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Key;
+use super::page::Key;
 
 /// Answers in a row that bring nothing before the walk gives up.
 const MOST_UNPRODUCTIVE: u32 = 48;
@@ -26,7 +26,6 @@ pub(super) struct WalkPatience {
 }
 
 impl WalkPatience {
-    /// Something new came.
     pub(super) fn renew(&mut self) {
         *self = Self { restarts: self.restarts, ..Self::default() };
     }

@@ -4,11 +4,12 @@
 //! take, whether there is anything to ask at all, and whether a walk counts as complete. Pure, so that the
 //! exhaustive check of the walk decides as a sync does.
 
-use super::{Checkpoint, Order, Plan};
+use super::page::Checkpoint;
+use super::{Order, Plan};
 
 /// What is known of a listing before anything of it is asked for.
 #[derive(Debug, Clone, Default)]
-pub struct ListingKnown {
+pub(crate) struct ListingKnown {
     /// The order that the last walk saw.
     pub order: Option<Order>,
     /// Where the listing ended when a walk last saw its end.
@@ -27,7 +28,7 @@ pub struct ListingKnown {
 
 /// The walks that a sync takes, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Course {
+pub(crate) enum Course {
     /// The whole listing, from its start.
     Whole,
     /// What began since the last complete walk.
@@ -43,7 +44,7 @@ pub enum Course {
 }
 
 /// Which walks are due, where there is anything to ask at all.
-pub fn plan_course(known: &ListingKnown, is_full_asked: bool) -> Course {
+pub(crate) fn plan_course(known: &ListingKnown, is_full_asked: bool) -> Course {
     let is_unordered = known.order == Some(Order::Unordered);
     if is_full_asked {
         return Course::Whole;
@@ -64,7 +65,7 @@ pub fn plan_course(known: &ListingKnown, is_full_asked: bool) -> Course {
 /// How to find what began since the last complete walk; `None` where it may stand anywhere in the
 /// listing. An order
 /// that was seen last time is only a guess of where to begin: the walk itself must see it again.
-pub fn plan_incremental(known: &ListingKnown, page_size: u32) -> Option<Plan> {
+pub(crate) fn plan_incremental(known: &ListingKnown, page_size: u32) -> Option<Plan> {
     // A page may hold less than is asked for, so the longest page that came counts, too.
     let longest = known.end.as_ref().map_or(0, |end| end.longest);
     let fits_one_page = known.listed < u64::from(page_size) && (longest == 0 || known.listed <= longest);
@@ -80,14 +81,14 @@ pub fn plan_incremental(known: &ListingKnown, page_size: u32) -> Option<Plan> {
 
 /// Whether the connection itself is the one to ask first: where the newest runs come last, or in no order, and
 /// no link shows the end, it takes a second page to prove that nothing began.
-pub fn is_connection_asked_first(known: &ListingKnown) -> bool {
+pub(crate) fn is_connection_asked_first(known: &ListingKnown) -> bool {
     let is_end_linked = known.end.as_ref().is_some_and(|end| end.is_end_linked);
     matches!(known.order, Some(Order::OldestFirst | Order::Unordered)) && !is_end_linked
 }
 
 /// What is archived of the run that a connection names as its last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LastRunKnown {
+pub(crate) enum LastRunKnown {
     /// It names none, although its links speak of it: no run has begun.
     Never {
         /// Whether any run of the connection is archived, or was.
@@ -108,7 +109,7 @@ pub enum LastRunKnown {
 
 /// Whether nothing began since all was proved stored. `is_repeated`: the connection named the same last run
 /// before the last complete walk.
-pub fn is_unchanged(known: &ListingKnown, last_run: LastRunKnown, is_repeated: bool) -> bool {
+pub(crate) fn is_unchanged(known: &ListingKnown, last_run: LastRunKnown, is_repeated: bool) -> bool {
     let proves = match last_run {
         LastRunKnown::Archived => is_repeated,
         LastRunKnown::Never { has_runs } => is_repeated && !has_runs,
@@ -118,13 +119,13 @@ pub fn is_unchanged(known: &ListingKnown, last_run: LastRunKnown, is_repeated: b
 }
 
 /// Whether the named run must be asked for by its id before a walk that met it nowhere counts.
-pub fn must_ask_for(last_run: LastRunKnown) -> bool {
+pub(crate) fn must_ask_for(last_run: LastRunKnown) -> bool {
     last_run == LastRunKnown::Unknown
 }
 
 /// What a walk is worth that did not meet the named run, although the platform has it by its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lacking {
+pub(crate) enum Lacking {
     /// It did not see all of the listing, so the listing is walked whole.
     WalkWhole,
     /// The whole listing lacks a run that is there: it may lack others.
@@ -132,6 +133,6 @@ pub enum Lacking {
 }
 
 /// See [`Lacking`].
-pub fn plan_after_lacking(was_whole: bool) -> Lacking {
+pub(crate) fn plan_after_lacking(was_whole: bool) -> Lacking {
     if was_whole { Lacking::NotComplete } else { Lacking::WalkWhole }
 }

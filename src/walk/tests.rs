@@ -1,6 +1,7 @@
 //! The walk against listings in memory that shift while they are walked.
 
 use super::*;
+use crate::time::UtcText;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use std::collections::{BTreeSet, VecDeque};

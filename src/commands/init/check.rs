@@ -29,9 +29,7 @@ pub(super) struct SetupFinding {
     pub(super) message: String,
     /// Why it may be so and what to do; `None` where all is well.
     pub(super) hint: Option<&'static str>,
-    /// The platform knows no such thing.
     pub(super) is_unknown: bool,
-    /// The platform showed something of it.
     pub(super) is_seen: bool,
 }
 
@@ -156,7 +154,7 @@ fn unless_useless<T>(answer: Result<T, api::Error>) -> Result<Result<T, api::Err
         // Where the credentials were found is added by `name_source`.
         Err(error) if error.reason == Refused => Err(CommandError::new(ExitCode::Refused, error)),
         Err(error) if let Unreachable(obstacle) = error.reason => {
-            let hint = format!("nothing was written; {}", crate::commands::way_round(obstacle));
+            let hint = format!("nothing was written; {}", crate::commands::hints::way_round(obstacle));
             Err(CommandError::new(ExitCode::Failed, error).with_hint(hint))
         }
         Err(error)

@@ -17,9 +17,7 @@ const MOST_SHOWN: usize = 20;
 
 /// A person at a terminal.
 pub(super) struct Dialogue<'a> {
-    /// What is typed.
     pub(super) input: &'a mut dyn BufRead,
-    /// Where questions are shown.
     pub(super) output: &'a mut dyn Write,
     /// Shows a question and reads a line that is not shown while it is typed, where that is possible.
     pub(super) unseen: Option<&'a mut Unseen<'a>>,
@@ -31,7 +29,6 @@ pub(super) type Unseen<'a> = dyn FnMut(&str) -> io::Result<String> + 'a;
 type Answer<T> = Result<T, CommandError>;
 
 impl Dialogue<'_> {
-    /// Shows a line.
     pub(super) fn say(&mut self, line: &str) -> Answer<()> {
         writeln!(self.output, "{line}").map_err(failed)
     }
@@ -103,7 +100,6 @@ impl Dialogue<'_> {
         }
     }
 
-    /// Shows what the credentials see.
     pub(super) fn show_itwins(&mut self, listed: &[Named]) -> Answer<()> {
         if listed.is_empty() {
             return self.say(

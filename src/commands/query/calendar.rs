@@ -6,11 +6,10 @@
 
 use std::io;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::not_taken;
-use crate::error::CommandError;
+use crate::error::{CommandError, ExitCode};
 use crate::query::{Cell, Database, Limits, Query, Sink, Value};
 use crate::settings;
 use crate::time::UtcText;
@@ -34,6 +33,7 @@ pub(super) fn fill(
     }
     let zone = settings.zone;
     let is_given = |wanted: &str| filled.iter().any(|(known, _)| known == wanted);
+    // The queries know the days of UTC by themselves, and what somebody typed stays as it was typed.
     if zone == Zone::UTC || (is_given("bounds") || !has("bounds")) && (is_given("offsets") || !has("offsets"))
     {
         return Ok(());
@@ -135,6 +135,15 @@ impl Sink for Edges {
         }
         Ok(())
     }
+}
+
+/// An option that the query has no use for.
+pub(super) fn not_taken(option: &str, takes: &[String]) -> CommandError {
+    let takes = match takes {
+        [] => "it takes no parameters".to_owned(),
+        takes => format!("it takes {}", takes.join(", ")),
+    };
+    CommandError::new(ExitCode::Usage, anyhow!("--{option} means nothing to this query: {takes}"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 
 use anyhow::anyhow;
 
-use super::sink;
+use crate::commands::sink::sink;
 use crate::error::{CommandError, ExitCode};
 use crate::query::{Catalog, Cell, Query};
 use crate::render::pages::catalog::{self as page, CatalogEntry};

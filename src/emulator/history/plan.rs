@@ -16,7 +16,6 @@ use crate::emulator::listing::Run;
 pub(super) enum Habit {
     /// What benchmarks are measured on: see [`super::run`].
     Average,
-    /// Hardly ever fails.
     Healthy,
     /// Mostly fails, with the error that no other habit has.
     Broken,
@@ -66,7 +65,6 @@ struct RunFate {
     /// What the error is, as an index; None: drawn from those that are not [`Habit::Broken`]'s.
     failure: Option<usize>,
     retries: u32,
-    /// The run takes an hour.
     times_out: bool,
 }
 

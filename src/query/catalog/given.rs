@@ -3,20 +3,18 @@
 //! In: a query of `queries/`. Out: a query with a name, a title, parameters and columns of its own, whose
 //! SQL is that of the file with the values written in, so that it runs wherever the file does.
 
-use super::{Parameter, Query};
+use crate::query::named::{Parameter, Query};
 
 /// One such query.
 pub(super) struct Given {
     name: &'static str,
     title: &'static str,
     about: &'static str,
-    /// The file that answers it.
     of: &'static str,
     /// Parameters of the file, and the words that stand in their place.
     values: &'static [(&'static str, &'static str)],
     /// Columns of the file in this query's order.
     columns: &'static [&'static [Column]],
-    /// Columns of the file.
     order: &'static str,
 }
 

@@ -9,9 +9,11 @@ mod drawing;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use drawing::shown;
+
 use super::{Align, Block, Document, Grid, GridCell, Inline, Phrase, Row, Section, Topic};
+use crate::render::render_count;
 use crate::render::wording::{counted, duration, interval, percent, period, share};
-use crate::render::{clean, render_count};
 use crate::report::figures::{Rate, Report};
 use crate::time::ago;
 
@@ -304,32 +306,6 @@ fn describe(rate: &Rate) -> String {
         (None, 0) => "no run".to_owned(),
         (None, runs) => format!("{}, none rated", counted(runs, "run")),
         (Some(found), _) => format!("{} failed, {}", share(rate.failed, rate.rated), percent(found)),
-    }
-}
-
-/// A chart's numbers, for those who would rather read them.
-fn data_table(of: &str, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Markup {
-    html! {
-        details {
-            summary { "Data" }
-            div class="scroll" role="region" tabindex="0" aria-label={ (of) ": data" } {
-                table {
-                    thead { tr { @for (place, column) in columns.iter().enumerate() { th scope="col" class=[(place > 0).then_some("number")] { (column) } } } }
-                    tbody { @for row in rows { tr { @for (place, cell) in row.iter().enumerate() { @if place == 0 { th scope="row" { (cell) } } @else { td class="number" { (cell) } } } } } }
-                }
-            }
-        }
-    }
-}
-
-/// Text from data, cleaned, and cut after so many characters.
-fn shown(text: &str, most: usize) -> String {
-    let text = clean(text);
-    let text = text.trim();
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None if text.is_empty() => "(blank)".to_owned(),
-        None => text.to_owned(),
     }
 }
 

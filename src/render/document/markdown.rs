@@ -10,7 +10,6 @@ use crate::render::wording::NO_BREAK;
 /// Signs of the longest bar.
 const LONG_BAR: f64 = 12.0;
 
-/// The document as Markdown.
 pub(super) fn render(document: &Document) -> String {
     let mut text = String::new();
     document.0.iter().for_each(|section| write_section(section, &mut text));

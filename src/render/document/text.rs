@@ -27,7 +27,6 @@ struct LeastWidths {
     bar: usize,
 }
 
-/// The document as text.
 pub(super) fn render(document: &Document, screen: Screen) -> String {
     let paper = Paper { screen, width: usize::from(screen.width).max(1), is_plain: !screen.is_terminal };
     let mut text = String::new();

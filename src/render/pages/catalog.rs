@@ -11,7 +11,7 @@ const NARROWEST: usize = 20;
 
 /// A query of the catalog; the fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct CatalogEntry<'a> {
+pub(crate) struct CatalogEntry<'a> {
     name: &'a str,
     title: &'a str,
     about: &'a str,
@@ -44,13 +44,13 @@ impl<'a> From<&'a Query> for CatalogEntry<'a> {
 }
 
 /// A name and a title for each query, in two columns.
-pub fn list(catalog: &Catalog) -> String {
+pub(crate) fn list(catalog: &Catalog) -> String {
     let names = catalog.iter().map(|query| query.name.chars().count()).max().unwrap_or(0);
     catalog.iter().map(|query| format!("{:names$}  {}\n", clean(&query.name), clean(&query.title))).collect()
 }
 
 /// All that is known of one, but for its SQL.
-pub fn describe(query: &Query, screen: usize) -> String {
+pub(crate) fn describe(query: &Query, screen: usize) -> String {
     let mut text = format!("{}\n", clean(&query.title));
     if !query.about.is_empty() {
         text.push('\n');

@@ -9,15 +9,14 @@ use crate::report::figures::Report;
 use crate::sync::Summary;
 
 /// The platform that the demo asks.
-pub fn platform(url: &str, connections: u64, runs: u64) -> Document {
+pub(crate) fn platform(url: &str, connections: u64, runs: u64) -> Document {
     let mut section = Section::new(Topic::Summary);
     let (runs, connections) = (counted(runs, "run"), counted(connections, "connection"));
     section.line(format!("An emulated platform at {url} has an iTwin with {runs} of {connections}."));
     section.into()
 }
 
-/// One of its syncs.
-pub fn synced(when: &str, summary: &Summary) -> Document {
+pub(crate) fn synced(when: &str, summary: &Summary) -> Document {
     let mut section = Section::new(Topic::Summary);
     section.line(format!(
         "{when}{} stored, {} changed, {}; {}",
@@ -30,7 +29,7 @@ pub fn synced(when: &str, summary: &Summary) -> Document {
 }
 
 /// The report of the week that passed, and how to look further.
-pub fn reported(found: &Report, db: &Path) -> Document {
+pub(crate) fn reported(found: &Report, db: &Path) -> Document {
     let db = db.display();
     let mut further = Section::new(Topic::Summary);
     further.line(Phrase::from("The archive is ").whole(&db.to_string()).words(". To look further:"));

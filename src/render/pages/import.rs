@@ -8,8 +8,8 @@ use crate::render::{counted, render_count};
 
 /// An import; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct ImportResult {
-    exit_code: u8,
+pub(crate) struct ImportResult {
+    exit_code: ExitCode,
     files: u64,
     pages: u64,
     received: u64,
@@ -21,11 +21,10 @@ pub struct ImportResult {
 }
 
 impl ImportResult {
-    /// What this import comes to.
-    pub fn new(summary: &Summary, exit_code: ExitCode) -> Self {
+    pub(crate) fn new(summary: &Summary, exit_code: ExitCode) -> Self {
         let counts = summary.counts;
         Self {
-            exit_code: exit_code.number(),
+            exit_code,
             files: summary.files,
             pages: summary.pages,
             received: counts.received,
@@ -37,9 +36,8 @@ impl ImportResult {
         }
     }
 
-    /// The same in a line.
-    pub fn describe_outcome(&self) -> String {
-        let outcome = match (self.exit_code == ExitCode::Done.number(), self.pages) {
+    pub(crate) fn describe_outcome(&self) -> String {
+        let outcome = match (self.exit_code == ExitCode::Done, self.pages) {
             (true, _) => "done",
             (false, 0) => "failed",
             (false, _) => "partial",

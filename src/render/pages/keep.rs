@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::error::ExitCode;
 use crate::render::{counted, render_duration, render_size};
 
 /// A backup; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct BackedUp {
-    pub exit_code: u8,
+pub(crate) struct BackedUp {
+    pub exit_code: ExitCode,
     pub file: String,
     pub bytes: u64,
     /// Runs in it, where this version can count them.
@@ -19,7 +20,7 @@ pub struct BackedUp {
 }
 
 impl BackedUp {
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         format!(
             "{}: {}{} in {}, {}",
             self.file,
@@ -33,8 +34,8 @@ impl BackedUp {
 
 /// A restored copy; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct Restored {
-    pub exit_code: u8,
+pub(crate) struct Restored {
+    pub exit_code: ExitCode,
     pub file: String,
     /// The archive in whose place it is.
     pub db: String,
@@ -53,7 +54,7 @@ pub struct Restored {
 }
 
 impl Restored {
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let as_of = self.as_of.as_deref().and_then(|time| time.get(..19));
         format!(
             "{}: {}{}{}, restored from {} in {}",
@@ -69,8 +70,8 @@ impl Restored {
 
 /// A file written anew; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct Compacted {
-    pub exit_code: u8,
+pub(crate) struct Compacted {
+    pub exit_code: ExitCode,
     pub file: String,
     pub bytes_before: u64,
     pub bytes_after: u64,
@@ -78,7 +79,7 @@ pub struct Compacted {
 }
 
 impl Compacted {
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         format!(
             "{}: {} before, {} now, in {}",
             self.file,
@@ -94,7 +95,7 @@ fn runs_and_comma(runs: Option<u64>) -> String {
 }
 
 /// A length of time as JSON has it.
-pub fn milliseconds(length: Duration) -> u64 {
+pub(crate) fn milliseconds(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 

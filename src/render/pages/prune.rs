@@ -12,8 +12,8 @@ use crate::time::UtcText;
 
 /// A prune; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct PruneResult<'a> {
-    exit_code: u8,
+pub(crate) struct PruneResult<'a> {
+    exit_code: ExitCode,
     dry_run: bool,
     before: UtcText,
     backup: Option<String>,
@@ -26,9 +26,9 @@ pub struct PruneResult<'a> {
 
 impl<'a> PruneResult<'a> {
     /// What goes by this plan, with or without runs.
-    pub fn new(plan: &'a Plan, with_runs: bool, is_done: bool, copy: Option<&Path>) -> Self {
+    pub(crate) fn new(plan: &'a Plan, with_runs: bool, is_done: bool, copy: Option<&Path>) -> Self {
         Self {
-            exit_code: ExitCode::Done.number(),
+            exit_code: ExitCode::Done,
             dry_run: !is_done,
             before: plan.before,
             backup: copy.map(|copy| copy.display().to_string()),
@@ -39,8 +39,7 @@ impl<'a> PruneResult<'a> {
         }
     }
 
-    /// A table of what goes.
-    pub fn document(&self) -> Document {
+    pub(crate) fn document(&self) -> Document {
         let mut grid = Grid::default()
             .column("what", Align::Broken, Presence::Table)
             .column("rows", Align::Number, Presence::Table)
@@ -61,7 +60,7 @@ impl<'a> PruneResult<'a> {
     }
 
     /// What that means, in a line.
-    pub fn describe_outcome(&self, is_empty: bool) -> String {
+    pub(crate) fn describe_outcome(&self, is_empty: bool) -> String {
         let before = self.before;
         if is_empty {
             return format!("nothing is older than {before}");

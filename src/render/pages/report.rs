@@ -6,26 +6,23 @@
 
 mod coverage;
 mod errors;
+mod lists;
 mod rates;
 mod runs;
+
+use lists::{ROWS, beyond, label, more};
 
 use crate::render::document::{Document, Phrase, Section, Topic, html};
 use crate::render::render_count;
 use crate::render::wording::{self, counted, duration, moment, percent, relative, share};
 use crate::report::figures::{Alarm, ComparedRate, Direction, DurationChange, ErrorChange, Report, Timed};
 
-/// Rows of a table of connections.
-const CONNECTIONS: usize = 15;
-/// Rows of any other list.
-const ROWS: usize = 5;
-
-/// The whole report.
-pub fn document(report: &Report) -> Document {
+pub(crate) fn document(report: &Report) -> Document {
     Document(sections(report))
 }
 
 /// The whole report as a page with charts.
-pub fn to_html(report: &Report) -> String {
+pub(crate) fn to_html(report: &Report) -> String {
     html::render(&document(report), report)
 }
 
@@ -51,19 +48,6 @@ fn sections(report: &Report) -> Vec<Section> {
     sections.push(rates::trend(report));
     sections.push(coverage::coverage(report));
     sections
-}
-
-/// `… and 12 more (archive query masked-failures)`, where there are more.
-fn more(section: &mut Section, hidden: u64, query: &str) {
-    if hidden > 0 {
-        let phrase = Phrase::from(format!("… and {} more (", render_count(hidden)));
-        section.say(phrase.code(&format!("archive query {query}")).words(")"));
-    }
-}
-
-/// How many of a list are not shown.
-fn beyond(listed: usize, shown: usize) -> u64 {
-    listed.saturating_sub(shown) as u64
 }
 
 fn head(report: &Report) -> Section {
@@ -152,10 +136,6 @@ fn changes(report: &Report) -> Section {
         section.say("Nothing changed that a test supports.");
     }
     section
-}
-
-fn label(text: &str) -> Phrase {
-    Phrase::default().strong(text).words(": ")
 }
 
 fn describe_rate_change(text: &str, whose: Phrase, compared: &ComparedRate) -> Phrase {

@@ -16,14 +16,14 @@ const OLD_ANSWER_MS: i64 = 2 * 24 * 3600 * 1000;
 
 /// The status; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct ArchiveStatus {
+pub(crate) struct ArchiveStatus {
     pub connections: Vec<ConnectionStatus>,
     pub last_sync: Option<LastSync>,
     pub drift: Vec<DriftStatus>,
 }
 
 /// The status: a table, then what needs a sentence.
-pub fn document(status: &ArchiveStatus, now: &UtcText) -> Document {
+pub(crate) fn document(status: &ArchiveStatus, now: &UtcText) -> Document {
     let mut section = Section::new(Topic::Summary);
     if status.connections.is_empty() {
         section.line("no connection is archived yet");
@@ -131,6 +131,7 @@ fn describe_history(section: &mut Section, connection: &ConnectionStatus, now: &
         let last = ago_or_blank(at, now);
         note(format!("{runs} pruned, the last of them {last}; they began before {before}").into());
     }
+    // A sync asks for every run that moves, so a run whose last answer is old hangs, or no sync has run.
     let answered = connection.oldest_answer_at.as_deref().and_then(UtcText::from_stored);
     if let Some(answered) = answered.filter(|then| then.milliseconds_until(now) >= Some(OLD_ANSWER_MS)) {
         let runs = counted(connection.unfinished, "run");

@@ -8,122 +8,42 @@ use serde::Serialize;
 use super::name_and_numbers;
 use crate::render::document::{Document, Phrase, Section, Topic};
 use crate::render::{counted, render_count, render_duration};
-use crate::sync::{ConnectionSummary, Estimate, Outcome, Problem, Progress, Summary};
-use crate::time::UtcText;
+use crate::sync::{ConnectionSummary, Estimate, Outcome, Progress, Summary};
 
 /// A sync; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct SyncResult<'a> {
-    outcome: Outcome,
-    exit_code: u8,
+pub(crate) struct SyncResult<'a> {
+    #[serde(flatten)]
+    summary: &'a Summary,
     dry_run: bool,
-    started_at: UtcText,
-    duration_ms: i64,
-    requests: u64,
-    pages: u64,
-    listed: u64,
-    new: u64,
-    changed: u64,
-    unchanged: u64,
-    rejected: u64,
     quiet: u64,
-    found: FoundThings,
     connections: Vec<SyncedConnection<'a>>,
 }
 
 #[derive(Debug, Serialize)]
-struct FoundThings {
-    itwins: u64,
-    imodels: u64,
-    imodels_not_asked: u64,
-    connections: u64,
-    new_connections: u64,
-    problems: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
 struct SyncedConnection<'a> {
+    #[serde(flatten)]
+    summary: &'a ConnectionSummary,
     id: &'a str,
     kind: &'static str,
-    name: Option<&'a str>,
     outcome: Outcome,
-    quiet: bool,
-    pages: u64,
-    listed: u64,
-    new: u64,
-    changed: u64,
-    unchanged: u64,
-    rejected: u64,
-    unlisted: u64,
-    gaps: Vec<UnseenTime>,
-    problems: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct UnseenTime {
-    after: UtcText,
-    until: UtcText,
-}
-
-fn messages(problems: &[Problem]) -> Vec<String> {
-    problems.iter().map(ToString::to_string).collect()
 }
 
 impl<'a> SyncResult<'a> {
     /// What this sync, or dry run, comes to.
-    pub fn new(summary: &'a Summary, is_dry_run: bool) -> Self {
-        let (counts, found) = (summary.counts, &summary.found);
-        Self {
-            outcome: summary.outcome,
-            exit_code: summary.exit_code.number(),
-            dry_run: is_dry_run,
-            started_at: summary.started_at,
-            duration_ms: summary.duration_ms,
-            requests: summary.requests,
-            pages: summary.pages,
-            listed: counts.listed,
-            new: counts.new,
-            changed: counts.changed,
-            unchanged: counts.unchanged,
-            rejected: counts.rejected,
-            quiet: summary.quiet(),
-            found: FoundThings {
-                itwins: found.itwins,
-                imodels: found.imodels,
-                imodels_not_asked: found.unasked,
-                connections: found.connections,
-                new_connections: found.new_connections,
-                problems: messages(&found.problems),
-            },
-            connections: summary.connections.iter().map(SyncedConnection::from).collect(),
-        }
-    }
-}
-
-impl<'a> From<&'a ConnectionSummary> for SyncedConnection<'a> {
-    fn from(connection: &'a ConnectionSummary) -> Self {
-        let counts = connection.counts;
-        Self {
-            id: connection.id.as_str(),
-            kind: connection.id.kind().as_str(),
-            name: connection.name.as_deref(),
-            outcome: connection.outcome(),
-            quiet: connection.is_quiet,
-            pages: connection.pages,
-            listed: counts.listed,
-            new: counts.new,
-            changed: counts.changed,
-            unchanged: counts.unchanged,
-            rejected: counts.rejected,
-            unlisted: connection.unlisted,
-            gaps: connection.gaps.iter().map(|&(after, until)| UnseenTime { after, until }).collect(),
-            problems: messages(&connection.problems),
-        }
+    pub(crate) fn new(summary: &'a Summary, is_dry_run: bool) -> Self {
+        let connections = summary.connections.iter().map(|summary| SyncedConnection {
+            summary,
+            id: summary.id.as_str(),
+            kind: summary.id.kind().as_str(),
+            outcome: summary.outcome(),
+        });
+        Self { summary, dry_run: is_dry_run, quiet: summary.quiet(), connections: connections.collect() }
     }
 }
 
 /// What a sync did: in a sentence, connection by connection, and what went wrong.
-pub fn document(summary: &Summary, is_dry_run: bool) -> Document {
+pub(crate) fn document(summary: &Summary, is_dry_run: bool) -> Document {
     let mut section = Section::new(Topic::Summary);
     section.verdict(describe_outcome(summary, is_dry_run));
     if !summary.connections.is_empty() {
@@ -146,7 +66,7 @@ pub fn document(summary: &Summary, is_dry_run: bool) -> Document {
 }
 
 /// Records of a connection that could not be read, if there are any.
-pub fn describe_rejects(connection: &ConnectionSummary) -> Option<String> {
+pub(crate) fn describe_rejects(connection: &ConnectionSummary) -> Option<String> {
     let rejected = connection.counts.rejected;
     (rejected > 0).then(|| {
         format!(
@@ -158,7 +78,7 @@ pub fn describe_rejects(connection: &ConnectionSummary) -> Option<String> {
 }
 
 /// A sentence for each time in which runs of a connection may have been missed.
-pub fn describe_gaps(connection: &ConnectionSummary) -> impl Iterator<Item = String> + '_ {
+pub(crate) fn describe_gaps(connection: &ConnectionSummary) -> impl Iterator<Item = String> + '_ {
     connection.gaps.iter().map(|(after, until)| {
         format!(
             "connection {}: runs that began between {after} and {until} may have come and gone unseen; sync more often",
@@ -168,7 +88,7 @@ pub fn describe_gaps(connection: &ConnectionSummary) -> impl Iterator<Item = Str
 }
 
 /// What a sync did, in a line.
-pub fn describe_outcome(summary: &Summary, is_dry_run: bool) -> String {
+pub(crate) fn describe_outcome(summary: &Summary, is_dry_run: bool) -> String {
     let verb = if is_dry_run { "would be " } else { "" };
     let mut line = format!(
         "{}: {}, {} listed, {verb}{} new, {verb}{} changed",
@@ -197,7 +117,7 @@ pub(super) fn describe_effort(summary: &Summary) -> String {
 }
 
 /// How far a sync is, in a line that is written over again and again.
-pub fn describe_progress(progress: &Progress, pause: Option<Duration>) -> String {
+pub(crate) fn describe_progress(progress: &Progress, pause: Option<Duration>) -> String {
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let count = |counter: &AtomicU64| render_count(read(counter));
     let mut line = String::new();
@@ -222,67 +142,28 @@ pub fn describe_progress(progress: &Progress, pause: Option<Duration>) -> String
     line
 }
 
-/// What a first sync would cost; its fields are a contract.
-#[derive(Debug, Serialize)]
-pub struct EstimatedCost {
-    imodels: u64,
-    connections: u64,
-    connections_with_runs: u64,
-    measured_connections: u64,
-    measured_runs_least: u64,
-    measured_runs_most: u64,
-    requests_least: u64,
-    requests_most: u64,
-    requests_to_find_connections: u64,
-    seconds_least: u64,
-    seconds_most: u64,
-    requests_asked: u64,
-    problems: Vec<String>,
-}
-
-impl<'a> From<&'a Estimate> for EstimatedCost {
-    fn from(estimate: &'a Estimate) -> Self {
-        Self {
-            imodels: estimate.imodels,
-            connections: estimate.connections,
-            connections_with_runs: estimate.with_runs,
-            measured_connections: estimate.measured,
-            measured_runs_least: estimate.runs_measured.0,
-            measured_runs_most: estimate.runs_measured.1,
-            requests_least: estimate.requests.0,
-            requests_most: estimate.requests.1,
-            requests_to_find_connections: estimate.requests_to_find,
-            seconds_least: estimate.duration.0.as_secs(),
-            seconds_most: estimate.duration.1.as_secs(),
-            requests_asked: estimate.asked,
-            problems: messages(&estimate.problems),
-        }
-    }
-}
-
 /// What a first sync would cost, and what that was told by.
-pub fn estimate(estimate: &Estimate) -> Document {
+pub(crate) fn estimate(estimate: &Estimate) -> Document {
     let between = |least: String, most: String| {
         if least == most { format!("about {least}") } else { format!("{least} to {most}") }
     };
-    let (requests, time) = (estimate.requests, estimate.duration);
     let mut section = Section::new(Topic::Summary);
     section.line(format!(
         "{} and {} found, {} of them with runs; the listings of {} measured.",
         counted(estimate.imodels, "iModel"),
         counted(estimate.connections, "connection"),
-        render_count(estimate.with_runs),
-        render_count(estimate.measured),
+        render_count(estimate.connections_with_runs),
+        render_count(estimate.measured_connections),
     ));
     section.line(format!(
         "A first sync takes {} requests and {}.",
-        between(render_count(requests.0), render_count(requests.1)),
-        between(render_duration(time.0), render_duration(time.1)),
+        between(render_count(estimate.requests_least), render_count(estimate.requests_most)),
+        between(render_duration(estimate.least), render_duration(estimate.most)),
     ));
     section.line(format!(
         "{} of these find the connections; finding this out took {}.",
-        render_count(estimate.requests_to_find),
-        counted(estimate.asked, "request"),
+        render_count(estimate.requests_to_find_connections),
+        counted(estimate.requests_asked, "request"),
     ));
     section.into()
 }

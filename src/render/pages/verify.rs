@@ -14,7 +14,7 @@ const MOST_ALTERED: usize = 20;
 
 /// A verification; its fields are a contract.
 #[derive(Debug, Serialize)]
-pub struct VerifyResult<'a> {
+pub(crate) struct VerifyResult<'a> {
     exit_code: u8,
     integrity: &'a [String],
     schema: Vec<SchemaFinding<'a>>,
@@ -151,7 +151,7 @@ impl<'a> From<&'a Compared> for ComparedConnection<'a> {
 }
 
 /// What was found in the file and, where the platform was asked, beside what it lists.
-pub fn document(report: &Report, is_online: bool) -> Document {
+pub(crate) fn document(report: &Report, is_online: bool) -> Document {
     let mut in_file = Section::new(Topic::Summary);
     describe_schema(&mut in_file, &report.offline);
     describe_rows(&mut in_file, &report.offline);
@@ -346,7 +346,7 @@ fn describe_difference(different: &Different) -> Phrase {
 }
 
 /// What all of it comes to, in a line, and whether anything is wrong.
-pub fn describe_outcome(report: &Report, code: ExitCode) -> String {
+pub(crate) fn describe_outcome(report: &Report, code: ExitCode) -> String {
     match code {
         ExitCode::Done => return "verified: nothing is off".to_owned(),
         ExitCode::Refused => {
@@ -372,7 +372,7 @@ pub fn describe_outcome(report: &Report, code: ExitCode) -> String {
 }
 
 /// What is to be done about something in the file that archive did not make.
-pub fn describe_way_out(finding: &Finding) -> String {
+pub(crate) fn describe_way_out(finding: &Finding) -> String {
     let (kind, name) = (finding.kind.as_str(), clean(&finding.name));
     let name = format!("\"{}\"", name.replace('"', "\"\""));
     match (finding.change, finding.found) {

@@ -12,14 +12,14 @@ use super::write_hex;
 use crate::render::clean::replacement;
 
 /// Writes CSV.
-pub struct Csv<W: Write> {
+pub(crate) struct Csv<W: Write> {
     out: csv::Writer<W>,
     field: String,
 }
 
 impl<W: Write> Csv<W> {
     /// Lines end with a line feed.
-    pub fn new(out: W) -> Self {
+    pub(crate) fn new(out: W) -> Self {
         Self { out: csv::Writer::from_writer(out), field: String::new() }
     }
 }

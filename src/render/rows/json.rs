@@ -12,7 +12,7 @@ use super::write_hex;
 use crate::render::clean::replacement;
 
 /// Writes JSON.
-pub struct JsonRows<W: Write> {
+pub(crate) struct JsonRows<W: Write> {
     out: W,
     is_array: bool,
     /// `{"name":` and `,"name":`, ready to be written.
@@ -21,13 +21,11 @@ pub struct JsonRows<W: Write> {
 }
 
 impl<W: Write> JsonRows<W> {
-    /// One array.
-    pub fn array(out: W) -> Self {
+    pub(crate) fn array(out: W) -> Self {
         Self { out, is_array: true, keys: Vec::new(), has_rows: false }
     }
 
-    /// One object per line.
-    pub fn lines(out: W) -> Self {
+    pub(crate) fn lines(out: W) -> Self {
         Self { is_array: false, ..Self::array(out) }
     }
 }

@@ -11,14 +11,13 @@ use super::{FirstRows, show};
 use crate::render::clean::escape_markdown;
 
 /// Writes a Markdown table.
-pub struct MarkdownRows<W: Write> {
+pub(crate) struct MarkdownRows<W: Write> {
     out: W,
     first: FirstRows,
 }
 
 impl<W: Write> MarkdownRows<W> {
-    /// An empty table so far.
-    pub fn new(out: W) -> Self {
+    pub(crate) fn new(out: W) -> Self {
         Self { out, first: FirstRows::default() }
     }
 

@@ -20,18 +20,16 @@ const READABLE: usize = 28;
 const EDGE: usize = 1;
 
 /// Writes a table.
-pub struct TableRows<W: Write> {
+pub(crate) struct TableRows<W: Write> {
     out: W,
     screen: Screen,
     first: FirstRows,
     columns: Vec<(usize, Side)>,
-    /// Rows that are not yet drawn.
     rows: Vec<Vec<String>>,
 }
 
 impl<W: Write> TableRows<W> {
-    /// An empty table so far.
-    pub fn new(out: W, screen: Screen) -> Self {
+    pub(crate) fn new(out: W, screen: Screen) -> Self {
         Self { out, screen, first: FirstRows::default(), columns: Vec::new(), rows: Vec::new() }
     }
 

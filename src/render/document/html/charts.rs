@@ -8,12 +8,15 @@
 use maud::{Markup, html};
 
 use super::drawing::{
-    BOTTOM, LEFT, RIGHT, TOP, axis, below, figure, fit, is_labelled, lines, n, percent_tick, stripes, ticks,
+    BOTTOM, Caption, LEFT, RIGHT, TOP, axis, below, figure, fit, is_labelled, lines, n, percent_tick,
+    stripes, ticks,
 };
-use super::{data_table, shown};
+use super::drawing::{data_table, shown};
 use crate::render::render_count;
 use crate::render::wording::{counted, day, duration, interval, novelty, percent, share};
-use crate::report::figures::{ConnectionRate, ErrorCode, Interval, Novelty, Rate, Report};
+use crate::report::figures::{
+    Bucket, ConnectionRate, ErrorCode, Interval, Novelty, Percentiles, Rate, Report, Week,
+};
 use crate::time::UtcText;
 use crate::time::zone::Step;
 
@@ -27,6 +30,7 @@ const NAME: usize = 44;
 pub(super) fn weekly_rates(report: &Report) -> Markup {
     let weeks = &report.weeks;
     let highest = weeks.iter().filter_map(|week| week.rate.interval).map(|interval| interval.high);
+    // The axis reaches 5 % at least: where next to nothing fails, a single failure would else fill the chart.
     let marks = ticks(highest.fold(0.05, f64::max).min(1.0), 0.01);
     let top = marks.last().copied().unwrap_or(1.0);
     let x = |place: usize| LEFT + (RIGHT - LEFT) * (place as f64 + 0.5) / weeks.len().max(1) as f64;
@@ -71,9 +75,11 @@ pub(super) fn weekly_rates(report: &Report) -> Markup {
         ]
     });
     figure(
-        "weeks",
-        "Failure rate by week",
-        "95% interval; below each week the runs it stands on",
+        &Caption {
+            id: "weeks",
+            title: "Failure rate by week",
+            about: "95% interval; below each week the runs it stands on",
+        },
         &text,
         HEIGHT,
         svg,
@@ -107,6 +113,7 @@ fn stacked(rate: &Rate) -> Vec<(&'static str, u64, u64)> {
 pub(super) fn daily_runs(report: &Report) -> Markup {
     let buckets = &report.buckets.all;
     let most = buckets.iter().map(|bucket| bucket.rate.runs).max().unwrap_or(0);
+    // The axis reaches four runs at least, or one run a day would look like as many as there can be.
     let marks = ticks(most.max(4) as f64, 1.0);
     let top = marks.last().copied().unwrap_or(1.0);
     let step = (RIGHT - LEFT) / buckets.len().max(1) as f64;
@@ -131,21 +138,6 @@ pub(super) fn daily_runs(report: &Report) -> Markup {
             (below(x + width / 2.0, is_labelled(place, buckets.len(), if buckets.len() > 7 { 5 } else { 7 }), &date(&bucket.period.since, report), ""))
         }
     };
-    let legend = html! {
-        ul class="legend" {
-            @for (class, name, of) in LAYERS {
-                @if buckets.iter().any(|bucket| of(&bucket.rate) > 0) {
-                    li {
-                        svg viewBox="0 0 14 14" aria-hidden="true" {
-                            rect class=(class) x="1" y="1" width="12" height="12" {}
-                            @if class == "failed" { (stripes(1.0, 1.0, 12.0, 12.0)) }
-                        }
-                        (name)
-                    }
-                }
-            }
-        }
-    };
     let rows = buckets.iter().map(|bucket| {
         let mut row = vec![label(&bucket.period.since), render_count(bucket.rate.runs)];
         row.extend(LAYERS.iter().map(|(_, _, of)| render_count(of(&bucket.rate))));
@@ -166,13 +158,61 @@ pub(super) fn daily_runs(report: &Report) -> Markup {
         &[report.buckets.unit.as_str(), "runs", "failed", "partly", "succeeded", "not rated", "unfinished"],
         rows,
     );
-    figure("days", title, "by how they came out", &text, 196.0, svg, html! { (legend) (data) })
+    figure(
+        &Caption { id: "days", title, about: "by how they came out" },
+        &text,
+        196.0,
+        svg,
+        html! { (legend(buckets)) (data) },
+    )
+}
+
+/// The layers that a chart of these buckets shows, each beside its color.
+fn legend(buckets: &[Bucket]) -> Markup {
+    html! {
+        ul class="legend" {
+            @for (class, name, of) in LAYERS {
+                @if buckets.iter().any(|bucket| of(&bucket.rate) > 0) {
+                    li {
+                        svg viewBox="0 0 14 14" aria-hidden="true" {
+                            rect class=(class) x="1" y="1" width="12" height="12" {}
+                            @if class == "failed" { (stripes(1.0, 1.0, 12.0, 12.0)) }
+                        }
+                        (name)
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A line of the chart of durations, by the class that colors it.
+struct Line {
+    class: &'static str,
+    dot: &'static str,
+    name: &'static str,
+    of: fn(&Percentiles) -> i64,
+}
+
+const LINES: [Line; 2] = [
+    Line { class: "median", dot: "median-dot", name: "median", of: |durations| durations.p50_ms },
+    Line { class: "p95", dot: "p95-dot", name: "95th percentile", of: |durations| durations.p95_ms },
+];
+
+/// A unit in which durations up to this one are numbers of few digits, and its milliseconds.
+fn unit_of(longest_ms: i64) -> (&'static str, f64) {
+    match longest_ms {
+        0..120_000 => ("s", 1_000.0),
+        120_000..7_200_000 => ("min", 60_000.0),
+        _ => ("h", 3_600_000.0),
+    }
 }
 
 /// The failure rate of each connection as a point on its interval.
 pub(super) fn connection_rates(report: &Report) -> Markup {
     let rated = |connection: &&ConnectionRate| connection.rate.now.rated > 0;
     let connections: Vec<&ConnectionRate> = report.connections.iter().filter(rated).take(ROWS).collect();
+    // Each connection takes two lines, its name above its interval, and the axis stands below them all.
     let height = 30.0 + 40.0 * connections.len() as f64;
     let x = |rate: f64| 8.0 + (RIGHT - 8.0) * rate;
     let svg = html! {
@@ -212,9 +252,11 @@ pub(super) fn connection_rates(report: &Report) -> Markup {
     let data =
         data_table("Failure rate by connection", &["connection", "failed", "rate", "95% interval"], rows);
     figure(
-        "connections",
-        "Failure rate by connection",
-        "the line is the 95% interval: long where it stands on few runs",
+        &Caption {
+            id: "connections",
+            title: "Failure rate by connection",
+            about: "the line is the 95% interval: long where it stands on few runs",
+        },
         &text,
         height,
         svg,
@@ -233,6 +275,7 @@ pub(super) fn errors(report: &Report) -> Markup {
         .iter()
         .flat_map(|(class, who, list)| list.iter().map(move |error| (*class, *who, error)))
         .collect();
+    // The report has a list for each who can act; here they stand in one order before the chart is cut.
     errors.sort_by_key(|(_, _, error)| std::cmp::Reverse(error.runs));
     errors.truncate(ROWS);
     let most = errors.iter().map(|(_, _, error)| error.runs).max().unwrap_or(1).max(1);
@@ -266,7 +309,13 @@ pub(super) fn errors(report: &Report) -> Markup {
         vec![name(error), (*who).to_owned(), render_count(error.runs), render_count(error.runs_before)]
     });
     let data = data_table("Errors by runs hit", &["error", "who can act", "runs", "before"], rows);
-    figure("errors", "Errors by runs hit", "and who can act", &text, height, svg, data)
+    figure(
+        &Caption { id: "errors", title: "Errors by runs hit", about: "and who can act" },
+        &text,
+        height,
+        svg,
+        data,
+    )
 }
 
 /// Medians and 95th percentiles of run durations by week.
@@ -274,33 +323,27 @@ pub(super) fn weekly_durations(report: &Report) -> Markup {
     let weeks = &report.weeks;
     let most =
         weeks.iter().filter_map(|week| week.durations).map(|durations| durations.p95_ms).max().unwrap_or(0);
-    let (unit, unit_ms) = match most {
-        0..120_000 => ("s", 1_000.0),
-        120_000..7_200_000 => ("min", 60_000.0),
-        _ => ("h", 3_600_000.0),
-    };
+    let (unit, unit_ms) = unit_of(most);
     let marks = ticks((most as f64 / unit_ms).max(1.0), 1.0);
     let top = marks.last().copied().unwrap_or(1.0);
     let x = |place: usize| LEFT + (RIGHT - LEFT) * (place as f64 + 0.5) / weeks.len().max(1) as f64;
     let y = |value: f64| BOTTOM - (BOTTOM - TOP) * value / top;
     let label = |at| day(at, &report.zone, &report.as_of);
-    let line = |of: fn(&crate::report::figures::Percentiles) -> i64| {
-        let at = move |ms: i64| y(ms as f64 / unit_ms);
-        weeks
-            .iter()
-            .enumerate()
-            .map(move |(place, week)| week.durations.map(|durations| (x(place), at(of(&durations)))))
-            .collect::<Vec<_>>()
+    // A week without a duration is a gap in the line: a zero would show runs that took no time.
+    let points = |of: fn(&Percentiles) -> i64| {
+        let point = move |(place, week): (usize, &Week)| {
+            week.durations.map(|durations| (x(place), y(of(&durations) as f64 / unit_ms)))
+        };
+        weeks.iter().enumerate().map(point)
     };
-    let (median, p95) = (line(|durations| durations.p50_ms), line(|durations| durations.p95_ms));
     let svg = html! {
         (axis(&marks, y, |value| format!("{} {unit}", n(value))))
-        @for (class, dot, points, name) in [("median", "median-dot", &median, "median"), ("p95", "p95-dot", &p95, "95th percentile")] {
-            (lines(class, points.iter().copied()))
-            @for (place, point) in points.iter().enumerate() {
-                @if let (Some((x, y)), Some(week)) = (point, weeks.get(place)) {
-                    circle class=(dot) cx=(n(*x)) cy=(n(*y)) r="3" {
-                        title { (label(&week.period.since)) ", " (name) ": " (or_dash(week.durations.map(|durations| duration(if class == "p95" { durations.p95_ms } else { durations.p50_ms })))) }
+        @for Line { class, dot, name, of } in LINES {
+            (lines(class, points(of)))
+            @for (week, point) in weeks.iter().zip(points(of)) {
+                @if let (Some((x, y)), Some(durations)) = (point, &week.durations) {
+                    circle class=(dot) cx=(n(x)) cy=(n(y)) r="3" {
+                        title { (label(&week.period.since)) ", " (name) ": " (duration(of(durations))) }
                     }
                 }
             }
@@ -317,33 +360,37 @@ pub(super) fn weekly_durations(report: &Report) -> Markup {
         ),
         None => "No run of the last week has a duration.".to_owned(),
     };
+    let below = html! {
+        ul class="legend" {
+            @for Line { class, name, .. } in LINES {
+                li { svg class="wide" viewBox="0 0 24 14" aria-hidden="true" { path class=(class) d="M0 7L24 7" {} } (name) }
+            }
+        }
+        (durations_table(report))
+    };
+    figure(
+        &Caption { id: "durations", title: "Durations of runs by week", about: "median and 95th percentile" },
+        &text,
+        196.0,
+        svg,
+        below,
+    )
+}
+
+/// The same durations in a table, for readers who do not see the chart.
+fn durations_table(report: &Report) -> Markup {
     let of = |ms: Option<i64>| or_dash(ms.map(duration));
-    let rows = weeks.iter().map(|week| {
+    let rows = report.weeks.iter().map(|week| {
         let durations = week.durations;
         vec![
-            label(&week.period.since),
+            day(&week.period.since, &report.zone, &report.as_of),
             durations.map_or_else(|| "0".to_owned(), |durations| render_count(durations.count)),
             of(durations.map(|durations| durations.p50_ms)),
             of(durations.map(|durations| durations.p95_ms)),
             of(durations.map(|durations| durations.max_ms)),
         ]
     });
-    figure(
-        "durations",
-        "Durations of runs by week",
-        "median and 95th percentile",
-        &text,
-        196.0,
-        svg,
-        html! {
-            ul class="legend" {
-                @for (class, name) in [("median", "median"), ("p95", "95th percentile")] {
-                    li { svg class="wide" viewBox="0 0 24 14" aria-hidden="true" { path class=(class) d="M0 7L24 7" {} } (name) }
-                }
-            }
-            (data_table("Durations of runs by week", &["week from", "runs", "median", "p95", "longest"], rows))
-        },
-    )
+    data_table("Durations of runs by week", &["week from", "runs", "median", "p95", "longest"], rows)
 }
 
 fn rate(rate: &Rate) -> String {

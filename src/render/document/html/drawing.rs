@@ -6,6 +6,8 @@
 use maud::{Markup, html};
 use unicode_width::UnicodeWidthChar as _;
 
+use crate::render::clean;
+
 /// Units of a chart's width.
 pub(super) const WIDTH: f64 = 440.0;
 /// Where the plot begins and ends; labels of values stand to the left of it.
@@ -14,16 +16,16 @@ pub(super) const RIGHT: f64 = 432.0;
 pub(super) const TOP: f64 = 14.0;
 pub(super) const BOTTOM: f64 = 170.0;
 
+/// What stands above a chart; by its `id` the chart refers to its own texts.
+pub(super) struct Caption {
+    pub id: &'static str,
+    pub title: &'static str,
+    pub about: &'static str,
+}
+
 /// A chart in its frame: told in words, with what belongs below it.
-pub(super) fn figure(
-    id: &str,
-    title: &str,
-    about: &str,
-    text: &str,
-    height: f64,
-    svg: Markup,
-    data: Markup,
-) -> Markup {
+pub(super) fn figure(caption: &Caption, text: &str, height: f64, svg: Markup, data: Markup) -> Markup {
+    let Caption { id, title, about } = caption;
     html! {
         div class="chart" {
             figure {
@@ -151,4 +153,30 @@ fn trimmed(value: f64) -> String {
 /// A share at an axis, such as `25%`.
 pub(super) fn percent_tick(share: f64) -> String {
     format!("{}%", trimmed(share * 100.0))
+}
+
+/// A chart's numbers, for those who would rather read them.
+pub(super) fn data_table(of: &str, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Markup {
+    html! {
+        details {
+            summary { "Data" }
+            div class="scroll" role="region" tabindex="0" aria-label={ (of) ": data" } {
+                table {
+                    thead { tr { @for (place, column) in columns.iter().enumerate() { th scope="col" class=[(place > 0).then_some("number")] { (column) } } } }
+                    tbody { @for row in rows { tr { @for (place, cell) in row.iter().enumerate() { @if place == 0 { th scope="row" { (cell) } } @else { td class="number" { (cell) } } } } } }
+                }
+            }
+        }
+    }
+}
+
+/// Text from data, cleaned, and cut after so many characters.
+pub(super) fn shown(text: &str, most: usize) -> String {
+    let text = clean(text);
+    let text = text.trim();
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None if text.is_empty() => "(blank)".to_owned(),
+        None => text.to_owned(),
+    }
 }

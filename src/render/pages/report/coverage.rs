@@ -1,7 +1,7 @@
 //! What the numbers stand on: what is archived of each connection, gaps, what could not be read, the last
 //! sync, and what the words mean.
 
-use super::{CONNECTIONS, ROWS, beyond, label, more};
+use super::lists::{CONNECTIONS, ROWS, beyond, label, more};
 use crate::render::document::Align::{Number, Text, Whole};
 use crate::render::document::Presence::{IfRoom, Table};
 use crate::render::document::{Grid, Phrase, Section, Topic};
@@ -42,6 +42,7 @@ pub(super) fn coverage(report: &Report) -> Section {
     let mut section = Section::new(Topic::Coverage);
     let coverage = &report.coverage;
     archived(&mut section, report);
+    // A wrong clock stands first, because it makes every other date of its connection doubtful.
     let ahead = coverage.connections.iter().filter_map(|connection| describe_clock(connection, report));
     let problems = coverage.connections.iter().filter_map(|connection| describe_problem(connection, report));
     let notes: Vec<Phrase> = ahead.chain(problems).collect();

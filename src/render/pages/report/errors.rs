@@ -1,6 +1,6 @@
 //! Errors of the period by who can act.
 
-use super::{beyond, more};
+use super::lists::{beyond, more};
 use crate::render::document::Align::{Number, Text, Whole};
 use crate::render::document::Presence::{IfRoom, Table};
 use crate::render::document::{Grid, Phrase, Row, Section, Topic};
@@ -77,7 +77,6 @@ fn grid(group: &[ErrorCode], report: &Report) -> Grid {
     grid
 }
 
-/// What is new is noticed.
 fn describe_novelty(novelty: Novelty) -> Phrase {
     let word = wording::novelty(novelty);
     if novelty == Novelty::New { Phrase::alarm(word) } else { word.into() }

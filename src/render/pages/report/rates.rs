@@ -1,6 +1,6 @@
 //! Failure rates by connection, connections that fail now, and the weekly trend.
 
-use super::{CONNECTIONS, beyond, more};
+use super::lists::{CONNECTIONS, beyond, more};
 use crate::render::document::Align::{Bar, Number, Share, Text, Whole};
 use crate::render::document::Presence::{IfRoom, Table};
 use crate::render::document::{Grid, GridCell, Phrase, Row, Section, Topic};
@@ -21,6 +21,8 @@ const UNCOUNTED: [Uncounted; 4] = [
 pub(super) fn rates(report: &Report) -> Section {
     let mut section = Section::new(Topic::Rates);
     let total = &report.total;
+    // Runs that no rate counts have a column each, but only where there are such runs: in most reports there
+    // are none.
     let uncounted: Vec<Uncounted> = UNCOUNTED.into_iter().filter(|(_, of)| of(&total.now) > 0).collect();
     let has_partly = total.now.partly_succeeded > 0;
     let mut grid = Grid::default()
@@ -39,20 +41,7 @@ pub(super) fn rates(report: &Report) -> Section {
     }
     let cells = |name: Phrase, rate: &ComparedRate| {
         let now = &rate.now;
-        let failed = match (now.rated, now.runs) {
-            (0, 0) => "no run".to_owned(),
-            (0, _) => "none rated".to_owned(),
-            (rated, _) => share(now.failed, rated),
-        };
-        let mut cells = vec![
-            GridCell::Phrase(name),
-            failed.into(),
-            now.failure_rate.map(percent).into(),
-            now.interval.map(wording::interval).into(),
-            rate.before.failure_rate.map(percent).into(),
-            wording::change(rate).into(),
-            describe_direction(rate.direction).into(),
-        ];
+        let mut cells = compared_cells(name, rate);
         if has_partly {
             cells.push(render_count(now.partly_succeeded).into());
         }
@@ -87,7 +76,28 @@ pub(super) fn rates(report: &Report) -> Section {
     section
 }
 
-/// What became worse is noticed.
+/// A rate beside the one before, in the columns that every table of rates has.
+fn compared_cells(name: Phrase, rate: &ComparedRate) -> Vec<GridCell> {
+    vec![
+        GridCell::Phrase(name),
+        failed_of_rated(&rate.now).into(),
+        rate.now.failure_rate.map(percent).into(),
+        rate.now.interval.map(wording::interval).into(),
+        rate.before.failure_rate.map(percent).into(),
+        wording::change(rate).into(),
+        describe_direction(rate.direction).into(),
+    ]
+}
+
+/// `4 of 19`, or why there is no share.
+fn failed_of_rated(rate: &Rate) -> String {
+    match (rate.rated, rate.runs) {
+        (0, 0) => "no run".to_owned(),
+        (0, _) => "none rated".to_owned(),
+        (rated, _) => share(rate.failed, rated),
+    }
+}
+
 fn describe_direction(direction: Direction) -> Phrase {
     let word = wording::direction(direction);
     if direction == Direction::Worse { Phrase::alarm(word) } else { word.into() }
@@ -116,6 +126,7 @@ pub(super) fn failing(report: &Report) -> Option<Section> {
         }
         section.grid(grid);
         more(&mut section, beyond(failing.streaks.len(), CONNECTIONS), "failing-streaks");
+    // Said only where something was rated: without a rated run nothing is known of the connections.
     } else if report.total.now.rated > 0 {
         section.say("No connection: the newest rated run of each succeeded.");
     }
@@ -153,17 +164,14 @@ pub(super) fn trend(report: &Report) -> Section {
         .column("95% interval", Number, IfRoom(2))
         .column("median run", Number, IfRoom(1))
         .column("p95 run", Number, IfRoom(3));
+    // The worst week has the longest bar; where nothing failed there is none.
     let most = report.weeks.iter().filter_map(|week| week.rate.failure_rate).fold(0.0, f64::max);
     for week in &report.weeks {
         let rate = &week.rate;
         let bar = rate.failure_rate.filter(|_| most > 0.0).map(|rate| rate / most);
         grid.row(vec![
             wording::day(&week.period.since, &report.zone, &report.as_of).into(),
-            match (rate.rated, rate.runs) {
-                (0, 0) => "no run".into(),
-                (0, _) => "none rated".into(),
-                (rated, _) => share(rate.failed, rated).into(),
-            },
+            failed_of_rated(rate).into(),
             rate.failure_rate.map(percent).into(),
             bar.map_or_else(|| "".into(), GridCell::Bar),
             rate.interval.map(wording::interval).into(),

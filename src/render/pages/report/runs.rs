@@ -1,7 +1,7 @@
 //! How long things took, what was tried again, and runs worth a look: the slowest ones, unfinished ones, and
 //! those that say Success and hide a failure.
 
-use super::{ROWS, beyond, more};
+use super::lists::{ROWS, beyond, more};
 use crate::render::document::Align::{Number, Text, Whole};
 use crate::render::document::Presence::{IfRoom, OrBelow, Table};
 use crate::render::document::{Grid, GridCell, Phrase, Section, Topic};
@@ -30,6 +30,7 @@ pub(super) fn durations(report: &Report) -> Section {
         grid.row(cells(level.into(), compared));
     }
     section.grid(grid);
+    // A connection without a duration in the period would be a row of dashes.
     let told = durations.by_connection.iter().filter(|connection| connection.runs.now.is_some());
     let told: Vec<_> = told.collect();
     if told.len() > 1 {
@@ -83,6 +84,7 @@ pub(super) fn retries(report: &Report) -> Option<Section> {
         0 => "none in the period before".to_owned(),
         many => format!("{} in the period before", render_count(many)),
     };
+    // The period before is told here too: that nothing is tried again any more is news.
     if retries.retried_tasks == 0 {
         section.say(format!("No task was tried again; {before}."));
         return Some(section);
@@ -207,6 +209,7 @@ pub(super) fn masked(report: &Report) -> Option<Section> {
         section.say("No run that says Success hides a failed job or task.");
         return Some(section);
     }
+    // Success is what the platform says of these runs; that it hides a failure is seen only below them.
     let hide = if masked.runs == 1 { "hides" } else { "hide" };
     section.say(format!(
         "{} of {} that say Success {hide} a job or task that failed or carries an error; {} in the period \
