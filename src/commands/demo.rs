@@ -22,7 +22,7 @@ use crate::sync::{self, Options, Scope, Summary, now};
 const SEED: u64 = 2;
 
 /// Shows what the program does, on a platform of its own.
-pub fn demo(settings: settings::Demo) -> Result<ExitCode, CommandError> {
+pub(crate) fn demo(settings: settings::Demo) -> Result<ExitCode, CommandError> {
     let path = settings.db.map_or_else(new_file, Ok)?;
     let end = Utc::now();
     let week = chrono::TimeDelta::days(7);

@@ -9,7 +9,7 @@ use crate::store::{Archive, Reader};
 use crate::sync::now;
 use crate::verify::{self, Options, Report};
 
-pub fn verify(settings: settings::Verify) -> Result<ExitCode, CommandError> {
+pub(crate) fn verify(settings: settings::Verify) -> Result<ExitCode, CommandError> {
     let connections = super::known_connections(&settings.db, &settings.connections)?;
     // A repair that finds the archive held ends here, before the platform is asked.
     let mut archive =
