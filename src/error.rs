@@ -107,7 +107,7 @@ impl fmt::Display for CommandError {
 }
 
 /// Whether there is no room: on the disk, within a quota, or within the limit on file sizes (`ulimit -f`).
-pub fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }

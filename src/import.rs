@@ -22,7 +22,7 @@ const RUNS_AT_A_TIME: usize = 1_000;
 
 /// One file's bytes, or why it could not be read.
 #[derive(Debug)]
-pub struct Saved {
+pub(crate) struct Saved {
     /// What it is called in messages.
     pub name: String,
     pub bytes: std::io::Result<Vec<u8>>,
@@ -30,7 +30,7 @@ pub struct Saved {
 
 /// Why a file, or a part of it, was not imported.
 #[derive(Debug, thiserror::Error)]
-pub enum Problem {
+pub(crate) enum Problem {
     #[error("reading {name}: {source}")]
     Io { name: String, source: std::io::Error },
     /// Bytes that are no text.
@@ -52,7 +52,7 @@ pub enum Problem {
 
 /// What an import did.
 #[derive(Debug, Default)]
-pub struct Summary {
+pub(crate) struct Summary {
     pub files: u64,
     /// Pages and single runs found in them.
     pub pages: u64,
@@ -61,7 +61,7 @@ pub struct Summary {
 }
 
 /// Imports files one by one; the archive is made or touched only once a page was read.
-pub fn import(
+pub(crate) fn import(
     path: &Path,
     cache_mib: u32,
     said: Option<&TypedConnection>,

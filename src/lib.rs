@@ -9,6 +9,9 @@
 //! `walk` decides what to ask next, `sync` drives `api`, `walk`, `normalize` and `store`; `commands`
 //! turns settings into an exit code; `detector` says which connections fail more than usual; `emulator` is the platform for demo, tests and benchmarks.
 
+// `pub` is what tests and benchmarks use; of all else the compiler sees whether anybody uses it.
+#![warn(unreachable_pub)]
+
 mod cli;
 mod commands;
 mod error;

@@ -23,6 +23,7 @@ use rusqlite::{ErrorCode, Row, Statement, ToSql};
 use serde::de::DeserializeOwned;
 
 pub use catalog::Catalog;
+pub(crate) use catalog::words_of;
 pub(crate) use error::Result;
 pub use error::{Error, Excerpt};
 pub(crate) use guard::{Clock, SQL_BYTES};

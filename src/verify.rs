@@ -26,12 +26,12 @@ use crate::sync::{Pages, now, read_saved};
 use crate::time::UtcText;
 use crate::walk::{Ask, End, Entry, Key, Plan, Walk};
 
-pub use compare::Difference;
-pub use run::Verification;
+pub(crate) use compare::Difference;
+pub(crate) use run::Verification;
 
 /// One rule of `queries/rules.sql`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Rule {
+pub(crate) struct Rule {
     pub rule: String,
     pub broken: u64,
     pub example: Option<String>,
@@ -39,7 +39,7 @@ pub struct Rule {
 
 /// What the file and its rows say of themselves.
 #[derive(Debug, Default, Clone)]
-pub struct Offline {
+pub(crate) struct Offline {
     /// Complaints of SQLite's own checks.
     pub integrity: Vec<String>,
     /// What is not as the migrations make it.
@@ -56,7 +56,7 @@ pub struct Offline {
 
 /// A listed run that is not archived as it is listed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Different {
+pub(crate) struct Different {
     pub run_id: String,
     /// Whether the rows are not what was received: then the archive was altered. Otherwise the platform
     /// changed the run.
@@ -67,7 +67,7 @@ pub struct Different {
 
 /// What the platform lists of one connection, held against the archive.
 #[derive(Debug, Clone)]
-pub struct Compared {
+pub(crate) struct Compared {
     pub id: ConnectionId,
     pub name: String,
     pub listed: u64,
@@ -97,7 +97,7 @@ pub struct Compared {
 
 /// What was found.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub(crate) struct Report {
     /// What the file says of itself: after the repair, where one was made.
     pub offline: Offline,
     /// What was wrong with the file before the repair: rules broken and runs altered.
@@ -116,7 +116,7 @@ pub struct Report {
 
 /// How to compare.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub(crate) struct Options {
     /// The connections; all that are archived and listed where there are none.
     pub connections: Vec<ConnectionId>,
     /// `$top` to begin with.
@@ -126,7 +126,7 @@ pub struct Options {
 }
 
 /// Looks at the file alone.
-pub fn check_offline(path: &Path) -> Result<Offline, query::Error> {
+pub(crate) fn check_offline(path: &Path) -> Result<Offline, query::Error> {
     let mut reader = Reader::open_as_it_is(path)?;
     reader.set_limit(VERIFYING_LIMIT);
     let mut offline = Offline { schema: reader.read_schema_findings()?, ..Offline::default() };
@@ -167,7 +167,7 @@ fn check_rows(path: &Path, offline: &mut Offline) -> Result<(), query::Error> {
 impl Offline {
     /// Whether a view or a table of ours is not what our questions need, so that they would fail, or run what is
     /// not ours.
-    pub fn is_schema_altered(&self) -> bool {
+    pub(crate) fn is_schema_altered(&self) -> bool {
         self.unchecked.is_some()
             || self.schema.iter().any(|finding| match finding.change {
                 Change::Altered | Change::Dropped => finding.kind == ObjectKind::View,
@@ -176,7 +176,7 @@ impl Offline {
             })
     }
 
-    pub fn broken(&self) -> u64 {
+    pub(crate) fn broken(&self) -> u64 {
         let rules: u64 = self.rules.iter().map(|rule| rule.broken).sum();
         let schema = self.schema.iter().filter(|finding| finding.is_difference()).count();
         let unchecked = u64::from(self.unchecked.is_some());
@@ -445,7 +445,7 @@ impl Comparison<'_> {
 
 impl Compared {
     /// Whether the archive and the platform say the same, as far as they can.
-    pub fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         self.problem.is_none()
             && self.missing.is_empty()
             && self.different.is_empty()
@@ -456,7 +456,7 @@ impl Compared {
 
 impl Report {
     /// Whether nothing is off, or all that was is repaired.
-    pub fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         let problems = || self.compared.iter().filter(|compared| compared.problem.is_some());
         let is_sound = |compared: &Compared| match self.is_repair {
             true => compared.problem.is_none(),

@@ -42,7 +42,7 @@ fn encode(value: &str) -> String {
 /// The text of an answer, and its place among the requests in flight. Keep it no longer than the text is
 /// needed: a caller that holds as many answers as are allowed and asks again waits for ever.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// JSON as it was sent, from an opening brace to a closing one. What is between is not checked; bytes
     /// that are no UTF-8 are written as [`wire::text_of`] says.
     pub text: String,
@@ -53,7 +53,7 @@ pub struct Answer {
 
 impl Answer {
     /// Reads it as a page of runs.
-    pub fn page(&self) -> Result<wire::Page<'_>, wire::Unreadable> {
+    pub(crate) fn page(&self) -> Result<wire::Page<'_>, wire::Unreadable> {
         if self.is_cut { wire::Page::parse_beginning(&self.text) } else { wire::Page::parse(&self.text) }
     }
 }

@@ -40,19 +40,19 @@ impl Error {
     }
 
     /// Whether a request about something else may succeed where this one did not.
-    pub fn is_about_one(&self) -> bool {
+    pub(crate) fn is_about_one(&self) -> bool {
         use Reason::{BudgetSpent, Refused, ShareSpent, Stopped, Unreachable};
         !matches!(self.reason, Refused | Unreachable(_) | BudgetSpent { .. } | ShareSpent | Stopped)
     }
 
     /// Whether a smaller page may be answered where this one was not.
-    pub fn asks_for_less(&self) -> bool {
+    pub(crate) fn asks_for_less(&self) -> bool {
         matches!(self.reason, Reason::PageTooLarge | Reason::TimedOut { .. })
             || self.problem.status == Some(504)
     }
 
     /// Whether the same request may succeed later without anybody doing anything.
-    pub fn is_retriable(&self) -> bool {
+    pub(crate) fn is_retriable(&self) -> bool {
         use Reason::{Throttled, TimedOut, Unavailable, Unreadable};
         match self.reason {
             TimedOut { .. } | Throttled { .. } | Unavailable => true,
@@ -134,7 +134,7 @@ pub enum Doing {
 
 impl Doing {
     /// The connection asked for, if it is one's.
-    pub fn connection(&self) -> Option<&ConnectionId> {
+    pub(crate) fn connection(&self) -> Option<&ConnectionId> {
         match self {
             Self::ListRuns { connection, .. }
             | Self::GetRun { connection, .. }
@@ -146,7 +146,7 @@ impl Doing {
     }
 
     /// The `$skip` of a list call.
-    pub fn skip(&self) -> Option<u64> {
+    pub(crate) fn skip(&self) -> Option<u64> {
         match self {
             Self::ListRuns { skip, .. } | Self::ListConnections { skip, .. } => Some(*skip),
             _ => None,

@@ -20,7 +20,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, the one that is meant where none is named first.
-    pub const ALL: [Self; 3] = [Self::Export, Self::Storage, Self::Manifest];
+    pub(crate) const ALL: [Self; 3] = [Self::Export, Self::Storage, Self::Manifest];
 
     /// The word that is typed, stored and shown.
     pub fn as_str(self) -> &'static str {
@@ -86,27 +86,27 @@ impl ConnectionId {
     }
 
     /// The id as the platform gave it.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.id
     }
 
     /// What the connection does, and so under which path it is found.
-    pub fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 
     /// `kind:id`, of an export too: what tells it from every other connection.
-    pub fn with_kind(&self) -> String {
+    pub(crate) fn with_kind(&self) -> String {
         format!("{}:{}", self.kind.as_str(), self.id)
     }
 
     /// Whether the platform may spell it otherwise: a UUID that has letters.
-    pub fn may_be_respelled(&self) -> bool {
+    pub(crate) fn may_be_respelled(&self) -> bool {
         is_uuid(&self.id) && self.id.bytes().any(|byte| byte.is_ascii_alphabetic())
     }
 
     /// Whether the other names the same connection: byte for byte, or as a UUID in other letters.
-    pub fn is_same_as(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
         self == other || self.kind == other.kind && is_respelled(&self.id, &other.id)
     }
 }
@@ -120,12 +120,12 @@ fn is_uuid(id: &str) -> bool {
 
 /// Whether two ids differ and are the same UUID: its letters may be typed, and sent, in either case. In any
 /// other id the case of a letter is a bit of it.
-pub fn is_respelled(one: &str, other: &str) -> bool {
+pub(crate) fn is_respelled(one: &str, other: &str) -> bool {
     one != other && one.eq_ignore_ascii_case(other) && is_uuid(one)
 }
 
 /// The ways in which an id may be spelled, its own first: three for a UUID, else one.
-pub fn spellings(id: &str) -> [String; 3] {
+pub(crate) fn spellings(id: &str) -> [String; 3] {
     if is_uuid(id) {
         [id.to_owned(), id.to_ascii_lowercase(), id.to_ascii_uppercase()]
     } else {
@@ -135,7 +135,7 @@ pub fn spellings(id: &str) -> [String; 3] {
 
 /// What a person typed for a connection: a kind may stand before the id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TypedConnection {
+pub(crate) struct TypedConnection {
     /// The connection; an export's where no kind was typed.
     pub id: ConnectionId,
     /// Whether the kind was typed (`manifest:ID`, `export:ID`), rather than left open.

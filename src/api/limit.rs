@@ -27,7 +27,7 @@ pub struct RequestLimit {
 impl RequestLimit {
     /// What is kept unless other limits are set: a tenth below the platform's lowest tier, which allows 500 a
     /// minute and 5,000 an hour to all that uses the same client (API notes, section 5).
-    pub const DEFAULTS: [Self; 2] = [
+    pub(crate) const DEFAULTS: [Self; 2] = [
         Self { requests: 450, length: Duration::from_secs(60) },
         Self { requests: 4_500, length: Duration::from_secs(3_600) },
     ];

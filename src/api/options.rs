@@ -10,13 +10,13 @@ use url::{Host, Url};
 use super::limit::RequestLimit;
 
 /// How long one request may take, from connecting to the last byte, unless set.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Attempts at one request, unless set.
-pub const DEFAULT_MAX_ATTEMPTS: usize = 6;
+pub(crate) const DEFAULT_MAX_ATTEMPTS: usize = 6;
 /// The wait before the second attempt, unless set.
-pub const DEFAULT_BACKOFF_START: Duration = Duration::from_millis(500);
+pub(crate) const DEFAULT_BACKOFF_START: Duration = Duration::from_millis(500);
 /// Requests at a time, unless set.
-pub const DEFAULT_IN_FLIGHT: usize = 4;
+pub(crate) const DEFAULT_IN_FLIGHT: usize = 4;
 
 /// Who this program is to the platform. Debug output shows no secret.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// Whoever gives the turns keeps this; dropping it leaves the share as it was last set.
 #[derive(Debug)]
-pub struct Turn(watch::Sender<Option<Instant>>);
+pub(crate) struct Turn(watch::Sender<Option<Instant>>);
 
 /// What the caller's client holds.
 #[derive(Debug, Clone)]
@@ -22,12 +22,12 @@ impl Default for Turn {
 
 impl Turn {
     /// Nobody waits: the share is all that is left of the budget.
-    pub fn lift(&self) {
+    pub(crate) fn lift(&self) {
         self.0.send_if_modified(|until| until.take().is_some());
     }
 
     /// Others wait: the share ends then, unless its end was set before.
-    pub fn limit(&self, end: Instant) {
+    pub(crate) fn limit(&self, end: Instant) {
         self.0.send_if_modified(|until| {
             let is_new = until.is_none();
             until.get_or_insert(end);

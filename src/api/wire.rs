@@ -20,37 +20,37 @@ mod fleet;
 mod scan;
 
 pub use fleet::{Connection, Cursor, LastRun, List, Named};
-pub use scan::{Malformed, Scanner, elements, escape_last_backslash, members, shape, text_of, values};
+pub(crate) use scan::{Malformed, Scanner, elements, escape_last_backslash, members, shape, text_of, values};
 
 /// A JSON object as the list of its members, each value as the text that was sent.
 #[derive(Debug, Default)]
-pub struct Object<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(crate) struct Object<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Object<'a> {
     /// Reads an object; any other JSON, or text that is not JSON, is an error.
-    pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }
 
     /// The value of a member as it was sent; the last one where a name occurs twice.
-    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|&(_, value)| value)
     }
 
     /// For finding members of every name: in an object of few by looking at each.
-    pub fn index(&self) -> Index<'_, 'a> {
+    pub(crate) fn index(&self) -> Index<'_, 'a> {
         let is_large = self.0.len() > FEW_MEMBERS;
         let by_name = is_large.then(|| self.0.iter().map(|(name, value)| (&**name, *value)).collect());
         Index { object: self, by_name }
     }
 
     /// The text of a member that is a string.
-    pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+    pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         self.get(name).and_then(string)
     }
 
     /// A member that is an object.
-    pub fn object(&self, name: &str) -> Option<Object<'a>> {
+    pub(crate) fn object(&self, name: &str) -> Option<Object<'a>> {
         self.get(name).and_then(|value| Object::parse(value.get()).ok())
     }
 }
@@ -60,14 +60,14 @@ const FEW_MEMBERS: usize = 24;
 
 /// An object's members by name.
 #[derive(Debug)]
-pub struct Index<'o, 'a> {
+pub(crate) struct Index<'o, 'a> {
     object: &'o Object<'a>,
     by_name: Option<HashMap<&'o str, &'a RawValue>>,
 }
 
 impl<'a> Index<'_, 'a> {
     /// As [`Object::get`].
-    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         match &self.by_name {
             Some(by_name) => by_name.get(name).copied(),
             None => self.object.get(name),
@@ -124,7 +124,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
 
 /// The decoded text of a string; `None` for any other type, and for a string that is not Unicode
 /// (a lone surrogate, which JSON allows and UTF-8 does not).
-pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
+pub(crate) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     let inner = value.get().strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
         serde_json::from_str(value.get()).ok().map(Cow::Owned)
@@ -134,12 +134,12 @@ pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
 }
 
 /// Whether the value is the explicit `null`.
-pub fn is_null(value: &RawValue) -> bool {
+pub(crate) fn is_null(value: &RawValue) -> bool {
     value.get() == "null"
 }
 
 /// The elements of an array, each as it was sent; `None` for any other type.
-pub fn array(value: &RawValue) -> Option<Vec<&RawValue>> {
+pub(crate) fn array(value: &RawValue) -> Option<Vec<&RawValue>> {
     value.get().starts_with('[').then(|| serde_json::from_str(value.get()).ok()).flatten()
 }
 
@@ -165,13 +165,13 @@ impl More {
 }
 
 /// Records of one page that are read; a server that gives more than that does not heed `$top`.
-pub const MAX_RECORDS: usize = 100_000;
+pub(crate) const MAX_RECORDS: usize = 100_000;
 /// Objects in them, from runs down to errors, that are read: rows take more memory than such small texts.
-pub const MAX_OBJECTS: usize = 500_000;
+pub(crate) const MAX_OBJECTS: usize = 500_000;
 
 /// One page of a connection's runs.
 #[derive(Debug)]
-pub struct Page<'a> {
+pub(crate) struct Page<'a> {
     /// The runs in the order sent, each as the exact text received; whether it is a run at all is not
     /// looked at.
     pub runs: Vec<&'a str>,
@@ -185,7 +185,7 @@ pub struct Page<'a> {
 
 /// What the links of a page say of whose runs it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
+pub(crate) struct Link {
     /// The kind of connection, where the path says which; of the two that synchronize, some published links
     /// leave open which it is.
     pub kind: Option<Kind>,
@@ -218,17 +218,17 @@ impl<'a> Page<'a> {
     ///
     /// # Errors
     /// The text is no page of runs. What is wrong inside one run is not seen here.
-    pub fn parse(text: &'a str) -> Result<Self, Unreadable> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, Unreadable> {
         Self::read(text, Most { records: MAX_RECORDS, objects: MAX_OBJECTS, is_cut: false })
     }
 
     /// Reads what was received of a page that was longer than what is read: the runs that are whole.
-    pub fn parse_beginning(text: &'a str) -> Result<Self, Unreadable> {
+    pub(crate) fn parse_beginning(text: &'a str) -> Result<Self, Unreadable> {
         Self::read(text, Most { records: MAX_RECORDS, objects: MAX_OBJECTS, is_cut: true })
     }
 
     /// Reads a page from a file, however many runs it holds.
-    pub fn parse_saved(text: &'a str) -> Result<Self, Unreadable> {
+    pub(crate) fn parse_saved(text: &'a str) -> Result<Self, Unreadable> {
         Self::read(text, Most { records: usize::MAX, objects: usize::MAX, is_cut: false })
     }
 
@@ -360,7 +360,7 @@ fn kind(segment: &str) -> Option<Kind> {
 ///
 /// # Errors
 /// The text is no such answer. What is wrong inside the run is not seen here.
-pub fn parse_run(text: &str) -> Result<&str, Unreadable> {
+pub(crate) fn parse_run(text: &str) -> Result<&str, Unreadable> {
     let envelope = match members(text) {
         Some(envelope) => envelope,
         None => return Err(shape(text).err().map_or(Unreadable::Missing("run"), Unreadable::from)),

@@ -23,7 +23,7 @@ use crate::time::datetime_of_clock;
 const SEED: u64 = 2;
 
 /// Shows what the program does, on a platform of its own.
-pub fn demo(settings: settings::Demo) -> Result<ExitCode, CommandError> {
+pub(crate) fn demo(settings: settings::Demo) -> Result<ExitCode, CommandError> {
     if SystemTime::now() < UNIX_EPOCH {
         // HTTP has no date before it, and the emulated platform's server panics for want of one.
         let error = anyhow::anyhow!("the clock of this machine shows a time before 1970");

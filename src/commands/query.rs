@@ -121,6 +121,19 @@ fn carry_out(
     Ok(database.stream(&chosen.sql, &parameters, limits, sink)?)
 }
 
+/// Refuses a word that a built-in query would answer with silence.
+fn check_word(chosen: &query::Query, parameter: &str, value: &str) -> Result<(), CommandError> {
+    let words = query::words_of(&chosen.name, parameter).filter(|_| chosen.is_built_in);
+    match words {
+        Some(words) if !words.contains(&value) => {
+            let error = anyhow!("the parameter {parameter} of {} cannot be {value:?}", chosen.name);
+            let hint = format!("it is one of: {}", words.join(", "));
+            Err(CommandError::new(ExitCode::Usage, error).with_hint(hint))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The values of the statement's parameters: as typed, and those that options and the calendar give.
 fn fill(
     database: &Database,
@@ -130,6 +143,7 @@ fn fill(
 ) -> Result<Vec<(String, Value)>, CommandError> {
     let mut filled: Vec<(String, Value)> = Vec::new();
     for (name, value) in &settings.parameters {
+        check_word(chosen, name, value)?;
         filled.push((name.clone(), Value::of_typed(value)));
     }
     let has = |name: &str| takes.iter().any(|takes| takes == name);

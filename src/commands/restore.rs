@@ -21,7 +21,7 @@ const UNSOUND_HINT: &str =
     "archive verify --offline --db FILE tells all that is wrong with it; restore another copy";
 
 /// Copies the file beside the archive, checks that copy, and gives it the archive's name.
-pub fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
+pub(crate) fn restore(settings: settings::Restore) -> Result<ExitCode, CommandError> {
     let began = Instant::now();
     let (path, file) = (&settings.db, &settings.file);
     let mut restore = Restore::begin(path, file, now()).map_err(add_hint)?;

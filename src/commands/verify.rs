@@ -7,7 +7,7 @@ use crate::settings::{self, CredentialsSource};
 use crate::store::{Archive, Reader};
 use crate::verify::{self, Options, Report};
 
-pub fn verify(settings: settings::Verify) -> Result<ExitCode, CommandError> {
+pub(crate) fn verify(settings: settings::Verify) -> Result<ExitCode, CommandError> {
     let connections = super::known_connections(&settings.db, &settings.connections)?;
     // A repair that finds the archive held ends here, before the platform is asked.
     let archive = if settings.repair { Some(Archive::open(&settings.db, settings.cache_mib)?) } else { None };

@@ -8,6 +8,8 @@ mod given;
 use std::fs;
 use std::path::Path;
 
+pub(crate) use given::words_of;
+
 use super::error::{Error, Result};
 use super::guard;
 use super::named::{Query, canonical};
@@ -241,6 +243,9 @@ SELECT 1 -- Parameters:
         assert_eq!(step("mine", "", None).unwrap(), Step::Day);
         // As it was before a header could say.
         assert_eq!(step("failed-by-week", "", None).unwrap(), Step::Week);
+        // A sentence is no step, and a day of each connection is a day.
+        assert_eq!(step("mine", "-- Step: first we take the days, then count.", None).unwrap(), Step::Day);
+        assert_eq!(step("mine", "-- Step: connection-day", None).unwrap(), Step::Day);
         let error = step("mine", "-- Step: month", None).unwrap_err().to_string();
         assert_eq!(error, "the comment says Step: month; write day, week, or a parameter such as :by");
         let catalog = Catalog::built_in();

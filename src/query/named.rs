@@ -76,6 +76,7 @@ impl Query {
             None if self.name.ends_with("week") => Ok(Step::Week),
             None | Some("day") => Ok(Step::Day),
             Some("week") => Ok(Step::Week),
+            Some(step) if step.ends_with("-day") => Ok(Step::Day),
             Some(step) => match value(step.strip_prefix(':').ok_or_else(|| unknown(step))?) {
                 Some("week") => Ok(Step::Week),
                 _ => Ok(Step::Day),
@@ -107,8 +108,10 @@ enum Part {
 impl Sections {
     /// A line without its `-- `.
     fn add(&mut self, line: &str) {
-        if let Some(step) = line.strip_prefix("Step:") {
-            self.step = Some(step.trim().to_owned());
+        // One word: a sentence that begins so is text like any other.
+        let step = line.strip_prefix("Step:").map(str::trim);
+        if let Some(step) = step.filter(|step| !step.is_empty() && !step.contains(char::is_whitespace)) {
+            self.step = Some(step.to_owned());
             return;
         }
         match (line, self.part) {

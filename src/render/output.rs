@@ -13,7 +13,7 @@ use crate::error::{CommandError, ExitCode, is_full};
 
 /// A place for data.
 #[derive(Debug)]
-pub struct Output {
+pub(crate) struct Output {
     target: Destination,
 }
 
@@ -36,7 +36,10 @@ impl Output {
     ///
     /// # Errors
     /// The file is part of the archive (wrong usage), or cannot be made.
-    pub fn open(path: Option<&Path>, db: &Path) -> Result<(Self, Box<dyn Write + Send>), CommandError> {
+    pub(crate) fn open(
+        path: Option<&Path>,
+        db: &Path,
+    ) -> Result<(Self, Box<dyn Write + Send>), CommandError> {
         let Some(path) = path else {
             return Ok((Self { target: Destination::Stdout }, Box::new(io::stdout())));
         };
@@ -56,7 +59,7 @@ impl Output {
     }
 
     /// Puts the file into its place; all was written to it and nothing went wrong.
-    pub fn keep(self) -> Result<(), CommandError> {
+    pub(crate) fn keep(self) -> Result<(), CommandError> {
         match self.target {
             Destination::Stdout | Destination::Stream { .. } => Ok(()),
             Destination::File { part, path } => {
@@ -66,7 +69,7 @@ impl Output {
     }
 
     /// The error of a write that failed, with the place's name.
-    pub fn failed(&self, error: io::Error) -> CommandError {
+    pub(crate) fn failed(&self, error: io::Error) -> CommandError {
         match &self.target {
             Destination::Stdout if is_full(&error) => full("standard output"),
             Destination::Stdout => {
@@ -78,7 +81,7 @@ impl Output {
     }
 
     /// Whether a reader that left is no error.
-    pub fn may_be_left(&self) -> bool {
+    pub(crate) fn may_be_left(&self) -> bool {
         !matches!(self.target, Destination::File { .. })
     }
 }
@@ -88,7 +91,7 @@ impl Output {
 ///
 /// # Errors
 /// Anything else, such as a full disk behind a redirection; exit code 1.
-pub fn print(text: &str) -> Result<(), CommandError> {
+pub(crate) fn print(text: &str) -> Result<(), CommandError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

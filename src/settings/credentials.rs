@@ -31,7 +31,7 @@ pub(super) struct FileCredentials {
 
 /// Where one part of the credentials was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CredentialsPlace {
+pub(crate) enum CredentialsPlace {
     Variable(&'static str),
     /// A key under `[credentials]` of the configuration file.
     Key {
@@ -48,7 +48,7 @@ pub enum CredentialsPlace {
 
 /// Where the credentials were found. Its Display says what to do where they are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CredentialsSource {
+pub(crate) enum CredentialsSource {
     Token(CredentialsPlace),
     Client { id: CredentialsPlace, secret: CredentialsPlace },
 }

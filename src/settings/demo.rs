@@ -9,7 +9,7 @@ use crate::cli::Global;
 
 /// What `archive demo` is to do.
 #[derive(Debug, Clone)]
-pub struct Demo {
+pub(crate) struct Demo {
     /// The archive to make, which did not exist a moment ago; never one that the environment or the file
     /// names: a demo is not put where real data is kept.
     pub db: Option<PathBuf>,
@@ -18,7 +18,7 @@ pub struct Demo {
 
 impl Demo {
     /// Joins what was typed with the file.
-    pub fn new(global: &Global, environment: &Environment) -> Result<Self> {
+    pub(crate) fn new(global: &Global, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         let db = global.db.clone().map(|path| environment.expand(path));
         match db {

@@ -10,10 +10,10 @@ use crate::cli::Global;
 use crate::time::UtcText;
 
 /// Looks up an environment variable.
-pub type Variables = Box<dyn Fn(&str) -> Option<OsString>>;
+pub(crate) type Variables = Box<dyn Fn(&str) -> Option<OsString>>;
 
 /// Where to look for what was not typed. Tests make their own and leave the process alone.
-pub struct Environment {
+pub(crate) struct Environment {
     /// A variable's value, if it is set; an empty one counts as not set.
     pub variable: Variables,
     /// The user's folders, if there is a home.
@@ -23,7 +23,7 @@ pub struct Environment {
 }
 
 #[derive(Debug, Clone)]
-pub struct Folders {
+pub(crate) struct Folders {
     /// What `~/` stands for.
     pub home: PathBuf,
     /// Where configuration is kept, `~/.config` unless told otherwise.
@@ -34,7 +34,7 @@ pub struct Folders {
 
 impl Environment {
     /// That of this process, at this time.
-    pub fn of_process(now: UtcText) -> Self {
+    pub(crate) fn of_process(now: UtcText) -> Self {
         let folders = etcetera::choose_base_strategy().ok().map(|user| Folders {
             home: user.home_dir().to_owned(),
             configuration: user.config_dir(),

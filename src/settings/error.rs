@@ -9,7 +9,7 @@ use crate::error::{CommandError, ExitCode};
 
 /// Why settings cannot be used. All are exit code 2.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The configuration file, or a file that it names, cannot be read.
     #[error("reading {what} from {}", path.display())]
     Unreadable { what: &'static str, path: PathBuf, source: io::Error },

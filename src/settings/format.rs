@@ -5,7 +5,7 @@ use crate::cli::{Color, DocumentFormat, Global, LogFormat, StatusFormat, Summary
 
 /// How to talk on standard error.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Talk {
+pub(crate) struct Talk {
     pub quiet: bool,
     /// How often `-v` was given.
     pub verbosity: u8,
@@ -17,7 +17,7 @@ pub struct Talk {
 
 impl Talk {
     /// Known before any file is read, so that reading one can be talked about.
-    pub fn new(typed: &Global, environment: &Environment) -> Self {
+    pub(crate) fn new(typed: &Global, environment: &Environment) -> Self {
         let is_plain = environment.path("NO_COLOR").is_some()
             || environment.path("TERM").is_some_and(|term| term == *"dumb");
         let color = match typed.color.unwrap_or_default() {
@@ -31,7 +31,7 @@ impl Talk {
 
 /// How a result is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// A line or a table for people.
     Text,
     Json,

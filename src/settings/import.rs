@@ -12,7 +12,7 @@ use crate::cli::{self, Global};
 
 /// Where a saved page comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
+pub(crate) enum Input {
     /// Standard input; at most once in a list.
     Stdin,
     File(PathBuf),
@@ -29,7 +29,7 @@ impl fmt::Display for Input {
 
 /// What `archive import` is to do.
 #[derive(Debug, Clone)]
-pub struct Import {
+pub(crate) struct Import {
     pub db: PathBuf,
     pub cache_mib: u32,
     /// At least one, in the order given.
@@ -41,7 +41,7 @@ pub struct Import {
 
 impl Import {
     /// Joins what was typed with the environment and the file.
-    pub fn new(global: &Global, typed: &cli::Import, environment: &Environment) -> Result<Self> {
+    pub(crate) fn new(global: &Global, typed: &cli::Import, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         let input =
             |path: &PathBuf| if path.as_os_str() == "-" { Input::Stdin } else { Input::File(path.clone()) };

@@ -19,7 +19,7 @@ use crate::cli::{self, Global};
 
 /// What `archive init` is to do. Debug output shows no secret.
 #[derive(Debug, Clone)]
-pub struct Init {
+pub(crate) struct Init {
     /// The file to write, absolute. It does not exist, unless `force` is set.
     pub file: PathBuf,
     /// Whether it is found without `--config`.
@@ -42,7 +42,7 @@ pub struct Init {
 
 /// Credentials as far as they are known: by flags, or else by the environment.
 #[derive(Debug, Clone, Default)]
-pub struct Given {
+pub(crate) struct Given {
     pub token: Option<SecretString>,
     /// A file that holds a token.
     pub token_file: Option<PathBuf>,
@@ -78,13 +78,13 @@ impl Given {
     }
 
     /// Whether nothing has to be asked for.
-    pub fn is_enough(&self) -> bool {
+    pub(crate) fn is_enough(&self) -> bool {
         let has_secret = self.secret.is_some() || self.secret_file.is_some();
         self.token.is_some() || self.token_file.is_some() || self.client_id.is_some() && has_secret
     }
 
     /// Where the credentials were found, and what to do where they are refused.
-    pub fn source(&self) -> String {
+    pub(crate) fn source(&self) -> String {
         if self.token.is_some() {
             return "the token came from the environment variable ITP_ACCESS_TOKEN: put one there that is still \
                     valid"
@@ -102,12 +102,12 @@ impl Given {
     }
 
     /// What a sync needs from the environment to be who this is.
-    pub fn is_of_environment(&self) -> bool {
+    pub(crate) fn is_of_environment(&self) -> bool {
         self.token.is_some() || self.secret.is_some() && self.secret_file.is_none()
     }
 
     /// The credentials, with the secret read from its file.
-    pub fn credentials(&self) -> Result<Credentials> {
+    pub(crate) fn credentials(&self) -> Result<Credentials> {
         let hide = |flag| {
             move |error| match error {
                 Error::Unreadable { source, .. } => Error::SecretFile { flag, source },
@@ -139,7 +139,7 @@ impl Given {
 
 impl Init {
     /// Joins what was typed with the environment. The configuration file is not read: it need not exist.
-    pub fn new(global: &Global, typed: &cli::Init, environment: &Environment) -> Result<Self> {
+    pub(crate) fn new(global: &Global, typed: &cli::Init, environment: &Environment) -> Result<Self> {
         let default_place = default_place(environment).map(absolute).transpose()?;
         let named = find_named(global, environment).map(absolute).transpose()?;
         let file = named.or_else(|| default_place.clone()).ok_or(Error::NoPlace)?;
@@ -190,7 +190,7 @@ impl Init {
     }
 
     /// A file's name as somebody typed it: `~/` is the home folder, and what is relative begins here.
-    pub fn path(&self, typed: &str) -> Result<PathBuf> {
+    pub(crate) fn path(&self, typed: &str) -> Result<PathBuf> {
         let path = Path::new(typed);
         absolute(match (path.strip_prefix("~"), &self.home) {
             (Ok(rest), Some(home)) => home.join(rest),

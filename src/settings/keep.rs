@@ -15,7 +15,7 @@ use crate::time::UtcText;
 
 /// What `archive verify` is to do.
 #[derive(Debug, Clone)]
-pub struct Verify {
+pub(crate) struct Verify {
     pub db: PathBuf,
     pub cache_mib: u32,
     /// How the platform is asked; `None`: it is not.
@@ -29,7 +29,7 @@ pub struct Verify {
 
 impl Verify {
     /// Joins what was typed with the environment and the file.
-    pub fn new(global: &Global, typed: &cli::Verify, environment: &Environment) -> Result<Self> {
+    pub(crate) fn new(global: &Global, typed: &cli::Verify, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         let platform = if typed.offline {
             None
@@ -49,7 +49,7 @@ impl Verify {
 
 /// What `archive backup` is to do.
 #[derive(Debug, Clone)]
-pub struct Backup {
+pub(crate) struct Backup {
     pub db: PathBuf,
     pub file: PathBuf,
     /// Whether a file of that name is replaced.
@@ -59,7 +59,7 @@ pub struct Backup {
 
 impl Backup {
     /// Joins what was typed with the environment and the file.
-    pub fn new(global: &Global, typed: &cli::Backup, environment: &Environment) -> Result<Self> {
+    pub(crate) fn new(global: &Global, typed: &cli::Backup, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         Ok(Self {
             db: file.find_db(global, environment)?,
@@ -72,7 +72,7 @@ impl Backup {
 
 /// What `archive restore` is to do.
 #[derive(Debug, Clone)]
-pub struct Restore {
+pub(crate) struct Restore {
     pub db: PathBuf,
     /// The copy that takes its place.
     pub file: PathBuf,
@@ -81,7 +81,7 @@ pub struct Restore {
 
 impl Restore {
     /// Joins what was typed with the environment and the file.
-    pub fn new(global: &Global, typed: &cli::Restore, environment: &Environment) -> Result<Self> {
+    pub(crate) fn new(global: &Global, typed: &cli::Restore, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         Ok(Self {
             db: file.find_db(global, environment)?,
@@ -93,7 +93,7 @@ impl Restore {
 
 /// What `archive rejects` is to do.
 #[derive(Debug, Clone)]
-pub struct Rejects {
+pub(crate) struct Rejects {
     pub db: PathBuf,
     pub cache_mib: u32,
     /// Whether the records are read once more.
@@ -105,7 +105,7 @@ pub struct Rejects {
 
 impl Rejects {
     /// Joins what was typed with the environment and the file.
-    pub fn new(global: &Global, typed: &cli::Rejects, environment: &Environment) -> Result<Self> {
+    pub(crate) fn new(global: &Global, typed: &cli::Rejects, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         Ok(Self {
             db: file.find_db(global, environment)?,
@@ -119,7 +119,7 @@ impl Rejects {
 
 /// What `archive prune` is to do.
 #[derive(Debug, Clone)]
-pub struct Prune {
+pub(crate) struct Prune {
     pub db: PathBuf,
     pub cache_mib: u32,
     /// What is older than this goes.
@@ -132,7 +132,7 @@ pub struct Prune {
 
 /// What the owner of an archive has agreed to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Consent {
+pub(crate) enum Consent {
     /// To be told what would go.
     None,
     /// To have it taken out once a copy is made and verified.
@@ -143,7 +143,7 @@ pub enum Consent {
 
 impl Prune {
     /// Joins what was typed with the environment and the file.
-    pub fn new(global: &Global, typed: &cli::Prune, environment: &Environment) -> Result<Self> {
+    pub(crate) fn new(global: &Global, typed: &cli::Prune, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         let consent = match (typed.yes, &typed.backup, typed.no_backup) {
             (false, ..) => Consent::None,
@@ -166,7 +166,7 @@ impl Prune {
 
 /// What `archive compact` is to do.
 #[derive(Debug, Clone)]
-pub struct Compact {
+pub(crate) struct Compact {
     pub db: PathBuf,
     pub cache_mib: u32,
     pub format: Format,
@@ -174,7 +174,7 @@ pub struct Compact {
 
 impl Compact {
     /// Joins what was typed with the environment and the file.
-    pub fn new(global: &Global, typed: &cli::Compact, environment: &Environment) -> Result<Self> {
+    pub(crate) fn new(global: &Global, typed: &cli::Compact, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         Ok(Self {
             db: file.find_db(global, environment)?,

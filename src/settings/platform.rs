@@ -17,7 +17,7 @@ use crate::cli::{AtATime, PageSize, TimeBudget};
 
 /// How the platform is asked. Debug output shows no secret.
 #[derive(Debug, Clone)]
-pub struct Platform {
+pub(crate) struct Platform {
     pub credentials: Credentials,
     pub credentials_source: CredentialsSource,
     /// The platform; http or https.

@@ -21,7 +21,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What `archive query` is to do.
 #[derive(Debug, Clone)]
-pub struct Query {
+pub(crate) struct Query {
     pub db: PathBuf,
     pub folder: Option<PathBuf>,
     pub statement: Statement,
@@ -47,7 +47,7 @@ pub struct Query {
 
 /// Which statement `archive query` is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Statement {
+pub(crate) enum Statement {
     /// None: the list of those that have a name.
     List,
     Named(String),
@@ -57,7 +57,7 @@ pub enum Statement {
 
 impl Query {
     /// Joins what was typed with the environment and the file; words such as `7d` count back from the clock.
-    pub fn new(global: &Global, typed: &cli::Query, environment: &Environment) -> Result<Self> {
+    pub(crate) fn new(global: &Global, typed: &cli::Query, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         let zone = find_zone(typed.tz.as_deref(), &file)?;
         let now = environment.now;

@@ -14,7 +14,7 @@ use crate::time::zone::Zone;
 
 /// What `archive report` is to tell.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub(crate) struct Report {
     pub db: PathBuf,
     pub period: Period,
     pub compared_with: Period,
@@ -37,7 +37,7 @@ pub struct Report {
 impl Report {
     /// Joins what was typed with the environment and the file; words such as `7d` count back from the
     /// clock, or from `--as-of`.
-    pub fn new(global: &Global, typed: &cli::Report, environment: &Environment) -> Result<Self> {
+    pub(crate) fn new(global: &Global, typed: &cli::Report, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         let zone = find_zone(typed.tz.as_deref(), &file)?;
         let now = environment.now;

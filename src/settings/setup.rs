@@ -18,7 +18,7 @@ use crate::time::zone::Zone;
 
 /// What the file is to say; what is not there is written as a comment, with its default.
 #[derive(Debug, Clone, Default)]
-pub struct Setup {
+pub(crate) struct Setup {
     pub db: Option<PathBuf>,
     /// iTwins, and what they are called where that is known.
     pub itwins: Vec<(String, Option<String>)>,
@@ -36,13 +36,13 @@ pub struct Setup {
 }
 
 impl Setup {
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.itwins.is_empty() && self.imodels.is_empty() && self.connections.is_empty()
     }
 
     /// The file's text. A line that begins with `#` and no blank is a setting that was not chosen: it
     /// holds when the `#` is taken away.
-    pub fn to_toml(&self, default_db: Option<&Path>) -> Result<String> {
+    pub(crate) fn to_toml(&self, default_db: Option<&Path>) -> Result<String> {
         let mut file = TomlText(String::new());
         file.say(
             "The configuration of archive, written by archive init. A flag goes over the environment, the",

@@ -12,7 +12,7 @@ use crate::cli::{self, Global};
 
 /// What `archive status` is to show.
 #[derive(Debug, Clone)]
-pub struct Status {
+pub(crate) struct Status {
     pub db: PathBuf,
     /// Only these; empty: all that are archived, whatever the configuration lists.
     pub connections: Vec<ConnectionId>,
@@ -21,7 +21,7 @@ pub struct Status {
 
 impl Status {
     /// Joins what was typed with the environment and the file.
-    pub fn new(global: &Global, typed: &cli::Status, environment: &Environment) -> Result<Self> {
+    pub(crate) fn new(global: &Global, typed: &cli::Status, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         Ok(Self {
             db: file.find_db(global, environment)?,

@@ -15,7 +15,7 @@ use crate::cli::{self, Global, PageSize};
 
 /// What `archive sync` is to do. Debug output shows no secret.
 #[derive(Debug, Clone)]
-pub struct Sync {
+pub(crate) struct Sync {
     pub db: PathBuf,
     pub cache_mib: u32,
     /// Connections that were typed, by their ids or archived names: then nothing else is synced but what
@@ -45,7 +45,7 @@ pub struct Sync {
 
 impl Sync {
     /// Joins what was typed with the environment and the file.
-    pub fn new(global: &Global, typed: &cli::Sync, environment: &Environment) -> Result<Self> {
+    pub(crate) fn new(global: &Global, typed: &cli::Sync, environment: &Environment) -> Result<Self> {
         let file = File::read(global, environment)?;
         file.require()?;
         let chosen = parse_connections(&typed.connections)?;

@@ -273,6 +273,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_file_of_views_makes_what_the_migrations_made() {
+        let mut made = make(None).unwrap();
+        let mut connection = Connection::open_in_memory().unwrap();
+        embedded::migrations::runner().set_grouped(true).run(&mut connection).unwrap();
+        connection.execute_batch(include_str!("../../migrations/views.sql")).unwrap();
+        let again = objects(&connection).unwrap();
+        made.retain(|_, object| object.kind == ObjectKind::View);
+        assert!(made.len() == 5);
+        for (key, object) in made {
+            assert_eq!(object.normalised, again[&key].normalised, "{}", object.name);
+        }
+    }
+
+    #[test]
     fn spacing_comments_case_and_needless_quotes_make_no_difference_and_all_else_does() {
         let ours = "CREATE VIEW a AS\n-- why\nSELECT \"b\", 'It''s  A' /* so */ FROM runs WHERE x <> 1";
         let same = "create view A as select b,'It''s  A' from \"runs\"   where x<>1";

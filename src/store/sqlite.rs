@@ -59,10 +59,15 @@ pub(super) fn check_version(path: &Path, found: i64) -> Result<()> {
     Ok(())
 }
 
+/// The last version whose migrations made the views themselves. Archives of it say nothing in `user_version`.
+const VIEWS_IN_MIGRATIONS: i64 = 4;
+
 /// Makes the views of this version where the file has those of an earlier one, which `user_version` tells: the
-/// process that migrated the tables may have been killed before it came to the views.
+/// process that migrated the tables may have been killed before it came to the views. An archive whose views are
+/// of this version is left alone, whatever somebody made of them: `verify` tells of that, and mends it.
 pub(super) fn make_views(connection: &mut Connection) -> rusqlite::Result<()> {
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let told: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let found = if told == 0 { VIEWS_IN_MIGRATIONS } else { told };
     if found == known_version() {
         return Ok(());
     }

@@ -18,7 +18,7 @@ const MAX_CHARS: usize = 80;
 
 /// One place where two runs differ.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// Where: `jobs[0].tasks[2].result`.
     pub path: String,
     /// What the archive has there; `None` for nothing.

@@ -18,7 +18,7 @@ use crate::sync::now;
 
 /// A verification under way.
 #[derive(Debug)]
-pub struct Verification {
+pub(crate) struct Verification {
     path: PathBuf,
     report: Report,
     repair: Option<Repair>,
@@ -36,7 +36,7 @@ impl Verification {
     ///
     /// # Errors
     /// The archive cannot be read or written, or lacks what no repair can give back.
-    pub fn begin(path: &Path, archive: Option<Archive>) -> Result<Self, query::Error> {
+    pub(crate) fn begin(path: &Path, archive: Option<Archive>) -> Result<Self, query::Error> {
         let mut report = Report::of_file(check_offline(path)?);
         let repair = match archive {
             Some(archive) => Some(Repair::begin(archive, &mut report)?),
@@ -46,7 +46,7 @@ impl Verification {
     }
 
     /// Whether what is archived can be read and held against the platform.
-    pub fn is_comparable(&self) -> bool {
+    pub(crate) fn is_comparable(&self) -> bool {
         self.report.is_repair || !self.report.offline.is_schema_altered()
     }
 
@@ -54,7 +54,7 @@ impl Verification {
     ///
     /// # Errors
     /// The archive cannot be read or written; what the platform refuses is in the report.
-    pub async fn compare(&mut self, client: &Client, options: &Options) -> Result<(), store::Error> {
+    pub(crate) async fn compare(&mut self, client: &Client, options: &Options) -> Result<(), store::Error> {
         let reader = Reader::open(&self.path)?;
         let archive = self.repair.as_mut().map(|repair| &mut repair.archive);
         let compared = compare_all(client, &reader, archive, options).await?;
@@ -67,7 +67,7 @@ impl Verification {
     ///
     /// # Errors
     /// The archive cannot be read or written.
-    pub fn end(self) -> Result<Report, query::Error> {
+    pub(crate) fn end(self) -> Result<Report, query::Error> {
         match self.repair {
             Some(repair) => repair.end(&self.path, self.report),
             None => Ok(self.report),

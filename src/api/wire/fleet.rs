@@ -39,7 +39,7 @@ impl LastRun {
     }
 
     /// What is stored for it; nothing where nothing was said.
-    pub fn as_stored(&self) -> Option<&str> {
+    pub(crate) fn as_stored(&self) -> Option<&str> {
         match self {
             Self::Unsaid => None,
             Self::Never => Some(""),
@@ -76,7 +76,7 @@ impl Connection {
     }
 
     /// Reads a connection, alone or in a list; `None` if it is no object.
-    pub fn read(raw: &RawValue) -> Option<Self> {
+    pub(crate) fn read(raw: &RawValue) -> Option<Self> {
         let object = Object::parse(raw.get()).ok()?;
         let owned = |name: &str| object.text(name).map(Cow::into_owned);
         Some(Self {
@@ -104,7 +104,7 @@ pub struct Named {
 
 impl Named {
     /// Reads one of a list; `None` if it is no object or has no id.
-    pub fn read(raw: &RawValue) -> Option<Self> {
+    pub(crate) fn read(raw: &RawValue) -> Option<Self> {
         let object = Object::parse(raw.get()).ok()?;
         let owned = |name: &str| object.text(name).map(Cow::into_owned).filter(|text| !text.is_empty());
         let name = owned("displayName").or_else(|| owned("name"));
@@ -135,7 +135,7 @@ pub struct List<'a> {
 impl<'a> List<'a> {
     /// Reads the answer of a list call whose entries stand under `name`. The list may be null, or absent
     /// where `_links` are there; an answer with neither is no list.
-    pub fn parse(text: &'a str, name: &'static str) -> Result<Self, Unreadable> {
+    pub(crate) fn parse(text: &'a str, name: &'static str) -> Result<Self, Unreadable> {
         let envelope = match members(text) {
             Some(envelope) => envelope,
             None => return Err(shape(text).err().map_or(Unreadable::Missing("list"), Unreadable::from)),

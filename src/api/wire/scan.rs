@@ -20,7 +20,7 @@ pub struct Malformed {
 
 /// How large a text is by other measures than bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// How deep objects and lists stand in each other.
     pub depth: usize,
     /// Members of objects and elements of lists, counted by the commas between them and the brackets
@@ -31,14 +31,14 @@ pub struct Shape {
 
 /// Reads along a text, value by value.
 #[derive(Debug, Clone)]
-pub struct Scanner<'a> {
+pub(crate) struct Scanner<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Scanner<'a> {
     /// At the start of a text.
-    pub fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
@@ -113,7 +113,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Steps over one value, whatever is in it, and gives its text and shape.
-    pub fn value(&mut self) -> Result<(&'a str, Shape), Malformed> {
+    pub(crate) fn value(&mut self) -> Result<(&'a str, Shape), Malformed> {
         let mut shape = Shape::default();
         let bytes = self.text.as_bytes();
         self.next_byte();
@@ -171,7 +171,7 @@ impl<'a> Scanner<'a> {
 }
 
 /// The shape of a text that is one value.
-pub fn shape(text: &str) -> Result<Shape, Malformed> {
+pub(crate) fn shape(text: &str) -> Result<Shape, Malformed> {
     let mut scanner = Scanner::new(text);
     let (_, shape) = scanner.value()?;
     match scanner.next_byte() {
@@ -181,7 +181,7 @@ pub fn shape(text: &str) -> Result<Shape, Malformed> {
 }
 
 /// The values that stand one after another in a text.
-pub fn values(text: &str) -> impl Iterator<Item = Result<&str, Malformed>> {
+pub(crate) fn values(text: &str) -> impl Iterator<Item = Result<&str, Malformed>> {
     let mut scanner = Scanner::new(text);
     let mut is_over = false;
     std::iter::from_fn(move || {
@@ -195,7 +195,7 @@ pub fn values(text: &str) -> impl Iterator<Item = Result<&str, Malformed>> {
 }
 
 /// The members of an object, each value as it was sent; `None` if the text is no object.
-pub fn members(text: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
+pub(crate) fn members(text: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
     let mut scanner = Scanner::new(text);
     scanner.take(b"{", "expected an object").ok()?;
     let mut members = Vec::new();
@@ -213,7 +213,7 @@ pub fn members(text: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
 }
 
 /// The elements of a list, each as it was sent; `None` if the text is no list.
-pub fn elements(text: &str) -> Option<Vec<&str>> {
+pub(crate) fn elements(text: &str) -> Option<Vec<&str>> {
     let mut scanner = Scanner::new(text);
     scanner.take(b"[", "expected a list").ok()?;
     let mut elements = Vec::new();
@@ -230,7 +230,7 @@ pub fn elements(text: &str) -> Option<Vec<&str>> {
 
 /// Bytes as text. A byte that is no UTF-8 is written as `\x` and two hexadecimal digits, which no JSON reads:
 /// so what it stands in is set aside exactly, and what stands beside it is read.
-pub fn text_of(bytes: Vec<u8>) -> String {
+pub(crate) fn text_of(bytes: Vec<u8>) -> String {
     let bytes = match String::from_utf8(bytes) {
         Ok(text) => return text,
         Err(error) => error.into_bytes(),
@@ -250,7 +250,7 @@ pub fn text_of(bytes: Vec<u8>) -> String {
 }
 
 /// A backslash that would escape what is appended is written as its byte, `\x5c`.
-pub fn escape_last_backslash(text: &mut String) {
+pub(crate) fn escape_last_backslash(text: &mut String) {
     let backslashes = text.bytes().rev().take_while(|byte| *byte == b'\\').count();
     if backslashes % 2 == 1 {
         text.pop();

@@ -205,3 +205,16 @@ impl Given {
         })
     }
 }
+
+/// The words that a parameter of a built-in query takes, where it takes certain words alone: another one would give
+/// no row, as if nothing had run.
+pub(crate) fn words_of(query: &str, parameter: &str) -> Option<&'static [&'static str]> {
+    match (query, parameter) {
+        ("failure-rates", "by") => Some(&["connection", "day", "week", "connection-day"]),
+        ("durations", "of") => Some(&["run", "job", "task", "queue"]),
+        ("durations" | "job-durations" | "task-durations" | "queue-times", "by") => {
+            Some(&["connection", "all", "week"])
+        }
+        _ => None,
+    }
+}

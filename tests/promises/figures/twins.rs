@@ -186,3 +186,28 @@ fn status_tells_two_kinds_of_one_id_apart() {
     assert_eq!(found, apart);
     assert!(!found.as_array().unwrap().is_empty());
 }
+
+#[test]
+fn a_word_that_a_query_does_not_know_is_wrong_usage_and_not_an_empty_answer() {
+    let archive = Archive::new();
+    let mut demo = archive.command();
+    demo.args(["demo", "--db"]).arg(archive.path());
+    run(demo).expect(0);
+    for (name, parameter) in [
+        ("failure-rates", "by=weekly"),
+        ("durations", "by=everything"),
+        ("durations", "of=runs"),
+        ("job-durations", "by=day"),
+    ] {
+        let mut command = archive.command();
+        command.args(["query", name, "--param", parameter]);
+        let ended = run(command).expect(2);
+        assert!(ended.stderr.contains("it is one of: "), "{name} {parameter}: {}", ended.stderr);
+    }
+    // Each name knows the days of a time zone.
+    for name in ["failure-rates-by-connection-and-day", "failure-rates-by-day", "failure-rates-by-week"] {
+        let mut command = archive.command();
+        command.args(["query", name, "--tz", "Europe/Berlin", "--format", "json"]);
+        run(command).expect(0);
+    }
+}
