@@ -1,6 +1,6 @@
 //! A run as sent becomes rows, and rows become the run as sent again.
 //!
-//! In: the exact text of one run. Out: a [`Run`] with its jobs, tasks and errors, where every value
+//! In: the exact text of one run. Out: a `Run` with its jobs, tasks and errors, where every value
 //! that its column cannot give back (unknown field, other type, odd time, explicit null) stays in
 //! `extra`; or the reason why the text is no run. Pure: no I/O, no clock. Which rows are new or
 //! changed is decided in `store`.

@@ -1,7 +1,7 @@
 //! Believable runs, the same for the same seed: what the demo shows, and what tests and benchmarks page.
 //!
 //! A run is planned whole and then written as the platform would show it at a moment: queued, executing,
-//! or completed. So [`advance`] can tell how the runs that [`platform`] left unfinished went on.
+//! or completed. So `advance` can tell how the runs that [`platform`] left unfinished went on.
 
 use chrono::{DateTime, Datelike as _, TimeDelta, Utc, Weekday};
 use fastrand::Rng;
