@@ -13,7 +13,7 @@
 //!    seven. How often a failure follows a failure is told from the baseline too, so that a fleet whose failures
 //!    come in bursts is not alarmed by each burst.
 //! 4. One error budget: a connection is named where, at its level of surprise, so few wrong names are to be
-//!    expected of the whole fleet that they are at most [`WRONG_NAMES`] of all names. The number of wrong names is
+//!    expected of the whole fleet that they are at most `WRONG_NAMES` of all names. The number of wrong names is
 //!    counted exactly, because counts of few runs take few values (Heyse, JASA 106, 2011).
 
 pub mod states;
