@@ -85,6 +85,11 @@ pub enum Reason {
         /// The wait that the last answer asked for.
         wait: Duration,
     },
+    /// 429, with a pause of this thing alone that outlasts the time budget. Others may be answered meanwhile.
+    PauseTooLong {
+        /// The wait that is left.
+        asked: Duration,
+    },
     /// 408, 5xx, or no connection, or one that broke.
     Unavailable,
     /// No connection can be made until somebody changes something: the same request fails in the same way.
@@ -351,7 +356,7 @@ fn sentence(doing: &Doing, reason: &Reason, problem: &Problem) -> String {
             format!("{who} answered {answer}, however often it was waited; it asks to wait a further {wait}")
         }
         Reason::Unreadable => format!("{who} answered what cannot be read: {answer}"),
-        Reason::BudgetSpent { asked: Some(wait) } => {
+        Reason::BudgetSpent { asked: Some(wait) } | Reason::PauseTooLong { asked: wait } => {
             let wait = length(*wait);
             let answer = problem.status.map(|_| format!(": {who} answered {answer}")).unwrap_or_default();
             format!("the time budget ends before the {wait} that {who} asks to wait{answer}")

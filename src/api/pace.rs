@@ -303,7 +303,7 @@ impl Gate {
 /// The error of a request whose own pause outlasts the time budget. The others go on, so the budget is not
 /// spent for them.
 fn outlasts_budget(doing: &Doing, throttled: Option<Error>, wait: Duration) -> Error {
-    let reason = Reason::Throttled { wait };
+    let reason = Reason::PauseTooLong { asked: wait };
     let mut error = throttled.unwrap_or_else(|| Error::new(doing.clone(), reason, ""));
     error.reason = reason;
     error.problem.status = Some(429);

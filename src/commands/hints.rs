@@ -19,7 +19,7 @@ pub(crate) fn hint_for(reason: Reason, credentials: &CredentialsSource) -> Optio
         Reason::Forbidden => {
             "give the service application a role on the iTwin that lets it read the iModel".to_owned()
         }
-        Reason::BudgetSpent { .. } | Reason::ShareSpent => {
+        Reason::BudgetSpent { .. } | Reason::ShareSpent | Reason::PauseTooLong { .. } => {
             "what came is stored and the next sync goes on from there; --time-budget \
             gives it more time"
                 .to_owned()

@@ -282,6 +282,11 @@ fn log_summary(summary: &Summary, credentials: &CredentialsSource, is_dry_run: b
     tracing::info!(target: "run_archive::summary", "{line}");
 }
 
+/// Whether more time might have brought more.
+fn is_out_of_time(reason: &Reason) -> bool {
+    matches!(reason, Reason::BudgetSpent { .. } | Reason::ShareSpent | Reason::PauseTooLong { .. })
+}
+
 /// What to do next: the most pressing of all that went wrong.
 fn hint(summary: &Summary, credentials: &CredentialsSource) -> Option<Cow<'static, str>> {
     if summary.outcome == Outcome::Done {
@@ -294,10 +299,9 @@ fn hint(summary: &Summary, credentials: &CredentialsSource) -> Option<Cow<'stati
         |reason| matches!(reason, Reason::Unreachable(_)),
         |reason| matches!(reason, Reason::Refused),
         |reason| matches!(reason, Reason::Forbidden),
-        |reason| matches!(reason, Reason::BudgetSpent { .. } | Reason::ShareSpent),
+        is_out_of_time,
     ];
     // Where the sync failed nothing was answered at all, and more time would not help.
-    let is_out_of_time = |reason: &Reason| matches!(reason, Reason::BudgetSpent { .. } | Reason::ShareSpent);
     let helps = |reason: &Reason| summary.exit_code != ExitCode::Failed || !is_out_of_time(reason);
     let reasons = || summary.problems().filter_map(sync::Problem::reason).filter(helps);
     let found = pressing.iter().find_map(|is_it| reasons().find(is_it));

@@ -224,7 +224,9 @@ fn exit_code(
             if reasons.any(|reason| match reason {
                 Some(Reason::Stopped) => true,
                 // A host that answers nothing is down, however long was waited for it.
-                Some(Reason::BudgetSpent { .. } | Reason::ShareSpent) => client.was_answered(),
+                Some(Reason::BudgetSpent { .. } | Reason::ShareSpent | Reason::PauseTooLong { .. }) => {
+                    client.was_answered()
+                }
                 _ => false,
             }) =>
         {

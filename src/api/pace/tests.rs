@@ -157,7 +157,7 @@ async fn a_connection_that_asks_for_hours_at_once_takes_the_hour_from_no_other()
     let bad = list("bad");
     let hours = || async { Err::<(), _>(throttled(Some(SECOND * 7_200))) };
     let error = gate.send(&bad, &mut None, hours).await.unwrap_err();
-    assert_eq!(error.reason, Reason::Throttled { wait: SECOND * 7_200 });
+    assert_eq!(error.reason, Reason::PauseTooLong { asked: SECOND * 7_200 });
     assert!(error.is_about_one());
 
     let begun = Instant::now();
@@ -182,7 +182,7 @@ async fn a_pause_of_one_connection_beyond_the_budget_fails_that_connection() {
         async move { Err::<(), _>(throttled(Some(wait))) }
     });
     let error = work.await.unwrap_err();
-    assert_eq!((error.reason, times.get()), (Reason::Throttled { wait: SECOND * 3_600 }, 2));
+    assert_eq!((error.reason, times.get()), (Reason::PauseTooLong { asked: SECOND * 3_600 }, 2));
     assert!(error.is_about_one());
 }
 
