@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::error::Result;
+use super::error_runs;
 use super::open::Archive;
 use super::reader::Reader;
 use super::runs;
@@ -252,7 +253,7 @@ fn prune_run(connection: &Connection, run_key: i64, prune_key: i64) -> rusqlite:
                      pruned = pruned + 1, prune_key = ?2
                  WHERE connection_key = (SELECT connection_key FROM runs WHERE run_key = ?1)";
     connection.prepare_cached(count)?.execute([run_key, prune_key])?;
-    connection.prepare_cached(include_str!("prune_error_runs.sql"))?.execute([run_key])?;
+    error_runs::delete(connection, run_key)?;
     for table in ["errors", "tasks", "jobs", "revisions", "unfinished_runs", "runs"] {
         connection.prepare_cached(&format!("DELETE FROM {table} WHERE run_key = ?1"))?.execute([run_key])?;
     }
