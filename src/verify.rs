@@ -54,20 +54,22 @@ pub(crate) struct Offline {
     pub rejects: u64,
 }
 
-/// A listed run that is not archived as it is listed.
-#[derive(Debug, Clone, PartialEq)]
+/// A listed run that is not archived as it is listed; in JSON its fields are a contract.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Different {
     pub run_id: String,
     /// Whether the rows are not what was received: then the archive was altered. Otherwise the platform
     /// changed the run.
+    #[serde(rename = "altered_in_the_archive")]
     pub is_altered: bool,
     /// In what they differ; the first few.
     pub differences: Vec<Difference>,
 }
 
-/// What the platform lists of one connection, held against the archive.
-#[derive(Debug, Clone)]
+/// What the platform lists of one connection, held against the archive; in JSON its fields are a contract.
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Compared {
+    #[serde(flatten)]
     pub id: ConnectionId,
     pub name: String,
     pub listed: u64,
@@ -82,6 +84,7 @@ pub(crate) struct Compared {
     /// Runs archived before they were completed that went on since: the next sync takes them.
     pub went_on: u64,
     /// Runs archived as listed that the platform no longer lists.
+    #[serde(rename = "gone_upstream")]
     pub gone: Vec<String>,
     /// Runs archived as no longer listed that the platform lists.
     pub back: Vec<String>,
@@ -90,6 +93,7 @@ pub(crate) struct Compared {
     /// Why it is not proved; `None` where the whole listing was compared.
     pub problem: Option<String>,
     /// What the platform's refusal means, where that is why.
+    #[serde(skip)]
     pub reason: Option<api::Reason>,
     /// Runs stored, rewritten or marked by a repair.
     pub repaired: u64,

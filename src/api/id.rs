@@ -6,6 +6,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+
 /// What a connection does. The runs of all three have the same shape.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -70,6 +73,16 @@ impl FromStr for Kind {
 pub struct ConnectionId {
     kind: Kind,
     id: String,
+}
+
+/// In JSON both stand beside what is said of the connection, the id first; the two names are a contract.
+impl Serialize for ConnectionId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut names = serializer.serialize_struct("ConnectionId", 2)?;
+        names.serialize_field("id", &self.id)?;
+        names.serialize_field("kind", self.kind.as_str())?;
+        names.end()
+    }
 }
 
 impl ConnectionId {

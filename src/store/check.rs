@@ -4,6 +4,7 @@
 //! In: an open archive. Out: plain facts; what they mean is judged in `verify`.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::error::{Error, Result};
@@ -22,7 +23,7 @@ const MOST_COMPLAINTS: usize = 20;
 const AT_A_TIME: i64 = 1_000;
 
 /// A run whose rows are not what was received.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Altered {
     pub connection: String,
     pub run_id: String,

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// What an entry of the schema is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ObjectKind {
     /// A table, a virtual one too.
     Table,
@@ -33,7 +36,8 @@ impl ObjectKind {
 }
 
 /// How an entry of the schema differs from what the migrations make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Change {
     /// Somebody's own: it concerns nobody else.
     Added,
@@ -47,24 +51,13 @@ pub enum Change {
     Hides,
 }
 
-impl Change {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Added => "added",
-            Self::Dropped => "dropped",
-            Self::Altered => "altered",
-            Self::Trigger => "trigger",
-            Self::Hides => "hides",
-        }
-    }
-}
-
 /// An entry of the schema that is not what the migrations make.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub change: Change,
     /// What it is; of what is altered or dropped: what it should be.
     pub kind: ObjectKind,
+    #[serde(skip)]
     pub found: Option<ObjectKind>,
     pub name: String,
     /// The table that an index or a trigger is on.
@@ -73,8 +66,10 @@ pub struct Finding {
     pub sql: Option<String>,
     /// Whether rows of ours may be refused because of it: an index that is UNIQUE or computes, or a table that
     /// refers to ours.
+    #[serde(skip)]
     pub constrains: bool,
     /// Whether our own SQL cannot do without what should be there.
+    #[serde(skip)]
     pub(super) is_obstacle: bool,
 }
 

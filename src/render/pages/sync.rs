@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::name_and_numbers;
+use crate::api::ConnectionId;
 use crate::render::document::{Document, Phrase, Section, Topic};
 use crate::render::{counted, render_count, render_duration};
 use crate::sync::{ConnectionSummary, Estimate, Outcome, Progress, Summary};
@@ -24,8 +25,8 @@ pub(crate) struct SyncResult<'a> {
 struct SyncedConnection<'a> {
     #[serde(flatten)]
     summary: &'a ConnectionSummary,
-    id: &'a str,
-    kind: &'static str,
+    #[serde(flatten)]
+    id: &'a ConnectionId,
     outcome: Outcome,
 }
 
@@ -34,8 +35,7 @@ impl<'a> SyncResult<'a> {
     pub(crate) fn new(summary: &'a Summary, is_dry_run: bool) -> Self {
         let connections = summary.connections.iter().map(|summary| SyncedConnection {
             summary,
-            id: summary.id.as_str(),
-            kind: summary.id.kind().as_str(),
+            id: &summary.id,
             outcome: summary.outcome(),
         });
         Self { summary, dry_run: is_dry_run, quiet: summary.quiet(), connections: connections.collect() }

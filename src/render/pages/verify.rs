@@ -6,8 +6,9 @@ use super::{MOST_NAMED, line_of, name_and_numbers};
 use crate::error::ExitCode;
 use crate::render::document::{Document, Grid, Phrase, Section, Topic};
 use crate::render::{clean, counted, render_count};
+use crate::store::check::Altered;
 use crate::store::schema::{Change, Finding, ObjectKind};
-use crate::verify::{Compared, Difference, Different, Offline, Report, Rule};
+use crate::verify::{Compared, Different, Offline, Report, Rule};
 
 /// Altered runs that programs are told of by name; the number of all of them stands beside.
 const MOST_ALTERED: usize = 20;
@@ -15,7 +16,7 @@ const MOST_ALTERED: usize = 20;
 /// A verification; its fields are a contract.
 #[derive(Debug, Serialize)]
 pub(crate) struct VerifyResult<'a> {
-    exit_code: u8,
+    exit_code: ExitCode,
     integrity: &'a [String],
     schema: Vec<SchemaFinding<'a>>,
     unchecked: Option<&'a str>,
@@ -23,129 +24,47 @@ pub(crate) struct VerifyResult<'a> {
     runs_proved: u64,
     runs_without_digest: u64,
     runs_altered: usize,
-    altered: Vec<AlteredRun<'a>>,
+    altered: &'a [Altered],
     gaps: u64,
     rejects: u64,
     repaired_in_the_file: u64,
-    schema_repaired: Vec<SchemaFinding<'a>>,
+    schema_repaired: &'a [Finding],
     connections_not_listed: u64,
     requests: u64,
-    connections: Vec<ComparedConnection<'a>>,
+    connections: &'a [Compared],
 }
 
 #[derive(Debug, Serialize)]
 struct SchemaFinding<'a> {
-    change: &'static str,
-    kind: &'static str,
-    name: &'a str,
-    table: &'a str,
-    sql: Option<&'a str>,
-    /// Absent of what was repaired.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    is_difference: Option<bool>,
-}
-
-#[derive(Debug, Serialize)]
-struct AlteredRun<'a> {
-    connection: &'a str,
-    run_id: &'a str,
-}
-
-#[derive(Debug, Serialize)]
-struct ComparedConnection<'a> {
-    id: &'a str,
-    kind: &'static str,
-    name: &'a str,
-    listed: u64,
-    archived: u64,
-    missing: &'a [String],
-    new: u64,
-    different: Vec<DifferentRun<'a>>,
-    went_on: u64,
-    gone_upstream: &'a [String],
-    back: &'a [String],
-    unreadable: u64,
-    problem: Option<&'a str>,
-    repaired: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct DifferentRun<'a> {
-    run_id: &'a str,
-    altered_in_the_archive: bool,
-    differences: &'a [Difference],
+    #[serde(flatten)]
+    finding: &'a Finding,
+    is_difference: bool,
 }
 
 impl<'a> From<&'a Report> for VerifyResult<'a> {
     fn from(report: &'a Report) -> Self {
         let offline = &report.offline;
         let digests = &offline.digests;
-        let altered = digests.altered.iter().take(MOST_ALTERED);
+        let schema = offline.schema.iter();
         Self {
-            exit_code: report.exit_code().number(),
+            exit_code: report.exit_code(),
             integrity: &offline.integrity,
-            schema: offline
-                .schema
-                .iter()
-                .map(|found| SchemaFinding {
-                    is_difference: Some(found.is_difference()),
-                    ..SchemaFinding::from(found)
-                })
+            schema: schema
+                .map(|finding| SchemaFinding { finding, is_difference: finding.is_difference() })
                 .collect(),
             unchecked: offline.unchecked.as_deref(),
             rules: &offline.rules,
             runs_proved: digests.proved,
             runs_without_digest: digests.without,
             runs_altered: digests.altered.len(),
-            altered: altered
-                .map(|run| AlteredRun { connection: &run.connection, run_id: &run.run_id })
-                .collect(),
+            altered: &digests.altered[..digests.altered.len().min(MOST_ALTERED)],
             gaps: offline.gaps,
             rejects: offline.rejects,
             repaired_in_the_file: report.repaired_offline,
-            schema_repaired: report.mended.iter().map(SchemaFinding::from).collect(),
+            schema_repaired: &report.mended,
             connections_not_listed: report.unlisted,
             requests: report.requests,
-            connections: report.compared.iter().map(ComparedConnection::from).collect(),
-        }
-    }
-}
-
-impl<'a> From<&'a Finding> for SchemaFinding<'a> {
-    fn from(finding: &'a Finding) -> Self {
-        Self {
-            change: finding.change.as_str(),
-            kind: finding.kind.as_str(),
-            name: &finding.name,
-            table: &finding.table,
-            sql: finding.sql.as_deref(),
-            is_difference: None,
-        }
-    }
-}
-
-impl<'a> From<&'a Compared> for ComparedConnection<'a> {
-    fn from(compared: &'a Compared) -> Self {
-        let different = compared.different.iter().map(|run| DifferentRun {
-            run_id: &run.run_id,
-            altered_in_the_archive: run.is_altered,
-            differences: &run.differences,
-        });
-        Self {
-            id: compared.id.as_str(),
-            kind: compared.id.kind().as_str(),
-            name: &compared.name,
-            listed: compared.listed,
-            archived: compared.archived,
-            missing: &compared.missing,
-            new: compared.new,
-            different: different.collect(),
-            went_on: compared.went_on,
-            gone_upstream: &compared.gone,
-            back: &compared.back,
-            unreadable: compared.unreadable,
-            problem: compared.problem.as_deref(),
-            repaired: compared.repaired,
+            connections: &report.compared,
         }
     }
 }
