@@ -112,13 +112,21 @@ times (place, time) AS (
     UNION ALL
     SELECT 'prune ' || prune_key, before FROM prunes
 ),
-spans (place, started_at, ended_at, duration_ms) AS (
-    SELECT 'run ' || run_key, started_at, ended_at, duration_ms FROM runs
+first_jobs (run_key, started_at) AS (
+    SELECT run_key, min(started_at) FROM jobs GROUP BY run_key
+),
+-- Lengths of time, by the rule that they are under.
+spans (number, place, started_at, ended_at, length_ms) AS (
+    SELECT 3, 'run ' || run_key, started_at, ended_at, duration_ms FROM runs
     UNION ALL
-    SELECT 'job ' || run_key || '/' || job_index, started_at, ended_at, duration_ms FROM jobs
+    SELECT 3, 'job ' || run_key || '/' || job_index, started_at, ended_at, duration_ms FROM jobs
     UNION ALL
-    SELECT 'task ' || run_key || '/' || job_index || '/' || task_index, started_at, ended_at, duration_ms
+    SELECT 3, 'task ' || run_key || '/' || job_index || '/' || task_index, started_at, ended_at, duration_ms
     FROM tasks
+    UNION ALL
+    SELECT 5, 'run ' || runs.run_key, runs.started_at, first_jobs.started_at, queue_ms
+    FROM runs
+        LEFT JOIN first_jobs ON first_jobs.run_key = runs.run_key
 ),
 extras (place, extra) AS (
     SELECT 'run ' || run_key, extra FROM runs WHERE extra IS NOT NULL
@@ -185,14 +193,10 @@ places (place, json) AS (
     UNION ALL
     SELECT 'checkpoint ' || connection_key, listing_end FROM checkpoints
 ),
--- In milliseconds from ticks of 100 ns: SQLite's own clock would round.
-first_jobs (run_key, started_at) AS (
-    SELECT run_key, min(started_at) FROM jobs GROUP BY run_key
-),
 failures (run_key) AS (
-    SELECT run_key FROM jobs WHERE result IN ('Error', 'TimedOut')
-    UNION
-    SELECT run_key FROM tasks WHERE result IN ('Error', 'TimedOut')
+    SELECT run_key
+    FROM (SELECT run_key, result FROM jobs UNION ALL SELECT run_key, result FROM tasks)
+    WHERE result IN ('Error', 'TimedOut')
     UNION
     SELECT run_key FROM errors
 ),
@@ -245,9 +249,10 @@ broken (number, example) AS (
     WHERE time NOT GLOB '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9][0-9][0-9][0-9][0-9]Z'
         OR strftime('%Y-%m-%dT%H:%M:%S', substr(time, 1, 19)) IS NOT substr(time, 1, 19)
     UNION ALL
-    SELECT 3, place
+    -- In milliseconds from ticks of 100 ns, which is how times are written: SQLite's own clock would round them.
+    SELECT number, place
     FROM spans
-    WHERE duration_ms IS NOT iif(
+    WHERE length_ms IS NOT iif(
         ended_at >= started_at,
         (
             (unixepoch(substr(ended_at, 1, 19)) - unixepoch(substr(started_at, 1, 19))) * 10000000
@@ -265,19 +270,6 @@ broken (number, example) AS (
     FROM tasks
     GROUP BY run_key, job_index
     HAVING min(task_index) <> 0 OR max(task_index) <> count(*) - 1
-    UNION ALL
-    SELECT 5, 'run ' || runs.run_key
-    FROM runs
-        LEFT JOIN first_jobs ON first_jobs.run_key = runs.run_key
-    WHERE queue_ms IS NOT iif(
-        first_jobs.started_at >= runs.started_at,
-        (
-            (unixepoch(substr(first_jobs.started_at, 1, 19)) - unixepoch(substr(runs.started_at, 1, 19)))
-            * 10000000
-            + substr(first_jobs.started_at, 21, 7) - substr(runs.started_at, 21, 7)
-        ) / 10000,
-        NULL
-    )
     UNION ALL
     SELECT 6, 'run ' || run_key
     FROM runs

@@ -22,6 +22,15 @@ const MOST_COMPLAINTS: usize = 20;
 /// Runs read at a time.
 const AT_A_TIME: i64 = 1_000;
 
+/// The lengths of time that are kept beside the rows: of which table, in which column, and what ends them. Each
+/// begins when what the row stands for began.
+const SPANS: [(&str, &str, &str); 4] = [
+    ("runs", "duration_ms", "runs.ended_at"),
+    ("jobs", "duration_ms", "jobs.ended_at"),
+    ("tasks", "duration_ms", "tasks.ended_at"),
+    ("runs", "queue_ms", "(SELECT min(jobs.started_at) FROM jobs WHERE jobs.run_key = runs.run_key)"),
+];
+
 /// A run whose rows are not what was received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Altered {
@@ -386,6 +395,11 @@ impl Archive {
     /// Makes anew what can be told from the rows: durations, queue times, failures, errors by run, counts and
     /// names; and the digests of runs that were stored without one.
     pub(crate) fn repair_derived(&mut self) -> Result<()> {
+        for (table, column, until) in SPANS {
+            let sql = include_str!("repair_span.sql");
+            let sql = sql.replace("{table}", table).replace("{column}", column).replace("{until}", until);
+            self.sqlite(self.connection.execute(&sql, []))?;
+        }
         self.sqlite(self.connection.execute_batch(include_str!("repair_derived.sql")))?;
         self.refresh_names()?;
         self.run(|connection| {

@@ -1,43 +1,11 @@
--- What can be told from the rows, told anew: as it is written with a run, in ticks of 100 ns.
+-- What can be told from the rows, told anew, as it is written with a run; repair_span.sql does the lengths of time.
 UPDATE runs
-SET duration_ms = iif(
-    ended_at >= started_at,
-    ((unixepoch(substr(ended_at, 1, 19)) - unixepoch(substr(started_at, 1, 19))) * 10000000
-     + substr(ended_at, 21, 7) - substr(started_at, 21, 7)) / 10000,
-    NULL
-);
-
-UPDATE jobs
-SET duration_ms = iif(
-    ended_at >= started_at,
-    ((unixepoch(substr(ended_at, 1, 19)) - unixepoch(substr(started_at, 1, 19))) * 10000000
-     + substr(ended_at, 21, 7) - substr(started_at, 21, 7)) / 10000,
-    NULL
-);
-
-UPDATE tasks
-SET duration_ms = iif(
-    ended_at >= started_at,
-    ((unixepoch(substr(ended_at, 1, 19)) - unixepoch(substr(started_at, 1, 19))) * 10000000
-     + substr(ended_at, 21, 7) - substr(started_at, 21, 7)) / 10000,
-    NULL
-);
-
-UPDATE runs
-SET
-    queue_ms = (
-        SELECT ((unixepoch(substr(first, 1, 19)) - unixepoch(substr(runs.started_at, 1, 19))) * 10000000
-                + substr(first, 21, 7) - substr(runs.started_at, 21, 7)) / 10000
-        FROM (SELECT min(jobs.started_at) AS first FROM jobs WHERE jobs.run_key = runs.run_key)
-        WHERE first >= runs.started_at
-    ),
-    has_failure = EXISTS (
-        SELECT 1 FROM jobs WHERE jobs.run_key = runs.run_key AND jobs.result IN ('Error', 'TimedOut')
-    )
-    OR EXISTS (
-        SELECT 1 FROM tasks WHERE tasks.run_key = runs.run_key AND tasks.result IN ('Error', 'TimedOut')
-    )
-    OR EXISTS (SELECT 1 FROM errors WHERE errors.run_key = runs.run_key);
+SET has_failure = EXISTS (
+    SELECT 1
+    FROM (SELECT run_key, result FROM jobs UNION ALL SELECT run_key, result FROM tasks) AS parts
+    WHERE parts.run_key = runs.run_key AND parts.result IN ('Error', 'TimedOut')
+)
+OR EXISTS (SELECT 1 FROM errors WHERE errors.run_key = runs.run_key);
 
 DELETE FROM error_runs;
 
