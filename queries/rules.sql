@@ -285,16 +285,19 @@ broken (number, example) AS (
     FROM extras
     WHERE NOT json_valid(extra) OR substr(extra, 1, 1) <> '{'
     UNION ALL
-    SELECT 9, 'connection ' || connections.id || ': ' || listed || ' noted, ' || (
-        SELECT count(*) FROM runs
-        WHERE runs.connection_key = checkpoints.connection_key AND unlisted_at IS NULL
-    ) || ' there'
-    FROM checkpoints
-        JOIN connections ON connections.connection_key = checkpoints.connection_key
-    WHERE listed <> (
-        SELECT count(*) FROM runs
-        WHERE runs.connection_key = checkpoints.connection_key AND unlisted_at IS NULL
+    SELECT 9, 'connection ' || id || ': ' || listed || ' noted, ' || there || ' there'
+    FROM (
+        SELECT
+            connections.id,
+            listed,
+            (
+                SELECT count(*) FROM runs
+                WHERE runs.connection_key = checkpoints.connection_key AND unlisted_at IS NULL
+            ) AS there
+        FROM checkpoints
+            JOIN connections ON connections.connection_key = checkpoints.connection_key
     )
+    WHERE listed <> there
     UNION ALL
     SELECT 9, 'connection ' || connections.id || ': ' || pruned || ' noted as pruned'
     FROM checkpoints

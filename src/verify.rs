@@ -204,7 +204,10 @@ async fn compare_all(
     let mut unlisted = 0;
     for known in known.into_iter().filter(|known| is_chosen(&known.id)) {
         let subject = reader.read_subject(&known.id, &now())?;
+        // Somebody may have removed the connection between the list of all and this look at it.
         let Some(subject) = subject else { continue };
+        // The platform would answer 404, which says nothing new; a connection that somebody named is asked all
+        // the same.
         if subject.is_unlisted && options.connections.is_empty() {
             unlisted += 1;
             continue;
@@ -238,6 +241,8 @@ async fn compare_all(
             comparison.repair_extra().await?;
         }
         let ended = comparison.compared;
+        // These answers concern every connection, so asking the next one would only take time and bring the
+        // same.
         let is_over = ended.reason.is_some_and(|reason| {
             use api::Reason::{BudgetSpent, Refused, Stopped, Unreachable};
             matches!(reason, Refused | Unreachable(_) | BudgetSpent { .. } | Stopped)
@@ -281,12 +286,16 @@ impl Comparison<'_> {
         match self.walk(&mut walk).await {
             Ok(()) => {}
             Err(Stop::Store(error)) => return Err(error),
+            // What the platform refused is told of this connection; whether the others are asked all the
+            // same depends on the reason, which `compare_all` looks at.
             Err(Stop::Api(error)) => {
                 self.compared.problem = Some(error.to_string());
                 self.compared.reason = Some(error.reason);
                 return Ok(());
             }
         }
+        // Only a listing that was met whole, each run once, tells which archived runs are gone: otherwise a run
+        // that was merely not met would be reported, and marked by a repair, as no longer listed.
         let chained = walk.checkpoint().linked;
         if let Some(End::Unproved(doubt)) = walk.end() {
             self.compared.problem = Some(format!("the listing is not proved complete: {doubt}"));
@@ -355,6 +364,7 @@ impl Comparison<'_> {
             let started_at = object.text("startDateTime").and_then(|sent| UtcText::parse_sent(&sent));
             let key = Key(xxh3_128(id.as_deref().unwrap_or(raw).as_bytes()));
             entries.push(Entry { key, started_at, is_proved: false, is_readable: id.is_some() });
+            // Pages overlap by a run, and a listing that shifts repeats some: each run is compared once.
             if !ids.insert(key) {
                 continue;
             }
@@ -412,6 +422,7 @@ impl Comparison<'_> {
         if !is_altered && (differences.is_empty() || self.have_links_moved(copy.run_key, raw)?) {
             return Ok(false);
         }
+        // A run that was unfinished when it was archived has every right to differ by now.
         if !copy.is_completed && !is_altered {
             self.compared.went_on += 1;
         } else {

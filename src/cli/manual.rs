@@ -149,6 +149,7 @@ fn prose(roff: &mut Roff, text: &str) {
             "" => {}
             "Examples:" => roff_section(roff, "EXAMPLES", &mut is_headed),
             "Exit codes:" => roff_section(roff, "EXIT STATUS", &mut is_headed),
+            // An example is a command line: filled into a paragraph it could no longer be copied.
             _ if line.starts_with("  ") => {
                 roff.control("PP", []);
                 roff.control("nf", []);

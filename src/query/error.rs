@@ -97,6 +97,8 @@ impl Excerpt {
 /// The line, or the part of a long one around the place, and below it a sign that points there.
 impl fmt::Display for Excerpt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Characters shown before the place, and in all, so that a terminal of 80 columns breaks no line and
+        // the sign below points at the right character.
         const BEFORE: usize = 50;
         const SHOWN: usize = 75;
         let skipped = (self.column - 1).saturating_sub(BEFORE);

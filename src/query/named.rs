@@ -38,6 +38,8 @@ impl Query {
     /// Reads a file's text; `stem` is the file's name without `.sql`.
     pub(crate) fn parse(stem: &str, sql: &str) -> Self {
         let name = canonical(stem);
+        // Editors on Windows write a byte order mark, before which no line begins with `--`, and ends of
+        // lines that would stand in the header's words.
         let sql = sql.trim_start_matches('\u{feff}').replace("\r\n", "\n");
         let header: Vec<&str> =
             sql.lines().map_while(|line| line.strip_prefix("--")).map(|line| line.trim_end()).collect();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+/// Where the platform is, in the environment that customers use; others are named by `ITP_API_URL`.
 pub(super) const DEFAULT_API_URL: &str = "https://api.bentley.com";
 pub(super) const DEFAULT_ISSUER_URL: &str = "https://ims.bentley.com";
 /// Runs asked for in one page: about 2 MB of JSON.

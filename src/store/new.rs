@@ -123,6 +123,7 @@ fn take_rights(part: &Path, empty: &Metadata) -> io::Result<()> {
 fn set_log_aside(path: &Path) -> Result<()> {
     for (ending, empty) in [("-wal", LOG_HEADER_BYTES), ("-journal", 0)] {
         let log = beside(path, ending);
+        // A log that holds no page holds nothing that could be lost, and is removed below.
         if length(&log) <= empty {
             continue;
         }

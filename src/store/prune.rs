@@ -83,6 +83,8 @@ impl Archive {
     /// Takes out what the plan says, in transactions of bounded size. One that is interrupted has taken out
     /// part of it, and the next one goes on.
     pub(crate) fn prune(&mut self, plan: &Plan, now: &UtcText) -> Result<()> {
+        // The prune is on record before its first row goes, so that a prune which is killed has said what it
+        // was about.
         let prune_key = self.write(|archive| {
             let sql = "INSERT INTO prunes (pruned_at, before, newest_run_key)
                        SELECT ?1, ?2, max(coalesce((SELECT max(run_key) FROM runs), 0),

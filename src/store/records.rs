@@ -256,6 +256,7 @@ impl<'c> Batch<'c> {
         self.counts.received += 1;
         let stored = match record {
             Received::Unchanged { run_key, walk_key, is_unfinished } => {
+                // A saved page tells how the run was when it was saved, not how it is now.
                 if *is_unfinished && !origin.is_file() {
                     unfinished::note_answer(self.connection, *run_key, origin.asked(), self.now)?;
                 }
@@ -311,6 +312,7 @@ impl<'c> Batch<'c> {
         run: &Run<'_>,
         origin: Origin<'_>,
     ) -> rusqlite::Result<Stored> {
+        // A run that was pruned on purpose would come back with each walk that meets it.
         if self.has_pruned
             && let Some(run_key) = prune::pruned(self.connection, self.connection_key, &run.id)?
         {

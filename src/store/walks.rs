@@ -292,6 +292,7 @@ fn end_walk(
                    WHERE connection_key = ?1";
     connection.execute(learned, params![key, end.order, end.page_size])?;
     let checkpoint = end.checkpoint.as_deref().filter(|_| !is_complete);
+    // Only a walk that will be gone on with needs to know later what it met.
     if checkpoint.is_none() {
         connection.execute("DELETE FROM walk_runs WHERE walk_key = ?1", [walk.walk_key])?;
     }

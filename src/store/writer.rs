@@ -98,6 +98,8 @@ fn run(mut archive: Archive, mut waiting: mpsc::Receiver<Job>) -> Result<Archive
             }
         };
         let is_due = began.is_some_and(|began| began.elapsed() >= TIME_PER_COMMIT);
+        // Several jobs share a commit, which is what costs time; but whoever waits for a reply must find on
+        // disk what it says, and nothing stays uncommitted while the platform is slow.
         if reply.is_some() || waiting.is_empty() || is_due || archive.uncommitted() >= RUNS_PER_COMMIT {
             archive.commit()?;
             began = None;

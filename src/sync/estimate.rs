@@ -81,6 +81,7 @@ pub(crate) async fn estimate(client: &Client, options: &Options, limits: &[Reque
         }
     }
     let asked = client.requests();
+    // Where none could be measured, each listing is taken to be one page, the least there is.
     let all = |pages: u64| match measured {
         0 => with_runs.len() as u64,
         measured => (pages * with_runs.len() as u64).div_ceil(measured),
@@ -157,6 +158,7 @@ impl Looking<'_> {
                 Err(error) => self.add_error(error),
             }
         }
+        // An iModel may be named and stand in the list of its iTwin, too: it is asked once.
         imodels.sort();
         imodels.dedup();
         let mut asks =

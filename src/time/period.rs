@@ -55,6 +55,7 @@ impl Period {
                 Meaning::Period(since, until) => (since, until_typed.unwrap_or(until)),
             },
         };
+        // An empty period would give a report of zeros that looks like a quiet week.
         if since >= until {
             return Err(format!(
                 "the period is empty: it would begin at {} and end at {}",

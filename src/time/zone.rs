@@ -77,6 +77,7 @@ impl Zone {
             && let Some(start) = self.start_of(next)
             && start < *until
         {
+            // The period may begin within a day or a week, whose own start is then no bound of it.
             if start > *since {
                 bounds.push(start);
             }

@@ -54,6 +54,8 @@ fn compare_levels(
         compare_objects(archived, listed, path, found);
         return;
     };
+    // A sync keeps the archived children where an answer brings none, so that they are no difference here
+    // either.
     let is_short = match listed.get(*children) {
         None | Some(Value::Null) => true,
         Some(Value::Array(list)) => list.is_empty(),

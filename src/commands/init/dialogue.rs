@@ -126,6 +126,7 @@ impl Dialogue<'_> {
             let ids = self.ask("Ids of the iTwins to archive, separated by commas", None)?;
             return Ok(parts(&ids).map(|id| (id.to_owned(), None)).collect());
         }
+        // With more than one a mere Enter would archive an iTwin that nobody chose.
         let default = (listed.len() == 1).then_some("1");
         loop {
             let line = self.ask("Which to archive? Numbers separated by commas, all, or ids", default)?;
@@ -136,6 +137,7 @@ impl Dialogue<'_> {
                 Ok(chosen) => {
                     let mut unique: Vec<(String, Option<String>)> = Vec::new();
                     for itwin in chosen {
+                        // The same iTwin may be chosen by its number and by its id.
                         if !unique.contains(&itwin) {
                             unique.push(itwin);
                         }

@@ -18,35 +18,44 @@ pub(super) struct TaskFailure {
     can_user_fix: bool,
 }
 
+/// What the exporter says of most failures: the reason stands in the exit code, and the quotes hold nothing.
 const BRIDGE_EXIT: &str = "Error exit code received from bridge wrapper. Details from wrapper: ''.";
+
+/// What the exporter's failures have in common; the rest of each stands in its own entry.
+const OF_EXPORTER: TaskFailure = TaskFailure {
+    code: "TAE_BRW_1000",
+    message: "Failed to orchestrate file processing.",
+    details: BRIDGE_EXIT,
+    exit_code: 0,
+    system: "Exporter",
+    phase: "",
+    category: "",
+    key: "",
+    description: "",
+    article: "",
+    can_user_fix: false,
+};
 
 /// The first is [`super::plan::Habit::Broken`]'s and nobody else's.
 pub(super) const FAILURES: [TaskFailure; 8] = [
     TaskFailure {
-        code: "TAE_BRW_1000",
-        message: "Failed to orchestrate file processing.",
         details: "Error exit code received from bridge wrapper. Details from wrapper: 'Saved view was deleted'.",
         exit_code: -7014,
-        system: "Exporter",
         phase: "initialization",
         category: "configuration",
         key: "SavedViewNotFound",
         description: "The saved view of this export was not found.",
         article: "EXP_004",
         can_user_fix: true,
+        ..OF_EXPORTER
     },
     TaskFailure {
-        code: "TAE_BRW_1000",
-        message: "Failed to orchestrate file processing.",
-        details: BRIDGE_EXIT,
         exit_code: -7002,
-        system: "Exporter",
         phase: "export_file",
         category: "other",
         key: "FailedToExport",
         description: "Failed to export your file.",
-        article: "",
-        can_user_fix: false,
+        ..OF_EXPORTER
     },
     TaskFailure {
         code: "TAE_BRG_1000",
@@ -62,11 +71,7 @@ pub(super) const FAILURES: [TaskFailure; 8] = [
         can_user_fix: false,
     },
     TaskFailure {
-        code: "TAE_BRW_1000",
-        message: "Failed to orchestrate file processing.",
-        details: BRIDGE_EXIT,
         exit_code: -7005,
-        system: "Exporter",
         phase: "download_imodel",
         category: "download_imodel",
         key: "ExcessiveElements",
@@ -74,58 +79,42 @@ pub(super) const FAILURES: [TaskFailure; 8] = [
                       to export this iModel. Please try again using a saved view that has fewer elements.",
         article: "EXP_002",
         can_user_fix: true,
+        ..OF_EXPORTER
     },
     TaskFailure {
-        code: "TAE_BRW_1000",
-        message: "Failed to orchestrate file processing.",
-        details: BRIDGE_EXIT,
         exit_code: -7004,
-        system: "Exporter",
         phase: "download_imodel",
         category: "download_imodel",
         key: "FailedToDownloadImodel",
         description: "Error occurred while downloading iModel.",
-        article: "",
-        can_user_fix: false,
+        ..OF_EXPORTER
     },
     TaskFailure {
-        code: "TAE_BRW_1000",
-        message: "Failed to orchestrate file processing.",
-        details: BRIDGE_EXIT,
         exit_code: -7009,
         system: "exporter",
         phase: "transformation",
         category: "transformation",
         key: "ErrorInTransformation",
         description: "Error occurred in transformation (filtering).",
-        article: "",
-        can_user_fix: false,
+        ..OF_EXPORTER
     },
     TaskFailure {
-        code: "TAE_BRW_1000",
-        message: "Failed to orchestrate file processing.",
-        details: BRIDGE_EXIT,
         exit_code: -7011,
-        system: "Exporter",
         phase: "upload_output_file",
         category: "upload_output_file",
         key: "ErrorInUploading",
         description: "Error occurred while uploading file.",
-        article: "",
-        can_user_fix: false,
+        ..OF_EXPORTER
     },
     TaskFailure {
-        code: "TAE_BRW_1000",
-        message: "Failed to orchestrate file processing.",
-        details: BRIDGE_EXIT,
         exit_code: -7007,
-        system: "Exporter",
         phase: "initialization",
         category: "imodel_access",
         key: "NoReadPermission",
         description: "No read permission for given iModel",
         article: "EXP_003",
         can_user_fix: true,
+        ..OF_EXPORTER
     },
 ];
 

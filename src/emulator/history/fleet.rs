@@ -37,6 +37,8 @@ pub fn fleet(
         let imodel_id = uuid(Rng::with_seed(imodel_seed).u128(..));
         for index in 0..connections_per_imodel {
             let name = connection_name(index);
+            // Seeded by names and not drawn from one sequence, so that a larger fleet begins with the smaller
+            // one.
             let mut rng = Rng::with_seed(hash(&name, imodel_seed));
             let id = connection_id(&imodel_id, &uuid(rng.u128(..)));
             let connection = Connection {

@@ -66,6 +66,7 @@ impl Paper {
                 Block::Term(word, meaning) => {
                     self.wrap(&self.own(&format!("{word}: {meaning}")), "- ", "  ", usize::MAX, text);
                 }
+                // A line is for programs such as grep, too, and stays one whatever the width of the screen.
                 Block::Line(phrase) => {
                     text.push_str(&self.show(phrase));
                     text.push('\n');

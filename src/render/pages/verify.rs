@@ -216,6 +216,7 @@ fn describe_compared(section: &mut Section, compared: &Compared) {
     if let Some(problem) = &compared.problem {
         note(Phrase::from("not compared to the end: ").whole(problem));
     }
+    // A connection of the wrong environment has thousands of each, which would bury the other connections.
     for (ids, what) in [
         (&compared.missing, " is listed and not archived"),
         (&compared.gone, " is archived and no longer listed"),
