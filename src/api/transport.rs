@@ -110,6 +110,7 @@ impl Transport {
             Ok(response) => response,
             Err(error) => return Err(self.unsent(doing, error).await),
         };
+        // The issuer is another host, so that its answers say nothing of the platform.
         if *doing != Doing::GetToken {
             self.answered.store(true, Ordering::Relaxed);
         }
@@ -133,6 +134,8 @@ impl Transport {
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
         }
+        // A gateway in between may answer 200 with a page of HTML; and of what was cut at the limit only a
+        // listing can be used, record by record, whose end is then missing.
         let trimmed = text.trim_ascii();
         if trimmed.starts_with('{') && (trimmed.ends_with('}') || is_cut) {
             return Ok(Body { text, is_cut });

@@ -127,13 +127,12 @@ pub(super) fn connection(base: &str, id: &str, connection: &Connection) -> Strin
         },
     );
     format!(
-        "{{\"id\":{},\"iModelId\":{},\"iTwinId\":{},\"displayName\":{},\"authenticationType\":{},\
+        "{{\"id\":{},\"iModelId\":{},\"iTwinId\":{},\"displayName\":{},\"authenticationType\":\"User\",\
          \"_links\":{{\"iModel\":{},\"iTwin\":{},\"lastRun\":{last_run}}}}}",
         json_text(id),
         json_text(&connection.imodel_id),
         json_text(&connection.itwin_id),
         json_text(&connection.display_name),
-        json_text(&connection.authentication_type),
         href(format!("/imodels/{}", percent_encode(&connection.imodel_id))),
         href(format!("/itwins/{}", percent_encode(&connection.itwin_id))),
     )

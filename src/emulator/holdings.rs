@@ -60,8 +60,6 @@ pub struct Connection {
     pub itwin_id: String,
     /// Its name, as lists show it.
     pub display_name: String,
-    /// `User` or `Service`.
-    pub authentication_type: String,
     /// Its runs, from the oldest to the newest.
     pub listing: Listing,
     /// In which order a list of its runs gives them.
@@ -73,14 +71,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// An Export connection of authentication type `User` with this name and these runs, newest first.
+    /// An Export connection with this name and these runs, newest first.
     #[must_use]
     pub fn new(display_name: &str, listing: Listing) -> Connection {
         Connection {
             imodel_id: "a0471655-6b18-419e-ab01-ebf4fbff9dff".to_owned(),
             itwin_id: "5e4b8a92-30cd-4f6e-9d0c-1f2a3b4c5d6e".to_owned(),
             display_name: display_name.to_owned(),
-            authentication_type: "User".to_owned(),
             listing,
             ..Connection::default()
         }

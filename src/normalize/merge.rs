@@ -125,6 +125,7 @@ fn merge_object(level: Level, old: &Object<'_>, new: &Object<'_>, unread: &mut O
         (Children::Objects(_), _) => json.raw(children, new.get(children).map(RawValue::get)),
         (Children::Unread, before) => {
             unread.get_or_insert(Unread::Children { object: level.object(), field: children });
+            // Children that cannot be read never take the place of those that could.
             let kept = if matches!(before, Children::Objects(_)) { old } else { new };
             json.raw(children, kept.get(children).map(RawValue::get));
         }
@@ -133,6 +134,8 @@ fn merge_object(level: Level, old: &Object<'_>, new: &Object<'_>, unread: &mut O
             json.raw(children, new.get(children).map(RawValue::get));
         }
         (Children::Unsaid, before) => {
+            // A shorter answer about a run or a job leaves out more than its children: what it does not
+            // mention stays archived.
             if level != Level::Task {
                 let mentioned = new.index();
                 for (name, value) in &old.0 {

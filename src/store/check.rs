@@ -268,6 +268,8 @@ fn join(columns: &str, extra: Option<&str>) -> (Value, bool) {
     let parsed: Option<Map<String, Value>> = serde_json::from_str(columns).ok();
     let mut is_whole = parsed.is_some();
     let mut object = parsed.unwrap_or_default();
+    // A column holds NULL both for an absent field and for an explicit null; the latter stands in `extra`
+    // and is laid over below.
     object.retain(|_, value| !value.is_null());
     for name in ["startDateTime", "endDateTime"] {
         // The platform trims what the fixed width fills up.

@@ -321,6 +321,8 @@ impl<'c> Batch<'c> {
         self.newest = self.newest.max(run.started_at);
 
         let unread = Unread::of_run(run);
+        // The text of a record that cannot be read whole is never taken as known, so that each sync that
+        // meets it sets it aside again and says so.
         let stored_fingerprint = if unread.is_some() { &NO_FINGERPRINT } else { fingerprint };
         let first = First {
             run_key: self.key_above_pruned,

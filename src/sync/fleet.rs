@@ -110,6 +110,8 @@ impl Fleet {
                 Ok(Done::Synced(target, part)) => self.take_synced(*target, *part),
                 Ok(Done::Listed(imodel, kind, listed)) => self.take_listed(imodel, kind, listed).await?,
                 Err(error) => {
+                    // A task is never aborted while others are awaited, so only a panic is left, which ends
+                    // the program as it would have without tasks.
                     if let Ok(panic) = error.try_into_panic() {
                         std::panic::resume_unwind(panic);
                     }
@@ -153,6 +155,7 @@ impl Fleet {
             self.shares.values().for_each(Turn::lift);
             return;
         }
+        // Without a time budget nobody can be left without a turn.
         let Some(deadline) = self.session.client.deadline() else { return };
         let now = Instant::now();
         let left = deadline.saturating_duration_since(now);
@@ -165,6 +168,8 @@ impl Fleet {
     fn take_synced(&mut self, mut target: WantedConnection, part: ConnectionPart) {
         let place = target.place;
         self.shares.remove(&place);
+        // A turn that gave way to others is not over: what it brought goes along with the connection to its
+        // next turn, unless no further turn is begun.
         let mut ended = Some(part);
         if ended.as_ref().is_some_and(|part| part.summary.has_given_way()) {
             target.earlier = ended;

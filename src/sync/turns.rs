@@ -88,12 +88,15 @@ impl Turns {
     /// Has iModels asked for these kinds of connections: the one that was asked longest ago first. One that is
     /// expected for several reasons counts by the best of them.
     pub(super) fn set_imodels(&mut self, mut imodels: Vec<WantedImodel>, kinds: &[Kind]) {
+        // The best expectation of an iModel stands first now, and is the one that is kept below.
         imodels.sort_by_key(|imodel| imodel.expected);
         let mut seen: HashSet<String> = HashSet::new();
         imodels.retain(|imodel| {
             let is_new = !api::spellings(&imodel.id).iter().any(|id| seen.contains(id));
             is_new && seen.insert(imodel.id.clone())
         });
+        // Longest ago first, so that a time budget which is always spent leaves over other iModels each
+        // time.
         imodels.sort_by(|a, b| a.asked_at.cmp(&b.asked_at));
         let unanswered = || Kinds { left: kinds.len(), may_be_there: false };
         self.answers = imodels.iter().map(|imodel| (imodel.id.clone(), unanswered())).collect();
@@ -128,6 +131,8 @@ impl Turns {
         if self.stopped.is_some() {
             return None;
         }
+        // Connections before lists: what was found is archived before more is looked for, and fewer wait in
+        // memory.
         if let Some(connection) = self.connections.pop_front() {
             return Some(Begin::Sync(connection.into()));
         }
@@ -177,6 +182,8 @@ impl Turns {
     /// Counts a failure. Where no further request can succeed, nothing more is begun: `was_accepted` says
     /// whether the platform has accepted the credentials in this sync.
     pub(super) fn count_failure(&mut self, reason: Reason, was_accepted: bool) {
+        // One refusal or broken connection may concern a single connection; in a row they say that none will
+        // succeed.
         let is_useless = matches!(reason, Reason::Refused | Reason::Unreachable(_));
         self.refused_in_a_row = if is_useless { self.refused_in_a_row + 1 } else { 0 };
         let is_refused = is_useless && !was_accepted;
@@ -192,6 +199,7 @@ impl Turns {
         let Some(kinds) = self.answers.get_mut(&imodel.id) else { return false };
         kinds.left = kinds.left.saturating_sub(1);
         kinds.may_be_there |= presence != Presence::Gone;
+        // An iModel that its iTwin lists is there, and one that is doubtful may only be out of sight.
         let may_go = matches!(imodel.expected, Expected::Named | Expected::Missing);
         kinds.left == 0 && !kinds.may_be_there && may_go
     }
