@@ -241,18 +241,19 @@ async fn compare_all(
             comparison.repair_extra().await?;
         }
         let ended = comparison.compared;
-        // These answers concern every connection, so asking the next one would only take time and bring the
-        // same.
-        let is_over = ended.reason.is_some_and(|reason| {
-            use api::Reason::{BudgetSpent, Refused, Stopped, Unreachable};
-            matches!(reason, Refused | Unreachable(_) | BudgetSpent { .. } | Stopped)
-        });
+        let is_over = ended.reason.is_some_and(concerns_all);
         compared.push(ended);
         if is_over {
             break;
         }
     }
     Ok((compared, unlisted))
+}
+
+/// Whether the platform would answer the next connection likewise: asking it would only take time.
+fn concerns_all(reason: api::Reason) -> bool {
+    use api::Reason::{BudgetSpent, Refused, Stopped, Unreachable};
+    matches!(reason, Refused | Unreachable(_) | BudgetSpent { .. } | Stopped)
 }
 
 /// One connection's listing, held against the archive page by page.
