@@ -77,7 +77,8 @@ pub(crate) struct Report {
     /// file, or UTC]
     #[arg(long, value_name = "ZONE", help_heading = PERIOD)]
     pub tz: Option<String>,
-    /// What to compare with: previous (the same length before), a start, or START..END
+    /// What to compare with: previous (the same length before), a length before the period such as 8w, a
+    /// start, or START..END
     #[arg(long, value_name = "PERIOD", default_value = "previous", help_heading = PERIOD)]
     pub compare: String,
     /// The instant that is now: the same archive then gives the same bytes [default: the clock]

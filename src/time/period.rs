@@ -81,13 +81,23 @@ impl Period {
         Ok(Self { since, until: self.since })
     }
 
-    /// Reads `--compare`: `previous`, the start of a period of the same length, or `START..END`.
+    /// Reads `--compare`: `previous`, a length such as `8w` that ends where this period begins, the start of a
+    /// period of the same length, or `START..END`.
     pub(crate) fn parse_compared(&self, text: &str, zone: &Zone, now: &UtcText) -> Result<Self, String> {
         if text == "previous" {
             return self.before(zone);
         }
         if let Some((since, until)) = text.split_once("..") {
             return Self::parse(Some(since), Some(until), zone, now);
+        }
+        if let Some(length) = Length::parse(text)? {
+            let since = length.before(&self.since, zone)?;
+            let compared = Self { since, until: self.since };
+            return if since < self.since {
+                Ok(compared)
+            } else {
+                Err(format!("'{text}' is no time at all"))
+            };
         }
         let since = match parse(text, zone, now)? {
             Meaning::Period(since, until) => return Ok(Self { since, until }),
@@ -147,8 +157,12 @@ fn parse(text: &str, zone: &Zone, now: &UtcText) -> Result<Meaning, String> {
         "last-month" => return period(first - Months::new(1), first),
         _ => {}
     }
-    if let Some(meaning) = parse_length(text, zone, now)? {
-        return Ok(meaning);
+    match Length::parse(text)? {
+        Some(days @ Length::Days(_)) => {
+            return days.before(&day(zone, today)?, zone).map(Meaning::FullDays);
+        }
+        Some(length @ Length::Ticks(_)) => return length.before(now, zone).map(Meaning::Instant),
+        None => {}
     }
     if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
         return Ok(Meaning::Instant(day(zone, date)?));
@@ -170,24 +184,44 @@ fn parse(text: &str, zone: &Zone, now: &UtcText) -> Result<Meaning, String> {
     })
 }
 
-/// `7d` and `4w` in whole days, anything shorter or mixed from now.
-fn parse_length(text: &str, zone: &Zone, now: &UtcText) -> Result<Option<Meaning>, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let days = match unit {
-        "d" => Some(1),
-        "w" => Some(7),
-        _ => None,
-    };
-    if let (Ok(number), Some(days)) = (number.parse::<u64>(), days) {
-        if number == 0 {
-            return Err(format!("'{text}' is no time at all"));
+/// A length of time as it is typed.
+enum Length {
+    /// `7d` and `4w`: local days, however long each is.
+    Days(u64),
+    /// Anything shorter or mixed, such as `36h`.
+    Ticks(i64),
+}
+
+impl Length {
+    /// `None` where the text is no length.
+    fn parse(text: &str) -> Result<Option<Self>, String> {
+        let text = text.trim();
+        let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+        let days = match unit {
+            "d" => Some(1),
+            "w" => Some(7),
+            _ => None,
+        };
+        let length = match (number.parse::<u64>(), days) {
+            (Ok(number), Some(days)) => Self::Days(number.saturating_mul(days)),
+            _ => {
+                let Ok(length) = humantime::parse_duration(text) else { return Ok(None) };
+                Self::Ticks(i64::try_from(length.as_nanos() / 100).map_err(|_| too_early())?)
+            }
+        };
+        match length {
+            Self::Days(0) => Err(format!("'{text}' is no time at all")),
+            length => Ok(Some(length)),
         }
-        let today = day(zone, zone.date(now))?;
-        return back(zone, &today, number.saturating_mul(days)).map(Meaning::FullDays).map(Some);
     }
-    let Ok(length) = humantime::parse_duration(text) else { return Ok(None) };
-    let ticks = i64::try_from(length.as_nanos() / 100).map_err(|_| too_early())?;
-    now.minus(ticks).map(Meaning::Instant).map(Some).ok_or_else(too_early)
+
+    /// The instant that is so long before another.
+    fn before(&self, until: &UtcText, zone: &Zone) -> Result<UtcText, String> {
+        match self {
+            Self::Days(days) => back(zone, until, *days),
+            Self::Ticks(ticks) => until.minus(*ticks).ok_or_else(too_early),
+        }
+    }
 }
 
 fn day(zone: &Zone, date: NaiveDate) -> Result<UtcText, String> {
@@ -305,5 +339,28 @@ mod tests {
         expect(told("2026-01-05"), "2026-01-05T00:00:00Z", "2026-01-12T00:00:00Z");
         expect(told("2026-01-05..2026-02-05"), "2026-01-05T00:00:00Z", "2026-02-05T00:00:00Z");
         expect(told("last-month"), "2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_length_to_compare_with_ends_where_the_period_begins() {
+        let now = utc("2026-11-24T12:00:00Z");
+        let period = Period::parse(None, None, &Zone::UTC, &now).unwrap();
+        let told = |text| {
+            let compared = period.parse_compared(text, &Zone::UTC, &now).unwrap();
+            assert_eq!(compared.until, period.since, "{text}");
+            compared.since.as_sent()
+        };
+        assert_eq!(told("8w"), "2026-09-22T00:00:00Z");
+        assert_eq!(told("3d"), "2026-11-14T00:00:00Z");
+        assert_eq!(told("36h"), "2026-11-15T12:00:00Z");
+        for nothing in ["0d", "0s"] {
+            assert!(period.parse_compared(nothing, &Zone::UTC, &now).is_err(), "{nothing}");
+        }
+
+        // Local days: the clock went back on 25 October.
+        let berlin: Zone = "Europe/Berlin".parse().unwrap();
+        let period = Period::parse(None, None, &berlin, &now).unwrap();
+        let compared = period.parse_compared("8w", &berlin, &now).unwrap();
+        assert_eq!(compared.since.as_sent(), "2026-09-21T22:00:00Z");
     }
 }

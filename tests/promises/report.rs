@@ -169,6 +169,17 @@ fn a_rate_above_the_threshold_is_an_alarm_and_one_equal_to_it_is_none() {
 }
 
 #[test]
+fn a_length_to_compare_with_is_the_time_before_the_period() {
+    let archive = archive_of(runs(0, 2));
+    for (length, since) in [("8w", "2025-11-10T00:00:00.0000000Z"), ("36h", "2026-01-03T12:00:00.0000000Z")] {
+        let compared =
+            told(&archive, "json", &["--compare", length]).expect(0).json()["compared_with"].clone();
+        let expected = serde_json::json!({"since": since, "until": "2026-01-05T00:00:00.0000000Z"});
+        assert_eq!(compared, expected, "{length}");
+    }
+}
+
+#[test]
 fn what_cannot_be_meant_is_wrong_usage() {
     let archive = archive_of(runs(0, 2));
     for wrong in [
@@ -180,6 +191,7 @@ fn what_cannot_be_meant_is_wrong_usage() {
         &["--fail-over", "NaN"],
         &["--format", "pdf"],
         &["--compare", "2026-02-01..2026-01-01"],
+        &["--compare", "0w"],
         &["--as-of", "yesterweek"],
     ] {
         let ended = run(report(&archive, wrong)).expect(2);
