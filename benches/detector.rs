@@ -19,6 +19,7 @@ const RATES: [(&str, f64, f64); 3] =
     [("mixed, 7 % in the mean", 0.8, 10.0), ("alike, 10 %", 2.0, 18.0), ("seldom, 3 %", 1.0, 30.0)];
 /// The usual rate of the one connection that changes.
 const USUAL: f64 = 0.02;
+const WRONG_NAMES: f64 = 0.048;
 const MOST_WRONG: f64 = 0.05;
 const MOST_WRONG_IN_BURSTS: f64 = 0.10;
 
@@ -150,7 +151,7 @@ fn measure(fleets: usize, size: (usize, usize), rates: (f64, f64), world: World)
                 record(&mut random, size.1, rate, world, is_changed)
             })
             .collect();
-        let judged = judge(&records);
+        let judged = judge(&records, WRONG_NAMES);
         let is_wrong = |index: usize| index > 0 || !world.is_change();
         named += usize::from(world.is_change() && judged[0].is_named);
         wrong +=

@@ -5,37 +5,36 @@
 //!
 //! A state is left by other rules than it was entered by, so that a single run does not turn it back and forth.
 
-/// Failures in a row by which a connection is failing.
+use serde::{Deserialize, Serialize};
+
+/// Failures in a row by which a connection is broken.
 const FAILURES_IN_A_ROW: usize = 3;
-/// Successes in a row by which a connection that was failing has recovered.
+/// Successes in a row by which a connection that was broken has recovered.
 const SUCCESSES_IN_A_ROW: usize = 3;
 /// Runs that a state is judged by.
 const LATEST: usize = 10;
-/// Failures among the latest runs by which a connection is failing: 80 %.
-const FAILING: usize = 8;
+/// Failures among the latest runs by which a connection is broken: 80 %.
+const BROKEN: usize = 8;
 /// Failures among the latest runs by which a connection is flaky: 20 %.
 const FLAKY: usize = 2;
 /// Turns from failure to success or back among the latest runs by which a connection is flaky: one row of failures
 /// has two of them, before and behind it.
 const TURNS: usize = 3;
-/// How much longer than the longest pause of the baseline the silence of a stopped connection is.
-const STOPPED_AFTER_PAUSES: f64 = 1.5;
-/// Runs that were to be expected in the silence of a stopped connection.
-const LEAST_EXPECTED: f64 = 2.0;
-/// Runs that must be known before a silence says anything.
-const LEAST_KNOWN: usize = 8;
 
 /// How a connection does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     /// Nothing is wrong.
     Fine,
     /// Its newest three rated runs failed, or eight of the last ten.
-    Failing,
+    Broken,
     /// It fails now and then: from 20 to 80 % of the last ten, by turns.
     Flaky,
-    /// It was failing, and its newest three rated runs did not.
+    /// It was broken, and its newest three rated runs did not fail.
     Recovered,
+    /// It runs no longer: told by its pauses, not by how its runs came out.
+    Stopped,
 }
 
 /// That a connection entered a state.
@@ -69,21 +68,22 @@ fn follow(state: State, known: &[bool]) -> State {
     let latest = &known[known.len().saturating_sub(LATEST)..];
     let count = latest.iter().filter(|failed| **failed).count();
     let turns = latest.windows(2).filter(|pair| pair[0] != pair[1]).count();
-    let in_a_row = |failed: bool| known.iter().rev().take_while(|other| **other == failed).count();
-    let is_failing = in_a_row(true) >= FAILURES_IN_A_ROW || latest.len() == LATEST && count >= FAILING;
+    // A row of thousands is not counted to its end at each of its runs.
+    let in_a_row = |failed: bool| latest.iter().rev().take_while(|other| **other == failed).count();
+    let is_broken = in_a_row(true) >= FAILURES_IN_A_ROW || latest.len() == LATEST && count >= BROKEN;
     let is_flaky = latest.len() == LATEST && count >= FLAKY && turns >= TURNS;
     let is_clean = latest.len() == LATEST && count == 0;
     match state {
-        _ if is_failing => State::Failing,
-        State::Failing if in_a_row(false) >= SUCCESSES_IN_A_ROW => State::Recovered,
-        State::Failing => State::Failing,
+        _ if is_broken => State::Broken,
+        State::Broken if in_a_row(false) >= SUCCESSES_IN_A_ROW => State::Recovered,
+        State::Broken => State::Broken,
         // The failures of the break-down are still among the latest runs: they do not make it flaky.
         State::Recovered if is_clean => State::Fine,
         State::Recovered if is_flaky && !known.last().is_some_and(|failed| *failed) => State::Recovered,
         State::Fine | State::Recovered if is_flaky => State::Flaky,
         State::Flaky if count >= 1 => State::Flaky,
         State::Flaky => State::Fine,
-        State::Fine | State::Recovered => state,
+        State::Fine | State::Recovered | State::Stopped => state,
     }
 }
 
@@ -91,30 +91,15 @@ fn follow(state: State, known: &[bool]) -> State {
 fn first_of(state: State, known: &[bool]) -> usize {
     let in_a_row = |failed: bool| known.iter().rev().take_while(|other| **other == failed).count();
     match state {
-        State::Failing if in_a_row(true) >= FAILURES_IN_A_ROW => known.len() - in_a_row(true),
+        State::Broken if in_a_row(true) >= FAILURES_IN_A_ROW => known.len() - in_a_row(true),
         State::Recovered => known.len() - in_a_row(false),
-        State::Failing | State::Flaky => {
+        State::Broken | State::Flaky => {
             let from = known.len().saturating_sub(LATEST);
             let first = known[from..].iter().position(|failed| *failed).unwrap_or(0);
             from + first
         }
-        State::Fine => known.len() - 1,
+        State::Fine | State::Stopped => known.len() - 1,
     }
-}
-
-/// Whether a connection has stopped: its silence is longer than its pauses, and long enough for two runs.
-///
-/// `starts` are the starts of its runs in seconds, in their order; `now` is the end of what is known.
-pub fn has_stopped(starts: &[i64], now: i64) -> bool {
-    let (Some(first), Some(last)) = (starts.first(), starts.last()) else { return false };
-    if starts.len() < LEAST_KNOWN {
-        return false;
-    }
-    let pauses = starts.windows(2).map(|pair| pair[1] - pair[0]);
-    let longest = pauses.max().unwrap_or(0) as f64;
-    let usual = (last - first) as f64 / (starts.len() - 1) as f64;
-    let silence = (now - last) as f64;
-    silence > STOPPED_AFTER_PAUSES * longest && silence >= LEAST_EXPECTED * usual && silence > 0.0
 }
 
 /// The place of the run from which on a connection fails more often than `usual`: where the runs are likeliest to
@@ -161,14 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_breaks_and_is_mended_is_failing_then_recovered_then_fine() {
+    fn a_connection_that_breaks_and_is_mended_is_broken_then_recovered_then_fine() {
         assert_eq!(states("......xx.."), []);
-        assert_eq!(states(".....xxx"), [(State::Failing, 7, 5)]);
-        assert_eq!(states(".....xxxx.x.."), [(State::Failing, 7, 5)]);
+        assert_eq!(states(".....xxx"), [(State::Broken, 7, 5)]);
+        assert_eq!(states(".....xxxx.x.."), [(State::Broken, 7, 5)]);
         assert_eq!(states(".....xxxx...")[1], (State::Recovered, 11, 9));
         assert_eq!(
             states(".....xxxx.............").iter().map(|entered| entered.0).collect::<Vec<_>>(),
-            [State::Failing, State::Recovered, State::Fine]
+            [State::Broken, State::Recovered, State::Fine]
         );
     }
 
@@ -178,17 +163,6 @@ mod tests {
         assert_eq!(entered, [(State::Flaky, 9, 2)]);
         assert_eq!(states("..x..x..x..x.........").len(), 1);
         assert_eq!(states("..x..x..x..x..........").last().unwrap().0, State::Fine);
-    }
-
-    #[test]
-    fn a_silence_is_told_against_the_pauses_of_the_connection_itself() {
-        let day = 86_400;
-        let daily: Vec<i64> = (0..10).map(|index| index * day).collect();
-        assert!(!has_stopped(&daily, 10 * day));
-        assert!(has_stopped(&daily, 12 * day));
-        let weekdays: Vec<i64> = (0..20).filter(|index| index % 7 < 5).map(|index| index * day).collect();
-        assert!(!has_stopped(&weekdays, 21 * day), "a weekend is no stop");
-        assert!(!has_stopped(&daily[..7], 100 * day), "too few to know its pauses");
     }
 
     #[test]
