@@ -121,6 +121,7 @@ fn looks(
     of: impl Fn(&Summary) -> &Vec<Look>,
     kind: impl Fn(&Spell) -> Kind,
 ) -> (Vec<Judgement>, Vec<Found>) {
+    // What is usual in the fleet is told by the period's looks alone: each connection counts once.
     let of_period = || summaries.iter().filter_map(|summary| of(summary).first());
     let fleet = Fleet::of(of_period().map(|look| &look.record));
     // What began earlier is one look more at a connection, and costs as much of the budget.

@@ -189,6 +189,7 @@ impl Summary {
             _ => None,
         });
         let masked = seen(runs, |run| (run.outcome == Succeeded).then_some(run.has_failure));
+        // Of those that ended: whether an unfinished run will be canceled is not known yet.
         let canceled = seen(runs, |run| match run.outcome {
             Canceled => Some(true),
             outcome => is_rated(outcome).then_some(false),
@@ -198,6 +199,7 @@ impl Summary {
         let silence = silence::find(&starts, window.now);
         let newest = runs.last().map(Run::place);
         let entered = states::replay(&flags(&failed));
+        // A connection that does not run is stopped, however its last runs came out.
         let (state, since) = match (silence, entered.last()) {
             (Some(_), _) => (State::Stopped, newest),
             (None, Some(entered)) => (entered.state, Some(failed[entered.since].place)),

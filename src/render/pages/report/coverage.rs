@@ -83,6 +83,7 @@ fn archived(section: &mut Section, report: &Report) {
         ("unlisted", |connection| connection.unlisted),
         ("unfinished", |connection| connection.unfinished),
     ];
+    // A column of zeros takes the room of names and times.
     let counts: Vec<Count> = counts.into_iter().filter(|(_, of)| has(*of)).collect();
     let mut grid = Grid::default()
         .column("connection", Text, Table)

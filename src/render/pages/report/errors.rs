@@ -56,6 +56,7 @@ fn grid(group: &[ErrorCode], report: &Report) -> Grid {
         let place = place(error);
         let description = error.description.as_deref().filter(|text| !text.trim().is_empty());
         let description = description.map(|text| Phrase::default().data(text)).unwrap_or_default();
+        // Where an error came up and what it says stand in one line, whichever of the two is known.
         let colon = if place.is_blank() || description.is_blank() { "" } else { ": " };
         let article = error.kb_article_link.as_deref();
         let article = article.map(|link| Phrase::default().link(link)).unwrap_or_default();
