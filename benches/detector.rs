@@ -8,7 +8,7 @@
 use std::error::Error;
 use std::io::Write as _;
 
-use run_archive::detector::{Record, Tally, judge};
+use run_archive::detector::{Record, judge};
 
 const FLEETS: usize = 1_000;
 const BASELINE_WEEKS: usize = 8;
@@ -108,14 +108,6 @@ impl Random {
     }
 }
 
-fn tally(runs: &[bool]) -> Tally {
-    Tally { rated: runs.len() as u64, failed: runs.iter().filter(|failed| **failed).count() as u64 }
-}
-
-fn longest(runs: &[bool]) -> u64 {
-    runs.split(|failed| !failed).map(<[bool]>::len).max().unwrap_or(0) as u64
-}
-
 fn record(random: &mut Random, per_week: usize, rate: f64, world: World, is_changed: bool) -> Record {
     let before = random.runs(per_week * BASELINE_WEEKS, rate, world == World::Bursts);
     let mut now = random.runs(per_week, rate, world == World::Bursts);
@@ -130,13 +122,7 @@ fn record(random: &mut Random, per_week: usize, rate: f64, world: World, is_chan
             World::All => now.fill(true),
         }
     }
-    Record {
-        weeks: before.chunks(per_week).map(tally).collect(),
-        longest_before: longest(&before),
-        repeated: before.windows(2).filter(|pair| pair[0] && pair[1]).count() as u64,
-        now: tally(&now),
-        longest: longest(&now),
-    }
+    Record::of(before.chunks(per_week), &before, &now)
 }
 
 /// The parts of fleets in which the changed connection is named, and in which another one is.

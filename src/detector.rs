@@ -16,4 +16,4 @@ pub use durations::Moved;
 pub use incidents::{Budget, Findings, Found, Kind, find};
 pub use rates::{Judgement, Record, Tally, judge};
 pub use silence::Silence;
-pub use summary::{Look, Outcome, Place, Run, Shift, Spell, Stuck, Summary, Window};
+pub use summary::{Look, Looks, Outcome, Place, Run, Shift, Spell, Stuck, Summary, Window};

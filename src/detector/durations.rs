@@ -26,21 +26,19 @@ pub struct Moved {
 /// Whether the durations of `now` are longer than those of `before`.
 pub(super) fn longer(before: &[i64], now: &[i64]) -> Option<Moved> {
     let moved = Moved { before_ms: median(before)?, now_ms: median(now)?, chance: rank_sum(before, now)? };
-    is_worth(moved.before_ms, moved.now_ms).then_some(moved)
+    let is_worth = moved.now_ms - moved.before_ms >= LEAST_MS
+        && moved.now_ms as f64 >= LEAST_RATIO * moved.before_ms as f64;
+    is_worth.then_some(moved)
 }
 
 /// Whether the durations of `now` are shorter than those of `before`.
 pub(super) fn shorter(before: &[i64], now: &[i64]) -> Option<Moved> {
-    let moved = Moved { before_ms: median(before)?, now_ms: median(now)?, chance: rank_sum(now, before)? };
-    is_worth(moved.now_ms, moved.before_ms).then_some(moved)
-}
-
-fn is_worth(short: i64, long: i64) -> bool {
-    long - short >= LEAST_MS && long as f64 >= LEAST_RATIO * short as f64
+    let Moved { before_ms, now_ms, chance } = longer(now, before)?;
+    Some(Moved { before_ms: now_ms, now_ms: before_ms, chance })
 }
 
 /// The value at the nearest rank of one half: a value that occurred.
-pub(super) fn median(values: &[i64]) -> Option<i64> {
+fn median(values: &[i64]) -> Option<i64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
     sorted.get(sorted.len().saturating_sub(1) / 2).copied()

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::durations::Moved;
 use super::rates::{Fleet, Judgement, Record, judge_against};
 use super::silence::Silence;
-use super::summary::{Look, Shift, Spell, Stuck, Summary};
+use super::summary::{Look, Looks, Shift, Spell, Stuck, Summary};
 
 /// What is wrong with a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -118,41 +118,33 @@ pub fn find(summaries: &[Summary], budget: &Budget) -> Findings {
 fn looks(
     summaries: &[Summary],
     budget: f64,
-    of: impl Fn(&Summary) -> &Vec<Look>,
+    of: impl Fn(&Summary) -> &Looks,
     kind: impl Fn(&Spell) -> Kind,
 ) -> (Vec<Judgement>, Vec<Found>) {
     // What is usual in the fleet is told by the period's looks alone: each connection counts once.
-    let of_period = || summaries.iter().filter_map(|summary| of(summary).first());
-    let fleet = Fleet::of(of_period().map(|look| &look.record));
+    let period = || summaries.iter().map(|summary| &of(summary).period);
+    let fleet = Fleet::of(period().map(|look| &look.record));
     // What began earlier is one look more at a connection, and costs as much of the budget.
-    let all: Vec<(usize, &Look)> = summaries
-        .iter()
-        .enumerate()
-        .flat_map(|(connection, summary)| of(summary).iter().map(move |look| (connection, look)))
-        .collect();
-    let records: Vec<&Record> = all.iter().map(|(_, look)| &look.record).collect();
-    let judged = judge_against(&fleet, &records, budget);
+    let lasting = || summaries.iter().filter_map(|summary| of(summary).lasting.as_ref());
+    let records: Vec<&Record> = period().chain(lasting()).map(|look| &look.record).collect();
+    let mut judged = judge_against(&fleet, &records, budget);
+    let mut judged_lasting = judged.split_off(summaries.len()).into_iter();
 
-    let mut found: Vec<Found> = Vec::new();
-    for (&(connection, look), judgement) in all.iter().zip(&judged) {
-        let Some(spell) = look.spell.as_ref().filter(|_| judgement.is_named) else { continue };
-        let named = Found {
-            kind: kind(spell),
-            chance: judgement.chance,
-            expected: Some(judgement.usual * spell.of as f64),
-            ..Found::of(connection, spell.clone())
-        };
-        // The later look at a connection is at what began earlier: then that is the incident.
-        found.retain(|other| other.connection != connection);
-        found.push(named);
-    }
-    let mut first = None;
-    let judged = all.iter().zip(judged).filter(|((connection, _), _)| {
-        let is_first = first != Some(*connection);
-        first = Some(*connection);
-        is_first
-    });
-    (judged.map(|(_, judgement)| judgement).collect(), found)
+    let named = |connection, look: &Look, judgement: Judgement| {
+        let spell = look.spell.as_ref().filter(|_| judgement.is_named)?;
+        let expected = Some(judgement.usual * spell.of as f64);
+        Some(Found { expected, ..Found::of(connection, kind(spell), judgement.chance, spell.clone()) })
+    };
+    let found =
+        summaries.iter().map(&of).zip(&judged).enumerate().filter_map(|(connection, (looks, judged))| {
+            let lasting = looks.lasting.as_ref().and_then(|look| Some((look, judged_lasting.next()?)));
+            // What began earlier is the incident, where it is one.
+            lasting
+                .and_then(|(look, judgement)| named(connection, look, judgement))
+                .or_else(|| named(connection, &looks.period, *judged))
+        });
+    let found = found.collect();
+    (judged, found)
 }
 
 /// Durations that moved where that is unlikely among so many connections (Bonferroni).
@@ -165,12 +157,8 @@ fn shifts<'a>(
     let most = budget / summaries.len().max(1) as f64;
     let found = summaries.iter().enumerate().filter_map(|(connection, summary)| {
         let shift = of(summary).filter(|shift| shift.moved.chance <= most)?;
-        Some(Found {
-            kind,
-            chance: shift.moved.chance,
-            moved: Some(shift.moved),
-            ..Found::of(connection, shift.spell.clone())
-        })
+        let found = Found::of(connection, kind, shift.moved.chance, shift.spell.clone());
+        Some(Found { moved: Some(shift.moved), ..found })
     });
     found.collect()
 }
@@ -181,13 +169,11 @@ fn stopped(summaries: &[Summary], budget: f64) -> Vec<Found> {
     let most = budget / pauses.max(1.0);
     let found = summaries.iter().enumerate().filter_map(|(connection, summary)| {
         let silence = summary.silence.filter(|silence| silence.chance <= most)?;
-        let spell = Spell { last_good: summary.newest, ..Spell::empty() };
+        let spell = Spell { last_good: summary.newest, ..Spell::default() };
         Some(Found {
-            kind: Kind::Stopped,
-            chance: silence.chance,
             expected: Some(silence.expected),
             silence: Some(silence),
-            ..Found::of(connection, spell)
+            ..Found::of(connection, Kind::Stopped, silence.chance, spell)
         })
     });
     found.collect()
@@ -202,39 +188,14 @@ fn stuck(connection: usize, summary: &Summary) -> Option<Found> {
         of: summary.stuck.len() as u64,
         evidence: summary.stuck.iter().map(|stuck| stuck.run.key).collect(),
         is_steady: true,
-        ..Spell::empty()
+        ..Spell::default()
     };
-    Some(Found { kind: Kind::Stuck, chance: 0.0, stuck: Some(*longest), ..Found::of(connection, spell) })
+    Some(Found { stuck: Some(*longest), ..Found::of(connection, Kind::Stuck, 0.0, spell) })
 }
 
 impl Found {
-    fn of(connection: usize, spell: Spell) -> Self {
-        Self {
-            connection,
-            kind: Kind::Failing,
-            chance: 0.0,
-            spell,
-            expected: None,
-            moved: None,
-            silence: None,
-            stuck: None,
-        }
-    }
-}
-
-impl Spell {
-    fn empty() -> Self {
-        Self {
-            first_bad: None,
-            last_good: None,
-            last_bad: None,
-            bad: 0,
-            of: 0,
-            over: None,
-            evidence: Vec::new(),
-            is_steady: false,
-            lost_ms: 0,
-        }
+    fn of(connection: usize, kind: Kind, chance: f64, spell: Spell) -> Self {
+        Self { connection, kind, chance, spell, expected: None, moved: None, silence: None, stuck: None }
     }
 }
 

@@ -35,6 +35,12 @@ pub struct Tally {
     pub failed: u64,
 }
 
+impl Tally {
+    fn of(failed: &[bool]) -> Self {
+        Self { rated: failed.len() as u64, failed: failed.iter().filter(|failed| **failed).count() as u64 }
+    }
+}
+
 /// What is known of a connection before the period, and what the period brought.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -51,6 +57,17 @@ pub struct Record {
 }
 
 impl Record {
+    /// Of the runs before the period, week by week, and of its own: whether each rated run failed, in their order.
+    pub fn of<'a>(weeks: impl Iterator<Item = &'a [bool]>, before: &[bool], now: &[bool]) -> Self {
+        Self {
+            weeks: weeks.map(Tally::of).filter(|week| week.rated > 0).collect(),
+            longest_before: longest(before),
+            repeated: before.windows(2).filter(|pair| pair[0] && pair[1]).count() as u64,
+            now: Tally::of(now),
+            longest: longest(now),
+        }
+    }
+
     fn before(&self) -> Tally {
         self.weeks.iter().fold(Tally::default(), |sum, week| Tally {
             rated: sum.rated + week.rated,
@@ -62,6 +79,10 @@ impl Record {
     fn worst(&self) -> u64 {
         self.weeks.iter().map(|week| week.failed).max().unwrap_or(0)
     }
+}
+
+fn longest(failed: &[bool]) -> u64 {
+    failed.split(|failed| !failed).map(<[bool]>::len).max().unwrap_or(0) as u64
 }
 
 /// What is found of one connection.

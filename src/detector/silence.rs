@@ -29,36 +29,18 @@ pub struct Silence {
     pub chance: f64,
 }
 
-/// The silence from the last of these runs until `now`, where it is longer than 1.5 times their longest pause and
-/// two runs at least were to be expected; starts are in order, all in milliseconds.
-pub(super) fn find(starts: &[i64], now: i64) -> Option<Silence> {
-    let pauses = Pauses::of(starts)?;
-    let length_ms = now.checked_sub(*starts.last()?)?;
-    let expected = length_ms as f64 / pauses.mean;
-    let is_long = length_ms as f64 > PAUSES * pauses.longest_ms as f64 && expected >= LEAST_EXPECTED;
-    is_long.then(|| Silence {
-        length_ms,
-        longest_ms: pauses.longest_ms,
-        expected,
-        chance: pauses.chance(length_ms),
-    })
-}
-
-/// When the silence after these runs is long enough to be looked at, if it lasts.
-pub(super) fn due_at(starts: &[i64]) -> Option<i64> {
-    let pauses = Pauses::of(starts)?;
-    let length = (PAUSES * pauses.longest_ms as f64).max(LEAST_EXPECTED * pauses.mean);
-    Some(starts.last()?.saturating_add(length as i64 + 1))
-}
-
-struct Pauses {
+/// The pauses between the runs of a connection.
+pub(super) struct Pauses {
+    /// The start of the last run.
+    last_ms: i64,
     longest_ms: i64,
     mean: f64,
     shape: f64,
 }
 
 impl Pauses {
-    fn of(starts: &[i64]) -> Option<Self> {
+    /// Of runs by their starts, which are in order, all in milliseconds; `None` where too little is known.
+    pub(super) fn of(starts: &[i64]) -> Option<Self> {
         if starts.len() < LEAST_KNOWN {
             return None;
         }
@@ -73,7 +55,27 @@ impl Pauses {
         // A steady schedule has no variation to divide by.
         let shape = variation.max(1e-3).powf(-1.086).clamp(FLATTEST, STEEPEST);
         let longest_ms = starts.windows(2).map(|pair| pair[1] - pair[0]).max()?;
-        Some(Self { longest_ms, mean, shape })
+        Some(Self { last_ms: *starts.last()?, longest_ms, mean, shape })
+    }
+
+    /// The silence from the last run until `now`, where it is longer than 1.5 times the longest pause and two runs
+    /// at least were to be expected.
+    pub(super) fn silence(&self, now: i64) -> Option<Silence> {
+        let length_ms = now.checked_sub(self.last_ms)?;
+        let expected = length_ms as f64 / self.mean;
+        let is_long = length_ms as f64 > PAUSES * self.longest_ms as f64 && expected >= LEAST_EXPECTED;
+        is_long.then(|| Silence {
+            length_ms,
+            longest_ms: self.longest_ms,
+            expected,
+            chance: self.chance(length_ms),
+        })
+    }
+
+    /// When the silence is long enough to be looked at, if it lasts.
+    pub(super) fn due_at(&self) -> i64 {
+        let length = (PAUSES * self.longest_ms as f64).max(LEAST_EXPECTED * self.mean);
+        self.last_ms.saturating_add(length as i64 + 1)
     }
 
     fn chance(&self, length_ms: i64) -> f64 {
@@ -87,6 +89,14 @@ mod tests {
     use super::*;
 
     const DAY: i64 = 86_400_000;
+
+    fn find(starts: &[i64], now: i64) -> Option<Silence> {
+        Pauses::of(starts)?.silence(now)
+    }
+
+    fn due_at(starts: &[i64]) -> Option<i64> {
+        Some(Pauses::of(starts)?.due_at())
+    }
 
     #[test]
     fn a_silence_is_told_against_the_pauses_of_the_connection_itself() {

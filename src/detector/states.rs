@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Failures in a row by which a connection is broken.
 const FAILURES_IN_A_ROW: usize = 3;
 /// Successes in a row by which a connection that was broken has recovered.
-const SUCCESSES_IN_A_ROW: usize = 3;
+pub(super) const SUCCESSES_IN_A_ROW: usize = 3;
 /// Runs that a state is judged by.
 const LATEST: usize = 10;
 /// Failures among the latest runs by which a connection is broken: 80 %.
@@ -35,6 +35,13 @@ pub enum State {
     Recovered,
     /// It runs no longer: told by its pauses, not by how its runs came out.
     Stopped,
+}
+
+impl State {
+    /// Whether bad runs go on in it.
+    pub(super) fn is_bad(self) -> bool {
+        matches!(self, Self::Broken | Self::Flaky)
+    }
 }
 
 /// That a connection entered a state.

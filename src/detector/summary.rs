@@ -6,16 +6,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::durations::{self, Moved};
-use super::rates::{Record, Tally};
-use super::silence::{self, Silence};
-use super::states::{self, Entered, State};
+use super::rates::Record;
+use super::silence::{Pauses, Silence};
+use super::states::{self, Entered, SUCCESSES_IN_A_ROW, State};
 
 /// Bad runs that are named as evidence: the first one, and the newest.
 const EVIDENCE: usize = 20;
 /// A part of bad runs from which on an incident is no longer called flaky.
 const FAILING: f64 = 0.8;
-/// Good runs in a row by which an incident is over, where the state does not say otherwise.
-const GOOD_RUNS: usize = 3;
 /// Slices that a baseline has before a connection is judged by what came after it.
 const LEAST_SLICES: usize = 2;
 /// How much longer than the longest run so far one takes that is stuck.
@@ -80,7 +78,7 @@ pub struct Place {
 }
 
 /// A row of bad runs: what an incident is told of.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spell {
     /// The run that it began with.
     pub first_bad: Option<Place>,
@@ -111,6 +109,15 @@ pub struct Look {
     pub spell: Option<Spell>,
 }
 
+/// The looks at a kind of bad runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Looks {
+    /// At the period, against the baseline.
+    pub period: Look,
+    /// At what began before the period and lasts, against what came before it.
+    pub lasting: Option<Look>,
+}
+
 /// Durations that moved, and the runs that show it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shift {
@@ -138,15 +145,14 @@ pub struct Summary {
     pub state: State,
     /// `None` of a connection that never left the state `fine`, or has no rated run.
     pub since: Option<Place>,
-    /// Failed runs of those that are rated. The first look is at the period; a second one at what began before it
-    /// and lasts.
-    pub failed: Vec<Look>,
+    /// Failed runs of those that are rated.
+    pub failed: Looks,
     /// Partly succeeded runs of those that did not fail.
-    pub partial: Vec<Look>,
+    pub partial: Looks,
     /// Runs that say success although something in them failed, of those that say it.
-    pub masked: Vec<Look>,
+    pub masked: Looks,
     /// Canceled runs of those that ended.
-    pub canceled: Vec<Look>,
+    pub canceled: Looks,
     /// Runs that succeeded take longer.
     pub slower: Option<Shift>,
     /// Runs that failed did so sooner.
@@ -163,64 +169,61 @@ pub struct Summary {
     pub due_at: Option<i64>,
 }
 
-/// A run of those that a kind of bad ones is told among.
-#[derive(Debug, Clone, Copy)]
-struct Seen {
-    place: Place,
-    is_bad: bool,
-    duration_ms: i64,
-}
-
-impl Seen {
-    fn of(run: &Run, is_bad: bool) -> Self {
-        Self { place: run.place(), is_bad, duration_ms: run.duration_ms.unwrap_or(0) }
-    }
-}
-
 impl Summary {
     /// What these runs say, which are in the order of their starts, none of them before the baseline.
     pub fn of(runs: &[Run], window: &Window) -> Self {
         use Outcome::*;
         let is_rated = |outcome| matches!(outcome, Succeeded | PartlySucceeded | Failed);
-        let failed = seen(runs, |run| is_rated(run.outcome).then_some(run.outcome == Failed));
-        let partial = seen(runs, |run| match run.outcome {
+        let failed = Sequence::of(runs, window, |run| is_rated(run.outcome).then_some(run.outcome == Failed));
+        let partial = Sequence::of(runs, window, |run| match run.outcome {
             PartlySucceeded => Some(true),
             Succeeded => Some(false),
             _ => None,
         });
-        let masked = seen(runs, |run| (run.outcome == Succeeded).then_some(run.has_failure));
+        let masked = Sequence::of(runs, window, |run| (run.outcome == Succeeded).then_some(run.has_failure));
         // Of those that ended: whether an unfinished run will be canceled is not known yet.
-        let canceled = seen(runs, |run| match run.outcome {
+        let canceled = Sequence::of(runs, window, |run| match run.outcome {
             Canceled => Some(true),
             outcome => is_rated(outcome).then_some(false),
         });
 
         let starts: Vec<i64> = runs.iter().map(|run| run.started_ms).collect();
-        let silence = silence::find(&starts, window.now);
+        let pauses = Pauses::of(&starts);
+        let silence = pauses.as_ref().and_then(|pauses| pauses.silence(window.now));
         let newest = runs.last().map(Run::place);
-        let entered = states::replay(&flags(&failed));
         // A connection that does not run is stopped, however its last runs came out.
-        let (state, since) = match (silence, entered.last()) {
+        let (state, since) = match (silence, failed.entered.last()) {
             (Some(_), _) => (State::Stopped, newest),
-            (None, Some(entered)) => (entered.state, Some(failed[entered.since].place)),
+            (None, Some(entered)) => (entered.state, Some(failed.places[entered.since])),
             (None, None) => (State::Fine, None),
         };
         let length = (window.until - window.since).max(1) as f64;
         let known = starts.last().zip(starts.first()).map_or(0.0, |(last, first)| (last - first) as f64);
+        let (stuck, stuck_at) = stuck(runs, window.now);
         Self {
             state,
             since,
-            failed: look(&failed, window),
-            partial: look(&partial, window),
-            masked: look(&masked, window),
-            canceled: look(&canceled, window),
-            slower: slower(runs, window),
-            fails_sooner: fails_sooner(runs, window),
+            failed: failed.looks(window),
+            partial: partial.looks(window),
+            masked: masked.looks(window),
+            canceled: canceled.looks(window),
+            slower: shift(
+                runs,
+                window,
+                |outcome| matches!(outcome, Succeeded | PartlySucceeded),
+                durations::longer,
+            ),
+            fails_sooner: shift(runs, window, |outcome| outcome == Failed, durations::shorter),
             silence,
             newest,
-            stuck: stuck(runs, window.now),
+            stuck,
             runs: if known > 0.0 { runs.len() as f64 * (length / known).min(1.0) } else { 0.0 },
-            due_at: due_at(runs, &starts, window.now),
+            due_at: pauses
+                .map(|pauses| pauses.due_at())
+                .into_iter()
+                .chain(stuck_at)
+                .filter(|due| *due > window.now)
+                .min(),
         }
     }
 }
@@ -231,145 +234,132 @@ impl Run {
     }
 }
 
-/// The runs that `is_bad` has a word about.
-fn seen(runs: &[Run], is_bad: impl Fn(&Run) -> Option<bool>) -> Vec<Seen> {
-    runs.iter().filter_map(|run| is_bad(run).map(|is_bad| Seen::of(run, is_bad))).collect()
+/// The runs that a kind of bad ones is told among, in their order.
+struct Sequence {
+    places: Vec<Place>,
+    /// Whether each of them is bad.
+    is_bad: Vec<bool>,
+    durations: Vec<i64>,
+    /// What state they entered when.
+    entered: Vec<Entered>,
+    /// The place of the period's first run, which may be none.
+    first: usize,
 }
 
-fn flags(seen: &[Seen]) -> Vec<bool> {
-    seen.iter().map(|run| run.is_bad).collect()
-}
-
-/// The period against the baseline, and what began before the period and lasts into it against what came before.
-fn look(seen: &[Seen], window: &Window) -> Vec<Look> {
-    let entered = states::replay(&flags(seen));
-    let first = seen.partition_point(|run| run.place.ms < window.since);
-    let standing = entered.iter().rfind(|entered| entered.told_by < first);
-    let mut looks = vec![Look {
-        record: record(seen, window, window.since),
-        spell: onset(seen, first, standing).map(|first| spell(seen, first, &entered)),
-    }];
-    let lasting = standing.filter(|entered| matches!(entered.state, State::Broken | State::Flaky));
-    if let Some(lasting) = lasting {
-        let record = record(seen, window, seen[lasting.since].place.ms);
-        let slices = record.weeks.iter().filter(|week| week.rated > 0).count();
-        // Who flakes for as long as is known does so usually; who fails all that time is broken.
-        if slices >= LEAST_SLICES || lasting.state == State::Broken {
-            looks.push(Look { record, spell: Some(spell(seen, lasting.since, &entered)) });
+impl Sequence {
+    /// Those of the runs that `is_bad` has a word about.
+    fn of(runs: &[Run], window: &Window, is_bad: impl Fn(&Run) -> Option<bool>) -> Self {
+        let told: Vec<(&Run, bool)> =
+            runs.iter().filter_map(|run| is_bad(run).map(|is_bad| (run, is_bad))).collect();
+        let is_bad: Vec<bool> = told.iter().map(|(_, is_bad)| *is_bad).collect();
+        Self {
+            places: told.iter().map(|(run, _)| run.place()).collect(),
+            durations: told.iter().map(|(run, _)| run.duration_ms.unwrap_or(0)).collect(),
+            entered: states::replay(&is_bad),
+            is_bad,
+            first: told.partition_point(|(run, _)| run.started_ms < window.since),
         }
     }
-    looks
-}
 
-/// What came from an instant on for as long as the period is, and slices as long of the baseline before it.
-fn record(seen: &[Seen], window: &Window, since: i64) -> Record {
-    let length = (window.until - window.since).max(1);
-    let between = |from: i64, until: i64| {
-        let begin = seen.partition_point(|run| run.place.ms < from);
-        let end = seen.partition_point(|run| run.place.ms < until);
-        &seen[begin..end.max(begin)]
-    };
-    let slices = (since - window.baseline).div_euclid(length);
-    let baseline = since - slices * length;
-    let weeks =
-        (0..slices).map(|slice| tally(between(baseline + slice * length, baseline + (slice + 1) * length)));
-    let before = between(baseline, since);
-    let now = between(since, (since + length).min(window.until));
-    Record {
-        weeks: weeks.filter(|week| week.rated > 0).collect(),
-        longest_before: longest(before),
-        repeated: before.windows(2).filter(|pair| pair[0].is_bad && pair[1].is_bad).count() as u64,
-        now: tally(now),
-        longest: longest(now),
+    /// The state in which the period finds them.
+    fn standing(&self) -> Option<&Entered> {
+        self.entered.iter().rfind(|entered| entered.told_by < self.first)
+    }
+
+    fn looks(&self, window: &Window) -> Looks {
+        let lasting = self.standing().filter(|entered| entered.state.is_bad()).map(|entered| {
+            let record = self.record(window, self.places[entered.since].ms);
+            // Who flakes for as long as is known does so usually; who fails all that time is broken.
+            let is_change = record.weeks.len() >= LEAST_SLICES || entered.state == State::Broken;
+            is_change.then(|| Look { record, spell: Some(self.spell(entered.since)) })
+        });
+        Looks {
+            period: Look {
+                record: self.record(window, window.since),
+                spell: self.onset().map(|first| self.spell(first)),
+            },
+            lasting: lasting.flatten(),
+        }
+    }
+
+    /// What came from an instant on for as long as the period is, and slices as long of the baseline before it.
+    fn record(&self, window: &Window, since: i64) -> Record {
+        let length = (window.until - window.since).max(1);
+        let between = |from: i64, until: i64| {
+            let begin = self.places.partition_point(|place| place.ms < from);
+            let end = self.places.partition_point(|place| place.ms < until);
+            &self.is_bad[begin..end.max(begin)]
+        };
+        let slices = (since - window.baseline).div_euclid(length);
+        let baseline = since - slices * length;
+        Record::of(
+            (0..slices).map(|slice| between(baseline + slice * length, baseline + (slice + 1) * length)),
+            between(baseline, since),
+            between(since, (since + length).min(window.until)),
+        )
+    }
+
+    /// The place of the run that the bad ones of the period began with, which may be before it: not before the
+    /// connection was last well, and the newest bad run is the last that counts.
+    fn onset(&self) -> Option<usize> {
+        let last_bad = self.is_bad.iter().rposition(|is_bad| *is_bad).filter(|place| *place >= self.first)?;
+        let well = self.standing().filter(|entered| !entered.state.is_bad());
+        let from = well.map_or(0, |entered| entered.since);
+        let before = self.is_bad[..self.first].iter().filter(|is_bad| **is_bad).count();
+        // Half a bad run more than was seen: nobody's rate is 0.
+        let usual = (before as f64 + 0.5) / (self.first as f64 + 1.0);
+        let found = states::find_onset(&self.is_bad[from..=last_bad], usual);
+        // Where nothing is likelier than the usual rate, the bad runs of the period are all that there is.
+        let any =
+            || self.is_bad[self.first..].iter().position(|is_bad| *is_bad).map(|place| self.first + place);
+        found.map(|place| from + place).or_else(any)
+    }
+
+    /// The bad runs from `first` on, and whether they are over.
+    fn spell(&self, first: usize) -> Spell {
+        let last_bad = self.is_bad.iter().rposition(|is_bad| *is_bad).unwrap_or(first).max(first);
+        let is_well = self.entered.last().is_none_or(|entered| !entered.state.is_bad());
+        let good = self.is_bad.len() - 1 - last_bad;
+        let over = (is_well && good >= SUCCESSES_IN_A_ROW).then(|| self.places[last_bad + 1]);
+        let end = if over.is_some() { last_bad + 1 } else { self.is_bad.len() };
+        let bad: Vec<usize> = (first..end).filter(|place| self.is_bad[*place]).collect();
+        let newest = bad.len().saturating_sub(EVIDENCE - 1).max(1);
+        let evidence = bad.first().into_iter().chain(bad.iter().skip(newest));
+        Spell {
+            first_bad: Some(self.places[first]),
+            last_good: (0..first).rfind(|place| !self.is_bad[*place]).map(|place| self.places[place]),
+            last_bad: Some(self.places[last_bad]),
+            bad: bad.len() as u64,
+            of: (end - first) as u64,
+            over,
+            is_steady: bad.len() as f64 >= FAILING * (last_bad + 1 - first) as f64,
+            lost_ms: bad.iter().map(|place| self.durations[*place]).sum(),
+            evidence: evidence.map(|place| self.places[*place].key).collect(),
+        }
     }
 }
 
-fn tally(seen: &[Seen]) -> Tally {
-    Tally { rated: seen.len() as u64, failed: seen.iter().filter(|run| run.is_bad).count() as u64 }
-}
-
-fn longest(seen: &[Seen]) -> u64 {
-    seen.split(|run| !run.is_bad).map(<[Seen]>::len).max().unwrap_or(0) as u64
-}
-
-/// The place of the run that the bad ones of the period began with, which may be before it: not before the
-/// connection was last well, and the newest bad run is the last that counts.
-fn onset(seen: &[Seen], first: usize, standing: Option<&Entered>) -> Option<usize> {
-    let last_bad = seen.iter().rposition(|run| run.is_bad).filter(|place| *place >= first)?;
-    let well = standing.filter(|entered| matches!(entered.state, State::Fine | State::Recovered));
-    let from = well.map_or(0, |entered| entered.since);
-    let before = tally(&seen[..first]);
-    // Half a bad run more than was seen: nobody's rate is 0.
-    let usual = (before.failed as f64 + 0.5) / (before.rated as f64 + 1.0);
-    let found = states::find_onset(&flags(&seen[from..=last_bad]), usual);
-    // Where nothing is likelier than the usual rate, the bad runs of the period are all that there is.
-    let any = || seen[first..].iter().position(|run| run.is_bad).map(|place| first + place);
-    found.map(|place| from + place).or_else(any)
-}
-
-/// The bad runs from `first` on, and whether they are over.
-fn spell(seen: &[Seen], first: usize, entered: &[Entered]) -> Spell {
-    let last_bad = seen.iter().rposition(|run| run.is_bad).unwrap_or(first).max(first);
-    let is_well = entered.last().is_none_or(|entered| !matches!(entered.state, State::Broken | State::Flaky));
-    let good = seen.len() - 1 - last_bad;
-    let over = (is_well && good >= GOOD_RUNS).then(|| seen[last_bad + 1].place);
-    let end = if over.is_some() { last_bad + 1 } else { seen.len() };
-    let runs = || seen[first..end].iter().filter(|run| run.is_bad);
-    let bad: Vec<i64> = runs().map(|run| run.place.key).collect();
-    let newest = bad.len().saturating_sub(EVIDENCE - 1).max(1);
-    Spell {
-        first_bad: Some(seen[first].place),
-        last_good: seen[..first].iter().rfind(|run| !run.is_bad).map(|run| run.place),
-        last_bad: Some(seen[last_bad].place),
-        bad: bad.len() as u64,
-        of: (end - first) as u64,
-        over,
-        is_steady: bad.len() as f64 >= FAILING * (last_bad + 1 - first) as f64,
-        lost_ms: runs().map(|run| run.duration_ms).sum(),
-        evidence: bad.first().into_iter().chain(bad.iter().skip(newest)).copied().collect(),
-    }
-}
-
-fn durations_of(runs: &[Run], window: &Window, is_one: impl Fn(Outcome) -> bool) -> [Vec<i64>; 2] {
-    let timed = |run: &&Run| is_one(run.outcome) && run.started_ms < window.until;
-    let (now, before): (Vec<&Run>, Vec<&Run>) =
-        runs.iter().filter(timed).partition(|run| run.started_ms >= window.since);
-    [before, now].map(|runs| runs.iter().filter_map(|run| run.duration_ms).collect())
-}
-
-fn slower(runs: &[Run], window: &Window) -> Option<Shift> {
-    let is_good = |outcome| matches!(outcome, Outcome::Succeeded | Outcome::PartlySucceeded);
-    let [before, now] = durations_of(runs, window, is_good);
-    let moved = durations::longer(&before, &now)?;
-    // Longer than half way to what they take now.
-    let limit = moved.before_ms + (moved.now_ms - moved.before_ms) / 2;
-    shift(runs, window, moved, |run| {
-        run.duration_ms.filter(|_| is_good(run.outcome)).map(|duration| duration > limit)
-    })
-}
-
-fn fails_sooner(runs: &[Run], window: &Window) -> Option<Shift> {
-    let is_failed = |outcome| outcome == Outcome::Failed;
-    let [before, now] = durations_of(runs, window, is_failed);
-    let moved = durations::shorter(&before, &now)?;
-    let limit = moved.now_ms + (moved.before_ms - moved.now_ms) / 2;
-    shift(runs, window, moved, |run| {
-        run.duration_ms.filter(|_| is_failed(run.outcome)).map(|duration| duration < limit)
-    })
-}
-
+/// Durations of certain runs that moved against the baseline's, and the runs that took as long as they take now
+/// rather than as long as before.
 fn shift(
     runs: &[Run],
     window: &Window,
-    moved: Moved,
-    is_bad: impl Fn(&Run) -> Option<bool>,
+    is_one: impl Fn(Outcome) -> bool,
+    compare: impl Fn(&[i64], &[i64]) -> Option<Moved>,
 ) -> Option<Shift> {
-    let seen = seen(runs, is_bad);
-    let first = seen.partition_point(|run| run.place.ms < window.since);
-    let entered = states::replay(&flags(&seen));
-    let standing = entered.iter().rfind(|entered| entered.told_by < first);
-    let first = onset(&seen, first, standing)?;
-    Some(Shift { moved, spell: spell(&seen, first, &entered) })
+    let timed = |run: &&Run| is_one(run.outcome) && run.started_ms < window.until;
+    let (now, before): (Vec<&Run>, Vec<&Run>) =
+        runs.iter().filter(timed).partition(|run| run.started_ms >= window.since);
+    let [before, now] =
+        [before, now].map(|runs| runs.iter().filter_map(|run| run.duration_ms).collect::<Vec<i64>>());
+    let moved = compare(&before, &now)?;
+
+    let (shorter, longer) = (moved.before_ms.min(moved.now_ms), moved.before_ms.max(moved.now_ms));
+    let middle = shorter + (longer - shorter) / 2;
+    let is_moved = |duration| if moved.now_ms == longer { duration > middle } else { duration < middle };
+    let sequence =
+        Sequence::of(runs, window, |run| run.duration_ms.filter(|_| is_one(run.outcome)).map(is_moved));
+    Some(Shift { moved, spell: sequence.spell(sequence.onset()?) })
 }
 
 /// The longest run that ended, where enough are known.
@@ -382,31 +372,22 @@ fn longest_run(runs: &[Run]) -> Option<i64> {
     ended.iter().max().copied().filter(|_| ended.len() >= STUCK_KNOWN)
 }
 
-/// How long a run may take before it is stuck.
-fn patience(longest_ms: i64) -> i64 {
-    ((longest_ms as f64 * STUCK_RUNS) as i64).max(STUCK_MS)
-}
-
-fn stuck(runs: &[Run], now: i64) -> Vec<Stuck> {
-    let Some(longest_ms) = longest_run(runs) else { return Vec::new() };
-    let unfinished = runs.iter().filter(|run| run.outcome == Outcome::Unfinished);
-    unfinished
+/// The runs that are stuck, and when each of those that have not ended will be or was.
+fn stuck(runs: &[Run], now: i64) -> (Vec<Stuck>, Vec<i64>) {
+    let Some(longest_ms) = longest_run(runs) else { return Default::default() };
+    let patience = ((longest_ms as f64 * STUCK_RUNS) as i64).max(STUCK_MS);
+    let unfinished = || runs.iter().filter(|run| run.outcome == Outcome::Unfinished);
+    let stuck = unfinished()
         .map(|run| Stuck { run: run.place(), age_ms: now - run.started_ms, longest_ms })
-        .filter(|stuck| stuck.age_ms > patience(longest_ms))
-        .collect()
-}
-
-fn due_at(runs: &[Run], starts: &[i64], now: i64) -> Option<i64> {
-    let longest = longest_run(runs);
-    let unfinished = runs.iter().filter(|run| run.outcome == Outcome::Unfinished);
-    let stuck = unfinished.filter_map(|run| Some(run.started_ms + patience(longest?) + 1));
-    stuck.chain(silence::due_at(starts)).filter(|due| *due > now).min()
+        .filter(|stuck| stuck.age_ms > patience);
+    (stuck.collect(), unfinished().map(|run| run.started_ms + patience + 1).collect())
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use proptest::prelude::*;
 
+    use super::super::rates::Tally;
     use super::*;
 
     const DAY: i64 = 86_400_000;
@@ -452,7 +433,7 @@ pub(super) mod tests {
     fn what_broke_is_told_from_its_first_bad_run_with_the_last_good_one_before_it() {
         let summary = Summary::of(&runs(1, fails_from(57)), &WINDOW);
         assert_eq!(summary.state, State::Broken);
-        let spell = summary.failed[0].spell.as_ref().unwrap();
+        let spell = summary.failed.period.spell.as_ref().unwrap();
         let [first, last] = [spell.first_bad, spell.last_good].map(|place| place.unwrap().key);
         assert_eq!((first, last, spell.bad, spell.of, spell.over), (57, 56, 6, 6, None));
         assert_eq!(spell.evidence, (57..63).collect::<Vec<_>>());
@@ -463,7 +444,7 @@ pub(super) mod tests {
     #[test]
     fn what_broke_before_the_period_and_lasts_is_judged_by_what_came_before_it_broke() {
         let summary = Summary::of(&runs(1, fails_from(40)), &WINDOW);
-        let [_, lasting] = &summary.failed[..] else { panic!("{summary:?}") };
+        let lasting = summary.failed.lasting.as_ref().unwrap();
         assert_eq!(lasting.record.now, Tally { rated: 7, failed: 7 });
         assert_eq!(lasting.record.weeks, [Tally { rated: 7, failed: 0 }; 5]);
         assert_eq!(lasting.spell.as_ref().unwrap().first_bad.unwrap().key, 40);
@@ -480,7 +461,7 @@ pub(super) mod tests {
             &WINDOW,
         );
         assert_eq!(summary.state, State::Recovered);
-        let spell = summary.failed[0].spell.as_ref().unwrap();
+        let spell = summary.failed.period.spell.as_ref().unwrap();
         assert_eq!((spell.bad, spell.of, spell.over.map(|place| place.key)), (3, 3, Some(60)));
     }
 
@@ -524,7 +505,8 @@ pub(super) mod tests {
             runs.sort_by_key(|run| run.started_ms);
             (0..).zip(&mut runs).for_each(|(key, run)| run.key = key);
             let summary = Summary::of(&runs, &Window { now: 70 * DAY, ..WINDOW });
-            for spell in summary.failed.iter().filter_map(|look| look.spell.as_ref()) {
+            let looks = [Some(&summary.failed.period), summary.failed.lasting.as_ref()];
+            for spell in looks.into_iter().flatten().filter_map(|look| look.spell.as_ref()) {
                 let first = spell.first_bad.unwrap();
                 prop_assert_eq!(runs[first.key as usize].outcome, Failed);
                 prop_assert!(spell.last_good.is_none_or(|good| good.ms <= first.ms));
