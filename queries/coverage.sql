@@ -28,6 +28,7 @@
 --   pruned_before      the last prune of its runs took those that began before this; NULL: there was none
 --   pruned_at          when that was
 --   kind               export, storage or manifest
+--   connection_key     its key in this file
 WITH asked (connection) AS (
     SELECT value
     FROM json_each(iif(:connection LIKE '[%', :connection, json_array('' || :connection)))
@@ -101,7 +102,8 @@ SELECT
     coalesce(checkpoints.pruned, 0) AS pruned,
     prunes.before AS pruned_before,
     prunes.pruned_at,
-    chosen.kind
+    chosen.kind,
+    connection_key
 FROM chosen
     JOIN connections USING (connection_key)
     JOIN edges USING (connection_key)

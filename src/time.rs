@@ -129,6 +129,11 @@ impl UtcText {
         seconds * TICKS_PER_SECOND + number(20..27)
     }
 
+    /// Whole milliseconds since 1970, negative before.
+    pub(crate) fn unix_ms(&self) -> i64 {
+        self.ticks().div_euclid(10_000)
+    }
+
     /// Whole milliseconds from `self` to `later`; `None` where `later` is before `self`.
     pub(crate) fn milliseconds_until(&self, later: &Self) -> Option<i64> {
         let ticks = later.ticks() - self.ticks();
