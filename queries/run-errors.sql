@@ -1,7 +1,7 @@
 -- Errors of runs
 --
 -- Which errors each of these runs carries, and on how many of its tasks. A run without an error on a task
--- is told by its own error, where it has one.
+-- is told by its own error, where it has one; a run without any has a row that names none.
 --
 -- Parameters:
 --   :runs  JSON array of keys of runs in this file; default: none
@@ -9,6 +9,7 @@
 -- Columns:
 --   run_key          the run's key in this file
 --   run_id           its id
+--   started_at       its start
 --   error_kind_key   the error's key in this file; NULL for a run's own error
 --   error_code       such as TAE_BRW_1000
 --   description_key  the stable key, such as FailedToExport
@@ -17,9 +18,9 @@
 --   category         such as other
 --   description      as the first of these tasks tells it
 --   kb_article_link  the help article; NULL where there is none
---   tasks            tasks of the run that carry it; 0 for a run's own error
+--   tasks            tasks of the run that carry it; 0 for a run's own error, or none
 WITH asked AS MATERIALIZED (
-    SELECT value AS run_key
+    SELECT DISTINCT value AS run_key
     FROM json_each(coalesce(:runs, '[]'))
 ),
 carried AS (
@@ -34,6 +35,7 @@ carried AS (
 SELECT
     carried.run_key AS run_key,
     runs.id AS run_id,
+    runs.started_at,
     error_kinds.error_kind_key,
     carried.error_code AS error_code,
     carried.description_key AS description_key,
@@ -50,9 +52,9 @@ FROM carried
         AND error_kinds.can_user_fix IS carried.can_user_fix
 WHERE place = 1
 UNION ALL
-SELECT run_key, runs.id, NULL, NULL, error_key, NULL, runs.phase, NULL, error_description, NULL, 0
+SELECT
+    run_key, runs.id, runs.started_at, NULL, NULL, error_key, NULL, runs.phase, NULL, error_description, NULL, 0
 FROM asked
     CROSS JOIN runs USING (run_key)
-WHERE coalesce(error_key, error_description) IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM errors WHERE errors.run_key = runs.run_key)
+WHERE NOT EXISTS (SELECT 1 FROM errors WHERE errors.run_key = runs.run_key)
 ORDER BY run_key, tasks DESC, description_key, error_code;

@@ -5,8 +5,10 @@
 //! here is arithmetic on counts: sums, intervals and tests. No clock is read and no sentence made.
 
 mod asked;
+mod causes;
 mod compare;
 pub(crate) mod figures;
+mod incidents;
 mod questions;
 mod statistics;
 mod verdict;
@@ -50,6 +52,7 @@ fn answer(
     let masked = questions.masked(total.now.succeeded)?;
     let weeks = questions.weeks()?;
     let buckets = questions.buckets(&connections)?;
+    let inferred = questions.inferred()?;
     // The other database has sorted the durations meanwhile, so they are asked for last.
     let durations = timing()?.in_order_of(&connections);
 
@@ -67,9 +70,13 @@ fn answer(
         zone: asked.zone,
         period: asked.period,
         compared_with: asked.compared_with,
+        baseline: asked.baseline,
         restricted_to: questions::names(&asked.connections, &coverage),
         min_runs: asked.min_runs,
         verdict: verdict::verdict(asked, &total, &connections, &coverage),
+        incidents: inferred.incidents,
+        states: inferred.states,
+        expected: inferred.expected,
         changes,
         errors: errors.errors,
         failing,

@@ -134,6 +134,11 @@ impl UtcText {
         self.ticks().div_euclid(10_000)
     }
 
+    /// The instant of so many milliseconds since 1970; `None` outside the years 0001 to 9999.
+    pub(crate) fn from_unix_ms(milliseconds: i64) -> Option<Self> {
+        Self::from_datetime(&DateTime::from_timestamp_millis(milliseconds)?)
+    }
+
     /// Whole milliseconds from `self` to `later`; `None` where `later` is before `self`.
     pub(crate) fn milliseconds_until(&self, later: &Self) -> Option<i64> {
         let ticks = later.ticks() - self.ticks();

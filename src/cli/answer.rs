@@ -81,6 +81,9 @@ pub(crate) struct Report {
     /// start, or START..END
     #[arg(long, value_name = "PERIOD", default_value = "previous", help_heading = PERIOD)]
     pub compare: String,
+    /// How long before the period what is usual is told by: what is improbable against it is an incident
+    #[arg(long, value_name = "LENGTH", default_value = crate::time::period::BASELINE, help_heading = PERIOD)]
+    pub baseline: String,
     /// The instant that is now: the same archive then gives the same bytes [default: the clock]
     #[arg(long, value_name = "TIME", help_heading = PERIOD)]
     pub as_of: Option<String>,

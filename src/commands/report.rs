@@ -15,6 +15,7 @@ pub(crate) fn report(settings: settings::Report) -> Result<ExitCode, CommandErro
     let asked = Asked {
         period: settings.period,
         compared_with: settings.compared_with,
+        baseline: settings.baseline,
         zone: settings.zone,
         as_of: settings.as_of,
         is_of_now: settings.is_of_now,

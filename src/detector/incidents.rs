@@ -35,6 +35,23 @@ pub enum Kind {
     Stuck,
 }
 
+impl Kind {
+    /// As JSON and tables have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failing => "failing",
+            Self::Flaky => "flaky",
+            Self::Stopped => "stopped",
+            Self::Partial => "partial",
+            Self::Masked => "masked",
+            Self::Canceled => "canceled",
+            Self::Slower => "slower",
+            Self::FailsSooner => "fails_sooner",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
 /// How many wrong names of each kind are to be expected of one look at a fleet in which nothing changes: at most,
 /// since counts of few runs take few values.
 #[derive(Debug, Clone, Copy, PartialEq)]

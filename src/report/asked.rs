@@ -1,6 +1,7 @@
 //! What a report is asked for.
 
 use crate::time::UtcText;
+use crate::time::period::BASELINE;
 use crate::time::period::Period;
 use crate::time::zone::Zone;
 
@@ -9,6 +10,8 @@ use crate::time::zone::Zone;
 pub(crate) struct Asked {
     pub period: Period,
     pub compared_with: Period,
+    /// What is usual is told by it: it ends where the period begins.
+    pub baseline: Period,
     pub zone: Zone,
     /// The instant that ages are counted to.
     pub as_of: UtcText,
@@ -30,8 +33,9 @@ impl Asked {
         let zone = Zone::UTC;
         let period = Period::parse(None, None, &zone, &as_of)?;
         let compared_with = period.before(&zone)?;
+        let baseline = period.baseline(BASELINE, &zone)?;
         let connections = Vec::new();
         let is_of_now = true;
-        Ok(Self { period, compared_with, zone, as_of, is_of_now, connections, min_runs: 1, fail_over: None })
+        Ok(Self { period, compared_with, baseline, zone, as_of, is_of_now, connections, min_runs: 1, fail_over: None })
     }
 }

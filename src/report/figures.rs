@@ -9,6 +9,10 @@
 //! Where a query of `queries/` has a row for a figure, the figure is read from that row: its fields are the
 //! columns, and `default` stands at what is found out afterwards. So a report's JSON can be read back, too.
 
+mod incidents;
+
+pub(crate) use incidents::*;
+
 use serde::{Deserialize, Serialize};
 
 use crate::time::UtcText;
@@ -23,11 +27,22 @@ pub(crate) struct Report {
     pub zone: Zone,
     pub period: Period,
     pub compared_with: Period,
+    /// What is usual is told by it.
+    pub baseline: Period,
     /// The connections it is restricted to; empty: all that are archived.
     pub restricted_to: Vec<String>,
     /// A rate from fewer rated runs raises no alarm.
     pub min_runs: u64,
     pub verdict: Verdict,
+    /// What is improbable against what each connection usually does: what lasts first.
+    #[serde(default)]
+    pub incidents: Vec<Incident>,
+    /// How each connection does, those with incidents first.
+    #[serde(default)]
+    pub states: Vec<ConnectionState>,
+    /// What failed against what was to be expected.
+    #[serde(default)]
+    pub expected: Expected,
     pub changes: Changes,
     pub total: ComparedRate,
     /// By connection, the worst first: by failed runs, then by name.

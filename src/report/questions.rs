@@ -18,7 +18,7 @@ use crate::time::period::Period;
 use crate::time::zone::Step;
 
 /// Weeks of the trend.
-const WEEKS: usize = 12;
+pub(super) const WEEKS: usize = 12;
 /// A longer period is cut into weeks: more days would not fit beside each other on a page.
 const MOST_DAYS: usize = 62;
 /// Rows of a list of runs; the named query gives them all.
@@ -26,8 +26,8 @@ const LISTED: i64 = 20;
 /// Rows of each list of errors.
 const LISTED_ERRORS: usize = 50;
 
-type Rows<T> = Result<Vec<T>, Error>;
-type Parameters = Vec<(&'static str, Value)>;
+pub(super) type Rows<T> = Result<Vec<T>, Error>;
+pub(super) type Parameters = Vec<(&'static str, Value)>;
 
 /// What tells a connection from every other: one id may be that of several, each of another kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
@@ -71,13 +71,13 @@ pub(super) struct Questions<'a> {
 }
 
 impl Questions<'_> {
-    fn read<T: DeserializeOwned>(&self, name: &'static str, parameters: Parameters) -> Rows<T> {
+    pub(super) fn read<T: DeserializeOwned>(&self, name: &'static str, parameters: Parameters) -> Rows<T> {
         let query = self.catalog.find(name).ok_or(Error::NoQuery(name))?;
         self.database.read(query, &parameters)
     }
 
     /// `:connection`, for every query that takes it.
-    fn chosen(&self) -> Parameters {
+    pub(super) fn chosen(&self) -> Parameters {
         let asked = &self.asked.connections;
         if asked.is_empty() {
             return Vec::new();
@@ -475,6 +475,6 @@ impl Timing {
     }
 }
 
-fn text(value: &str) -> Value {
+pub(super) fn text(value: &str) -> Value {
     Value::Text(value.to_owned())
 }

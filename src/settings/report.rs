@@ -18,6 +18,8 @@ pub(crate) struct Report {
     pub db: PathBuf,
     pub period: Period,
     pub compared_with: Period,
+    /// What is usual is told by it.
+    pub baseline: Period,
     pub zone: Zone,
     /// The instant that ages are counted to.
     pub as_of: UtcText,
@@ -51,10 +53,14 @@ impl Report {
         let compared_with = period
             .parse_compared(&typed.compare, &zone, &as_of)
             .map_err(|problem| Error::Time(format!("--compare: {problem}")))?;
+        let baseline = period
+            .baseline(&typed.baseline, &zone)
+            .map_err(|problem| Error::Time(format!("--baseline: {problem}")))?;
         Ok(Self {
             db: file.find_db(global, environment)?,
             period,
             compared_with,
+            baseline,
             zone,
             as_of,
             is_of_now: typed.as_of.is_none(),

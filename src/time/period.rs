@@ -13,6 +13,9 @@ use super::zone::Zone;
 /// Days of a period that nobody names.
 const DEFAULT_DAYS: u64 = 7;
 
+/// How long before a period what is usual is told by, where nobody says.
+pub(crate) const BASELINE: &str = "8w";
+
 /// `[since, until)`, and never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Period {
@@ -91,13 +94,7 @@ impl Period {
             return Self::parse(Some(since), Some(until), zone, now);
         }
         if let Some(length) = Length::parse(text)? {
-            let since = length.before(&self.since, zone)?;
-            let compared = Self { since, until: self.since };
-            return if since < self.since {
-                Ok(compared)
-            } else {
-                Err(format!("'{text}' is no time at all"))
-            };
+            return self.preceded(&length, text, zone);
         }
         let since = match parse(text, zone, now)? {
             Meaning::Period(since, until) => return Ok(Self { since, until }),
@@ -113,6 +110,23 @@ impl Period {
             since.minus(-self.length_ticks())
         };
         Ok(Self { since, until: until.ok_or("it would end after the year 9999")? })
+    }
+
+    /// Reads `--baseline`: a length such as `8w` that ends where this period begins.
+    ///
+    /// # Errors
+    /// It is no length, is none at all, or would begin before the year 1.
+    pub(crate) fn baseline(&self, text: &str, zone: &Zone) -> Result<Self, String> {
+        let length = Length::parse(text)?
+            .ok_or_else(|| format!("'{text}' is no length of time (write 8w, 56d or 36h)"))?;
+        self.preceded(&length, text, zone)
+    }
+
+    /// The time of this length before the period.
+    fn preceded(&self, length: &Length, text: &str, zone: &Zone) -> Result<Self, String> {
+        let since = length.before(&self.since, zone)?;
+        let before = Self { since, until: self.since };
+        if since < self.since { Ok(before) } else { Err(format!("'{text}' is no time at all")) }
     }
 
     /// The bounds of so many weeks of seven local days, the last of which ends with the period. Weeks that

@@ -22,7 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("program", &["cli", "commands", "logging", "settings", "sync"]),
     ("query", &["store"]),
     ("render", &["api", "import", "query", "report", "store", "sync", "verify"]),
-    ("report", &["query"]),
+    ("report", &["detector", "query"]),
     ("settings", &["api", "cli"]),
     ("store", &["api", "normalize"]),
     ("sync", &["api", "normalize", "store", "walk"]),
