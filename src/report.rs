@@ -73,10 +73,13 @@ fn answer(
         baseline: asked.baseline,
         restricted_to: questions::names(&asked.connections, &coverage),
         min_runs: asked.min_runs,
-        verdict: verdict::verdict(asked, &total, &connections, &coverage),
+        verdict: verdict::verdict(asked, &total, &connections, &coverage, &inferred.incidents),
+        expected: Expected {
+            moved_by: incidents::moved_by(&total, &connections, &inferred.states),
+            ..inferred.expected
+        },
         incidents: inferred.incidents,
         states: inferred.states,
-        expected: inferred.expected,
         changes,
         errors: errors.errors,
         failing,

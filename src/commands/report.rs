@@ -52,7 +52,11 @@ pub(crate) fn report(settings: settings::Report) -> Result<ExitCode, CommandErro
 
 /// The figures, and the verdict in words among them.
 fn to_json(report: &Report) -> Result<String, CommandError> {
-    let verdict = Verdict { text: Some(verdict(report)), ..report.verdict.clone() };
+    let verdict = Verdict {
+        text: Some(verdict(report)),
+        headline: pages::report::headline(report),
+        ..report.verdict.clone()
+    };
     let report = Report { verdict, ..report.clone() };
     let text = serde_json::to_string_pretty(&report).map_err(anyhow::Error::new)?;
     Ok(text + "\n")

@@ -10,7 +10,9 @@ mod model;
 mod text;
 
 pub(crate) use model::Document;
-pub(super) use model::{Align, Block, Column, Grid, GridCell, Inline, Phrase, Presence, Row, Section, Topic};
+pub(super) use model::{
+    Align, Block, Card, Column, Grid, GridCell, Inline, Phrase, Presence, Row, Section, Tone, Topic,
+};
 
 use super::Screen;
 

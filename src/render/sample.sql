@@ -8,7 +8,7 @@ UPDATE runs SET result = 'Error'
 WHERE connection_key = 3 AND state = 'Completed' AND run_key % 3 > 0 AND started_at > (SELECT since FROM ends);
 UPDATE runs SET result = iif(started_at > (SELECT since FROM ends), 'Success', 'TimedOut')
 WHERE connection_key = 4 AND state = 'Completed' AND started_at > (SELECT date(since, '-7 days') FROM ends);
-UPDATE runs SET duration_ms = duration_ms * 3, queue_ms = queue_ms * 4
+UPDATE runs SET duration_ms = duration_ms * 6, queue_ms = queue_ms * 8
 WHERE connection_key = 4 AND started_at > (SELECT since FROM ends);
 UPDATE runs SET result = 'Canceled' WHERE run_key % 23 = 0 AND connection_key = 1;
 UPDATE runs SET result = 'PartialSuccess' WHERE run_key % 11 = 0 AND connection_key = 2;
@@ -21,7 +21,7 @@ WHERE result = 'Success' AND connection_key IN (1, 5) AND run_key % 5 = 0;
 UPDATE tasks SET result = 'TimedOut' WHERE run_key IN (SELECT run_key FROM runs WHERE has_failure AND run_key % 5 = 0);
 
 -- An error that nobody says who can act on, one that came back, one that is gone, one with an article.
-UPDATE error_kinds SET can_user_fix = NULL WHERE error_kind_key = 1;
+UPDATE error_kinds SET can_user_fix = NULL WHERE description_key = 'RunOrchestrationError';
 UPDATE errors SET can_user_fix = NULL WHERE description_key = 'RunOrchestrationError';
 DELETE FROM error_runs
 WHERE error_kind_key = 5 AND started_at BETWEEN (SELECT date(since, '-7 days') FROM ends) AND (SELECT since FROM ends);
@@ -42,6 +42,15 @@ INSERT INTO runs (connection_key, id, state, fingerprint, first_seen_at)
 SELECT 6, 'pilot-without-start', 'Queued', x'01', first_seen_at FROM connections WHERE connection_key = 1;
 INSERT INTO unfinished_runs (run_key, changed_at, answered_at)
 SELECT run_key, first_seen_at, first_seen_at FROM runs WHERE connection_key = 6;
+
+-- A connection that stopped running ten days before the end.
+INSERT INTO connections (connection_key, kind, id, name, display_name, first_seen_at)
+SELECT 7, 'manifest', 'yard', 'Yard', 'Yard', first_seen_at FROM connections WHERE connection_key = 1;
+INSERT INTO checkpoints (connection_key, quiet_at) SELECT 7, max(ended_at) FROM walks;
+INSERT INTO runs (connection_key, id, state, result, started_at, ended_at, duration_ms, fingerprint, first_seen_at)
+SELECT 7, 'yard-' || run_key, 'Completed', 'Success', started_at, ended_at, duration_ms, x'00', first_seen_at
+FROM runs
+WHERE connection_key = 5 AND started_at < (SELECT date(until, '-10 days') FROM ends);
 
 -- What the archive stands on: a gap, records set aside, drift, a walk that broke off, a connection that is
 -- gone, one whose clock was wrong, and what was pruned.

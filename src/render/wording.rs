@@ -8,15 +8,18 @@ use std::time::Duration;
 
 use chrono::Datelike as _;
 
-use super::{numbers, render_count, render_duration};
+use super::{clean, numbers, render_count, render_duration};
 use crate::report::figures::{
-    Changes, ComparedPercentiles, ComparedRate, Direction, ErrorChange, ErrorCode, Interval, Novelty,
-    Percentiles, Report,
+    ComparedPercentiles, ComparedRate, Direction, ErrorChange, ErrorCode, Interval, Novelty, Percentiles,
+    Report,
 };
 use crate::report::{ArchivedWhole, Standing};
 use crate::time::period::Period;
 use crate::time::zone::Zone;
 use crate::time::{UtcText, ago};
+
+/// Characters of a connection's name in the verdict.
+const NAME: usize = 40;
 
 /// Between a number and its unit.
 pub(crate) const NO_BREAK: char = '\u{a0}';
@@ -24,7 +27,7 @@ pub(crate) const NO_BREAK: char = '\u{a0}';
 /// The whole report in one line: runs, failure rate, change, and how fresh the data is. Plain spaces, so that a
 /// program may compare it.
 pub(crate) fn verdict(report: &Report) -> String {
-    let sentences = [Some(standing(report)), news(&report.changes), freshness(report)];
+    let sentences = [Some(standing(report)), expectation(report), freshness(report)];
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ").replace(NO_BREAK, " ")
 }
 
@@ -44,9 +47,9 @@ fn standing(report: &Report) -> String {
         }
         Standing::Rated => {
             let change = match (report.total.direction, before.failure_rate.map(percent)) {
-                (Direction::Worse, Some(before)) => format!("up from {before}"),
-                (Direction::Better, Some(before)) => format!("down from {before}"),
-                (_, Some(before)) => format!("{before} before: no clear change"),
+                (Direction::Worse, Some(before)) => format!("up from {before}{}", moved_by(report)),
+                (Direction::Better, Some(before)) => format!("down from {before}{}", moved_by(report)),
+                (_, Some(before)) => format!("{before} before"),
                 (_, None) => "with nothing before to compare".to_owned(),
             };
             let started = counted(now.runs, "run");
@@ -58,19 +61,41 @@ fn standing(report: &Report) -> String {
     }
 }
 
-/// What a total does not show: one connection of many, an error that was never seen.
-fn news(changes: &Changes) -> Option<String> {
-    let (failing, new) = (changes.newly_failing.len() as u64, changes.new_errors.len() as u64);
-    let mut parts = Vec::new();
-    if failing > 0 {
-        let verb = if failing == 1 { "fails" } else { "fail" };
-        parts.push(format!("{} {verb} more than before", counted(failing, "connection")));
+/// Why the rate of all moved although no connection's did.
+fn moved_by(report: &Report) -> String {
+    let Some(by) = &report.expected.moved_by else { return String::new() };
+    let way = if report.total.direction == Direction::Worse { "more" } else { "less" };
+    format!(
+        " because of how often each ran, above all {}; no connection fails {way}",
+        shorten(&by.connection)
+    )
+}
+
+/// As much of a name as a sentence has room for.
+fn shorten(name: &str) -> String {
+    let name = clean(name);
+    match name.trim().char_indices().nth(NAME) {
+        Some((end, _)) => format!("{}…", name.trim()[..end].trim_end()),
+        None => name.trim().to_owned(),
     }
-    if new > 0 {
-        let verb = if new == 1 { "is" } else { "are" };
-        parts.push(format!("{} {verb} new", counted(new, "error")));
+}
+
+/// What was to be expected of the runs by what each connection usually does, and whose share the rest is.
+fn expectation(report: &Report) -> Option<String> {
+    let found = &report.expected;
+    if report.standing() != Standing::Rated || report.states.is_empty() || found.failed == 0 {
+        return None;
     }
-    (!parts.is_empty()).then(|| format!("{}.", parts.join(", ")))
+    let rest = found.failed as f64 - found.expected;
+    let whose = match &found.most {
+        // One connection is told where it has most of what was not to be expected.
+        Some(most) if rest >= 1.0 && (most.failed as f64 - most.expected) >= rest / 2.0 => {
+            let (part, whole) = (render_count(most.failed), render_count(found.failed));
+            format!("; {part} of the {whole} are of {}", shorten(&most.subject.connection))
+        }
+        _ => String::new(),
+    };
+    Some(format!("{} failures were to be expected{whose}.", expected(found.expected)))
 }
 
 fn freshness(report: &Report) -> Option<String> {
@@ -100,6 +125,28 @@ pub(crate) fn points(difference: f64) -> String {
     let text = format!("{:+.1}", difference * 100.0);
     let text = if matches!(text.as_str(), "+0.0" | "-0.0") { "0.0" } else { &text };
     format!("{text}{NO_BREAK}pp")
+}
+
+/// A number of runs that were to be expected: `0.5`, `13`.
+pub(crate) fn expected(runs: f64) -> String {
+    match runs {
+        runs if runs < 0.05 => "none".to_owned(),
+        runs if runs < 9.95 => format!("{runs:.1}"),
+        runs => render_count(runs.round() as u64),
+    }
+}
+
+/// How long a period is: `8 weeks`, `10 days`, `36 h`.
+pub(crate) fn length(period: &Period, zone: &Zone) -> String {
+    if zone.is_start_of_day(&period.since) && zone.is_start_of_day(&period.until) {
+        let days = (zone.date(&period.until) - zone.date(&period.since)).num_days().unsigned_abs();
+        return if days.is_multiple_of(7) && days > 0 {
+            counted(days / 7, "week")
+        } else {
+            counted(days, "day")
+        };
+    }
+    duration(period.since.milliseconds_until(&period.until).unwrap_or_default())
 }
 
 /// `[8.9–24.9%]`.

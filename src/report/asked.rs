@@ -36,6 +36,16 @@ impl Asked {
         let baseline = period.baseline(BASELINE, &zone)?;
         let connections = Vec::new();
         let is_of_now = true;
-        Ok(Self { period, compared_with, baseline, zone, as_of, is_of_now, connections, min_runs: 1, fail_over: None })
+        Ok(Self {
+            period,
+            compared_with,
+            baseline,
+            zone,
+            as_of,
+            is_of_now,
+            connections,
+            min_runs: 1,
+            fail_over: None,
+        })
     }
 }

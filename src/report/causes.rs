@@ -117,10 +117,11 @@ impl Causes {
             }
         }
         // Equal counts are told apart by their names, so that the same archive gives the same cause.
-        let (_, (runs, _, error)) =
-            counted.into_iter().max_by(|(name, (runs, tasks, _)), (other_name, (other_runs, other_tasks, _))| {
+        let (_, (runs, _, error)) = counted.into_iter().max_by(
+            |(name, (runs, tasks, _)), (other_name, (other_runs, other_tasks, _))| {
                 (runs, tasks).cmp(&(other_runs, other_tasks)).then(other_name.cmp(name))
-            })?;
+            },
+        )?;
         (runs >= without).then(|| Carried {
             error_kind_key: error.error_kind_key,
             error: error.clone(),

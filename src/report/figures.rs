@@ -74,6 +74,13 @@ pub(crate) struct Verdict {
     /// The line: runs, failure rate, change, freshness. `render` words it, and only for `--format json` does
     /// it stand among the figures.
     pub text: Option<String>,
+    /// Whether there is anything to do, in a word: `act`, `look`, `wait`, `unsure`, `over` or `quiet`; absent where
+    /// nothing is archived.
+    #[serde(default)]
+    pub attention: Option<Attention>,
+    /// What there is to do, in at most two lines; worded by `render`, as `text`.
+    #[serde(default)]
+    pub headline: Option<String>,
     pub direction: Direction,
     /// When everything listed was last known to be archived, for the connection where this is longest
     /// ago; absent where that was never so for one of them, or nothing is archived.
@@ -82,6 +89,24 @@ pub(crate) struct Verdict {
     pub is_period_covered: bool,
     /// Rates above `--fail-over`.
     pub alarms: Vec<Alarm>,
+}
+
+/// Whether there is anything to do, and whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Attention {
+    /// Something lasts that users can fix.
+    Act,
+    /// Something lasts, and nobody said who can fix it.
+    Look,
+    /// What lasts is the platform's.
+    Wait,
+    /// Nothing is known to be wrong, but the period is not archived whole.
+    Unsure,
+    /// Something was wrong in the period and is over.
+    Over,
+    /// Nothing.
+    Quiet,
 }
 
 /// How a figure moved. Better and worse are said only where a test supports it.

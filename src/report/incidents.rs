@@ -11,7 +11,9 @@ use serde::Deserialize;
 use super::causes::{self, Causes};
 use super::figures::*;
 use super::questions::{Questions, Rows, WEEKS, text};
-use crate::detector::{self, Budget, Findings, Found, Judgement, Outcome, Place, Run, Spell, Summary, Window};
+use crate::detector::{
+    self, Budget, Findings, Found, Judgement, Outcome, Place, Run, Spell, Summary, Window,
+};
 use crate::query::Error;
 use crate::time::UtcText;
 
@@ -95,8 +97,7 @@ impl Questions<'_> {
             self.asked.period.weeks_until(&self.asked.zone, WEEKS).iter().map(UtcText::unix_ms).collect();
         let nothing = Vec::new();
         let runs_of = |known: &Known| runs.get(&known.connection_key).unwrap_or(&nothing);
-        let summaries: Vec<Summary> =
-            known.iter().map(|known| self.summary(known, runs_of(known))).collect();
+        let summaries: Vec<Summary> = known.iter().map(|known| self.summary(known, runs_of(known))).collect();
         let Findings { found, judged } = detector::find(&summaries, &Budget::REPORT);
 
         let told = found.into_iter().filter(|found| self.is_told(found));
@@ -123,7 +124,8 @@ impl Questions<'_> {
         let expected = expected(&states, &judged);
         // Those with news first; the others by what failed, as everywhere.
         states.sort_by(|one, other| {
-            let rank = |state: &ConnectionState| (state.incidents.is_empty(), std::cmp::Reverse(state.failed));
+            let rank =
+                |state: &ConnectionState| (state.incidents.is_empty(), std::cmp::Reverse(state.failed));
             rank(one).cmp(&rank(other))
         });
         Ok(Inferred { incidents, states, expected })
@@ -224,7 +226,8 @@ impl Questions<'_> {
         let is_open = group.iter().any(|explained| explained.found.spell.over.is_none());
         let first_bad = earliest.and_then(|place| causes.run(place.key));
         let last_good = latest(|spell| spell.last_good).and_then(|place| causes.run(place.key));
-        let subjects: Vec<&Known> = group.iter().map(|explained| &known[explained.found.connection]).collect();
+        let subjects: Vec<&Known> =
+            group.iter().map(|explained| &known[explained.found.connection]).collect();
         let since = first_bad.as_ref().or(last_good.as_ref()).map(|run| run.started_at);
         let carried = first.cause.as_ref();
         let (seen_before, elsewhere) = match carried.and_then(|carried| carried.error_kind_key) {
@@ -258,10 +261,10 @@ impl Questions<'_> {
                 .found
                 .moved
                 .map(|moved| MovedMedian { before_ms: moved.before_ms, now_ms: moved.now_ms }),
-            silence: first.found.silence.map(|silence| LongSilence {
-                length_ms: silence.length_ms,
-                longest_ms: silence.longest_ms,
-            }),
+            silence: first
+                .found
+                .silence
+                .map(|silence| LongSilence { length_ms: silence.length_ms, longest_ms: silence.longest_ms }),
             stuck: first
                 .found
                 .stuck
@@ -390,5 +393,46 @@ fn expected(states: &[ConnectionState], judged: &[Judgement]) -> Expected {
         sight: rated
             .get(rated.len() / 2)
             .map(|state| Sight { rated: state.rated, named_from: state.named_from }),
+        moved_by: None,
     }
+}
+
+/// The connection by whose share of the runs the rate of all together moved, where what failed is no more, or no less,
+/// than was to be expected of each connection (a stratified comparison; one-sided, 5 %).
+pub(super) fn moved_by(
+    total: &ComparedRate,
+    connections: &[ConnectionRate],
+    states: &[ConnectionState],
+) -> Option<Subject> {
+    const ONE_SIDED: f64 = 1.645;
+    let sign = match total.direction {
+        Direction::Worse => 1.0,
+        Direction::Better => -1.0,
+        Direction::NoClearChange | Direction::NotComparable => return None,
+    };
+    let (mut beyond, mut variance) = (0.0, 0.0);
+    for state in states {
+        beyond += state.failed as f64 - state.expected;
+        variance += state.expected * (1.0 - state.usual);
+    }
+    if sign * beyond > ONE_SIDED * variance.sqrt() {
+        return None;
+    }
+    let usual: HashMap<(&str, &str), f64> = states
+        .iter()
+        .map(|state| ((state.kind.as_str(), state.connection_id.as_str()), state.usual))
+        .collect();
+    let moved = connections.iter().map(|connection| {
+        let share = |rate: &Rate, all: &Rate| rate.rated as f64 / (all.rated as f64).max(1.0);
+        let more = share(&connection.rate.now, &total.now) - share(&connection.rate.before, &total.before);
+        let known = usual.get(&(connection.kind.as_str(), connection.connection_id.as_str()));
+        let apart = known.map_or(0.0, |usual| usual - total.before.failure_rate.unwrap_or_default());
+        (sign * more * apart, connection)
+    });
+    let (by, most) = moved.max_by(|one, other| one.0.total_cmp(&other.0))?;
+    (by > 0.0).then(|| Subject {
+        connection: most.connection.clone(),
+        connection_id: most.connection_id.clone(),
+        kind: most.kind.clone(),
+    })
 }

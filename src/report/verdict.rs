@@ -4,7 +4,9 @@
 //! the threshold.
 
 use super::asked::Asked;
-use super::figures::{Alarm, ComparedRate, ConnectionRate, Coverage, Report, Verdict};
+use super::figures::{
+    Actor, Alarm, Attention, ComparedRate, ConnectionRate, Coverage, Incident, Report, Verdict,
+};
 use crate::time::UtcText;
 
 /// What can be said of the period's runs.
@@ -73,6 +75,7 @@ pub(super) fn verdict(
     total: &ComparedRate,
     connections: &[ConnectionRate],
     coverage: &Coverage,
+    incidents: &[Incident],
 ) -> Verdict {
     // A connection that the platform no longer knows will not get any fresher.
     let mut followed =
@@ -81,12 +84,34 @@ pub(super) fn verdict(
     let complete_as_of: Option<Vec<_>> = followed.map(|connection| connection.complete_as_of).collect();
     let complete_as_of = complete_as_of.filter(|_| is_any).and_then(|times| times.into_iter().min());
 
+    let is_period_covered = complete_as_of.is_some_and(|complete| complete >= asked.period.until);
+    // Without a connection that the platform still knows, nothing is missing that could still come.
+    let is_whole = is_period_covered || !is_any;
     Verdict {
         text: None,
+        attention: (!coverage.connections.is_empty()).then(|| attention(incidents, is_whole)),
+        headline: None,
         direction: total.direction,
         complete_as_of,
-        is_period_covered: complete_as_of.is_some_and(|complete| complete >= asked.period.until),
+        is_period_covered,
         alarms: alarms(asked, total, connections),
+    }
+}
+
+fn attention(incidents: &[Incident], is_whole: bool) -> Attention {
+    let is_open = |actor| incidents.iter().any(|incident| incident.is_open && incident.actor == actor);
+    if is_open(Actor::Users) {
+        Attention::Act
+    } else if is_open(Actor::Unknown) {
+        Attention::Look
+    } else if is_open(Actor::Platform) {
+        Attention::Wait
+    } else if !is_whole {
+        Attention::Unsure
+    } else if incidents.is_empty() {
+        Attention::Quiet
+    } else {
+        Attention::Over
     }
 }
 

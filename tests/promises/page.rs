@@ -77,7 +77,7 @@ document.getElementById('f').onload = () => {{
     overflow: root.scrollWidth - root.clientWidth, title: document.title, scripts: page.scripts.length,
     frames: page.querySelectorAll('iframe,img,object,embed').length,
     foreign: [...page.links].filter(link => link.protocol !== 'https:' && !link.hash).length,
-    named: [...page.querySelectorAll('svg[role=img]')].every(svg => svg.querySelector('title') && svg.querySelector('desc')),
+    named: [...page.querySelectorAll('figure svg[role=img]')].every(svg => svg.querySelector('title') && svg.querySelector('desc')),
     ids: [...page.querySelectorAll('[id]')].length - new Set([...page.querySelectorAll('[id]')].map(e => e.id)).size,
   }});
 }};

@@ -133,7 +133,7 @@ fn assert_page_is_well(archive: &Archive, more: &[&str], charts: std::ops::Range
         assert_eq!(browser.evaluate("document.scripts.length"), 0);
         assert_eq!(deeds(&mut browser), Vec::<String>::new());
     }
-    let found = browser.evaluate(r#"document.querySelectorAll('svg[role="img"]').length"#);
+    let found = browser.evaluate(r#"document.querySelectorAll('figure svg[role="img"]').length"#);
     assert!(charts.contains(&found.as_u64().unwrap()), "{found} charts");
     // What is wrong, and where it was seen.
     let mut problems: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -309,7 +309,7 @@ fn the_browser_would_tell_of_a_page_that_asks_or_runs() {
     let bad = format!(
         "<title>Bad</title><p onclick=1 style='color:#eee'>pale</p><script>console.error('heard');pwned('run');alert(1)</script>\
          <div style='width:3000px'>wide</div><img src='http://{address}/canary.png'>\
-         <svg role=img width=100 height=10><text y=9>a</text><text y=9>b</text></svg>"
+         <figure><svg role=img width=100 height=10><text y=9>a</text><text y=9>b</text></svg></figure>"
     );
     std::fs::write(&file, bad).unwrap();
     browser.open(&file);

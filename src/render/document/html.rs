@@ -54,6 +54,10 @@ pub(in crate::render) fn render(document: &Document, report: &Report) -> String 
                         h1 { "Exports, " (period(&report.period, &report.zone)) }
                         @for block in tops.iter().flat_map(|section| &section.blocks) {
                             @match block {
+                                Block::Headline(tone, word, what) => p class={ "headline " (tone.name()) } {
+                                    span class="sign" aria-hidden="true" { (tone.sign()) } " "
+                                    strong { (word) ":" } " " (show(what))
+                                },
                                 Block::Verdict(sentence) => p class="verdict" { (sentence) },
                                 _ => div class="meta" { (show_block(block, "Summary", &mut id)) },
                             }
@@ -171,6 +175,13 @@ fn show_block(block: &Block, title: &str, id: &mut impl FnMut() -> usize) -> Mar
     match block {
         Block::Heading(heading) => html! { h3 { (heading) } },
         Block::Paragraph(phrase) | Block::Line(phrase) => html! { p { (show(phrase)) } },
+        Block::Headline(_, word, what) => html! { p { strong { (word) ":" } " " (show(what)) } },
+        Block::Card(card) => html! {
+            div class={ "card " (card.tone.name()) } {
+                h3 { span class="sign" aria-hidden="true" { (card.tone.sign()) } " " (show(&card.title)) }
+                @for line in &card.lines { p { (show(line)) } }
+            }
+        },
         Block::Verdict(sentence) => html! { p { strong { (sentence) } } },
         Block::Item(phrase) => html! { ul { li { (show(phrase)) } } },
         Block::Term(word, meaning) => html! { dl class="words" { dt { (word) } dd { (meaning) } } },
@@ -218,6 +229,7 @@ fn class(align: Align) -> &'static str {
         Align::Number | Align::Share => "number",
         Align::Bar => "bar-cell",
         Align::Text | Align::Broken => "text",
+        Align::Spark => "spark",
         Align::Whole => "whole",
     }
 }
@@ -226,6 +238,10 @@ fn show_cell(cell: &GridCell) -> Markup {
     match cell {
         GridCell::Phrase(phrase) => show(phrase),
         GridCell::Absent => html! { "–" },
+        GridCell::Spark(weeks) => drawing::spark(weeks),
+        GridCell::State(tone, word) => html! {
+            span class={ "state " (tone.name()) } { span class="sign" aria-hidden="true" { (tone.sign()) } " " (word) }
+        },
         GridCell::Bar(share) => {
             html! { span class="bar" style={ "width:" (format!("{:.0}", share.clamp(0.0, 1.0) * 100.0)) "%" } {} }
         }

@@ -31,6 +31,13 @@ fn write_section(section: &Section, text: &mut String) {
         match block {
             Block::Heading(heading) => text.push_str(&format!("### {heading}\n")),
             Block::Verdict(words) => text.push_str(&format!("**{}**\n", unglued(&escape_markdown(words)))),
+            Block::Headline(tone, word, what) => {
+                text.push_str(&format!("**{} {word}:** {}\n", tone.sign(), sentence(what)));
+            }
+            Block::Card(card) => {
+                text.push_str(&format!("### {} {}\n\n", card.tone.sign(), sentence(&card.title)));
+                card.lines.iter().for_each(|line| text.push_str(&format!("- {}\n", sentence(line))));
+            }
             Block::Paragraph(phrase) => text.push_str(&format!("{}\n", sentence(phrase))),
             Block::Item(phrase) | Block::Line(phrase) => text.push_str(&format!("- {}\n", sentence(phrase))),
             Block::Term(word, meaning) => text.push_str(&format!("- **{word}**: {}\n", unglued(meaning))),
@@ -73,7 +80,7 @@ fn write_grid(grid: &Grid, text: &mut String) {
 
 fn dashes(align: Align) -> &'static str {
     match align {
-        Align::Text | Align::Broken | Align::Whole | Align::Bar => ":---",
+        Align::Text | Align::Broken | Align::Whole | Align::Bar | Align::Spark => ":---",
         Align::Number | Align::Share => "---:",
     }
 }
@@ -82,8 +89,19 @@ fn show_cell(cell: &GridCell) -> String {
     match cell {
         GridCell::Phrase(phrase) => show(phrase),
         GridCell::Absent => "–".to_owned(),
+        GridCell::Spark(weeks) => weeks.iter().map(spark).collect(),
+        GridCell::State(tone, word) => format!("{} {word}", tone.sign()),
         // A share that is no number becomes no bar.
         GridCell::Bar(share) => "█".repeat((share.clamp(0.0, 1.0) * LONG_BAR).round() as usize),
+    }
+}
+
+/// A week: how much of it failed, in eighths; nothing where nothing was rated.
+fn spark(&(failed, rated): &(u64, u64)) -> char {
+    const BARS: [char; 9] = ['·', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    match rated {
+        0 => '\u{2007}',
+        _ => BARS[(failed as f64 / rated as f64 * 8.0).ceil().clamp(0.0, 8.0) as usize],
     }
 }
 
@@ -189,6 +207,8 @@ mod tests {
         let text = render(&sample::rich());
         let headings: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
         let expected = [
+            "Incidents",
+            "Connections",
             "What changed",
             "Failure rates by connection",
             "Failing now",
@@ -212,7 +232,9 @@ mod tests {
             let is_link = |event: &Event<'_>| matches!(event, Event::Start(Tag::Link { .. }));
             read(&text).filter(is_link).count()
         };
-        assert_eq!(links(&report), 1);
+        // Of the list of errors, and of the incident that one of them is the cause of.
+        assert_eq!(links(&report), 2);
+        report.incidents.clear();
         for link in [
             "http://a.example",
             "javascript:alert(1)",

@@ -1,6 +1,7 @@
 //! A document as every format lays it out: sections of sentences and tables.
 
 use crate::render::clean;
+use crate::render::wording::NO_BREAK;
 
 /// Characters of a text from data that a report shows: a name of a megabyte would hide everything else.
 const LONGEST: usize = 200;
@@ -50,6 +51,14 @@ impl Phrase {
     pub(in crate::render) fn data(self, text: &str) -> Self {
         self.foreign(text, Inline::Data)
     }
+    /// Text from data, where there is no room for more than so many characters.
+    pub(in crate::render) fn short_data(self, text: &str, most: usize) -> Self {
+        let cleaned = clean(text);
+        match cleaned.trim().char_indices().nth(most) {
+            Some((end, _)) => self.data(cleaned.trim()[..end].trim_end()).words("…"),
+            None => self.data(&cleaned),
+        }
+    }
     pub(in crate::render) fn code(self, text: &str) -> Self {
         self.foreign(text, Inline::Code)
     }
@@ -57,6 +66,19 @@ impl Phrase {
     /// A link where it is a plain https one; the text of it otherwise.
     pub(in crate::render) fn link(self, text: &str) -> Self {
         self.foreign(text, |text| if is_plain_link(&text) { Inline::Link(text) } else { Inline::Data(text) })
+    }
+
+    /// What there is to read, without marks and with plain spaces.
+    pub(in crate::render) fn to_plain_text(&self) -> String {
+        let text = |span: &Inline| match span {
+            Inline::Words(text)
+            | Inline::Strong(text)
+            | Inline::Data(text)
+            | Inline::Code(text)
+            | Inline::Link(text) => text.clone(),
+            Inline::Alarm(word) => (*word).to_owned(),
+        };
+        self.0.iter().map(text).collect::<String>().replace(NO_BREAK, " ")
     }
 
     /// Whether there is nothing to read.
@@ -121,6 +143,74 @@ pub(in crate::render) enum GridCell {
     Absent,
     /// A bar, from 0 to 1.
     Bar(f64),
+    /// Weeks, each failed of rated.
+    Spark(Vec<(u64, u64)>),
+    /// A state: its sign and its word.
+    State(Tone, &'static str),
+}
+
+/// How much something concerns the reader: told by a sign and a word, and by colour where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::render) enum Tone {
+    /// To be fixed by the reader.
+    Act,
+    /// To be looked into.
+    Look,
+    /// To be fixed by somebody else.
+    Wait,
+    /// Not known.
+    Unsure,
+    /// It is over.
+    Over,
+    /// Nothing.
+    Fine,
+    /// Not good, and no news.
+    Usual,
+}
+
+impl Tone {
+    /// Its sign.
+    pub(in crate::render) fn sign(self) -> &'static str {
+        match self {
+            Self::Act => "✖",
+            Self::Look | Self::Unsure => "?",
+            Self::Wait => "◷",
+            Self::Over | Self::Fine => "✓",
+            Self::Usual => "·",
+        }
+    }
+
+    /// Its sign where there is nothing but ASCII.
+    pub(in crate::render) fn ascii(self) -> &'static str {
+        match self {
+            Self::Act => "!",
+            Self::Look | Self::Unsure => "?",
+            Self::Wait => "~",
+            Self::Over | Self::Fine => "+",
+            Self::Usual => ".",
+        }
+    }
+
+    /// Its name, of a class of the page.
+    pub(in crate::render) fn name(self) -> &'static str {
+        match self {
+            Self::Act => "act",
+            Self::Look => "look",
+            Self::Wait => "wait",
+            Self::Unsure => "unsure",
+            Self::Over => "over",
+            Self::Fine => "fine",
+            Self::Usual => "usual",
+        }
+    }
+}
+
+/// Something that is told by itself, with what belongs to it.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::render) struct Card {
+    pub(in crate::render) tone: Tone,
+    pub(in crate::render) title: Phrase,
+    pub(in crate::render) lines: Vec<Phrase>,
 }
 
 impl<T: Into<Phrase>> From<T> for GridCell {
@@ -149,6 +239,8 @@ pub(in crate::render) enum Align {
     Share,
     /// A bar that takes what room there is.
     Bar,
+    /// A sign for each week.
+    Spark,
 }
 
 /// Where a column stands if there is little room. Columns of one rank come and go together, the smaller
@@ -205,6 +297,9 @@ impl Grid {
 pub(in crate::render) enum Block {
     /// What all of it comes to, in a sentence.
     Verdict(String),
+    /// Whether there is anything to do: a sign, a word and what it is.
+    Headline(Tone, &'static str, Phrase),
+    Card(Card),
     Heading(&'static str),
     /// A sentence or a few.
     Paragraph(Phrase),
@@ -223,6 +318,8 @@ pub(in crate::render) enum Block {
 pub(in crate::render) enum Topic {
     /// What stands without a title: the top of a report, or all that a short document says.
     Summary,
+    Incidents,
+    Connections,
     Changes,
     Rates,
     Failing,
@@ -240,6 +337,8 @@ impl Topic {
     pub(in crate::render) fn title(self) -> Option<&'static str> {
         Some(match self {
             Self::Summary => return None,
+            Self::Incidents => "Incidents",
+            Self::Connections => "Connections",
             Self::Changes => "What changed",
             Self::Rates => "Failure rates by connection",
             Self::Failing => "Failing now",
@@ -268,6 +367,12 @@ impl Section {
     }
     pub(in crate::render) fn verdict(&mut self, sentence: String) {
         self.blocks.push(Block::Verdict(sentence));
+    }
+    pub(in crate::render) fn headline(&mut self, tone: Tone, word: &'static str, what: Phrase) {
+        self.blocks.push(Block::Headline(tone, word, what));
+    }
+    pub(in crate::render) fn card(&mut self, card: Card) {
+        self.blocks.push(Block::Card(card));
     }
     pub(in crate::render) fn heading(&mut self, heading: &'static str) {
         self.blocks.push(Block::Heading(heading));

@@ -4,7 +4,7 @@
 //! whole. With more room there are more columns and longer names; in a pipe all but the data's own text is
 //! ASCII. No colours.
 
-use super::{Align, Block, Column, Document, Grid, GridCell, Inline, Phrase, Presence, Section};
+use super::{Align, Block, Card, Column, Document, Grid, GridCell, Inline, Phrase, Presence, Section, Tone};
 use crate::render::Screen;
 use crate::render::layout::{self, Extent, Side, break_cell, draw_row, fit, gaps, prefix, width};
 use crate::render::wording::NO_BREAK;
@@ -61,6 +61,12 @@ impl Paper {
                     self.wrap(heading, "", "", usize::MAX, text);
                 }
                 Block::Verdict(sentence) => self.wrap(&self.own(sentence), "", "", usize::MAX, text),
+                Block::Headline(tone, word, what) => {
+                    let start = format!("{} {word}: ", self.sign(*tone));
+                    self.wrap(&(start + &self.show(what)), "", "  ", usize::MAX, text);
+                    text.push('\n');
+                }
+                Block::Card(card) => self.card(card, at > 0, text),
                 Block::Paragraph(phrase) => self.wrap(&self.show(phrase), "", "", usize::MAX, text),
                 Block::Item(phrase) => self.wrap(&self.show(phrase), "- ", "  ", usize::MAX, text),
                 Block::Term(word, meaning) => {
@@ -78,6 +84,21 @@ impl Paper {
                 Block::Grid(grid) => self.grid(grid, section, text),
             }
         }
+    }
+
+    fn card(&self, card: &Card, is_next: bool, text: &mut String) {
+        if is_next {
+            text.push('\n');
+        }
+        let title = format!("{} {}", self.sign(card.tone), self.show(&card.title));
+        self.wrap(&title, "", "  ", usize::MAX, text);
+        for line in &card.lines {
+            self.wrap(&self.show(line), "  ", "  ", usize::MAX, text);
+        }
+    }
+
+    fn sign(&self, tone: Tone) -> &'static str {
+        if self.is_plain { tone.ascii() } else { tone.sign() }
     }
 
     fn show(&self, phrase: &Phrase) -> String {
@@ -194,6 +215,8 @@ impl Paper {
             GridCell::Phrase(phrase) => self.show(phrase),
             GridCell::Absent => self.own("–"),
             GridCell::Bar(_) => String::new(),
+            GridCell::Spark(weeks) => self.spark(weeks),
+            GridCell::State(tone, word) => format!("{} {word}", self.sign(*tone)),
         };
         let mut rows: Vec<Vec<String>> =
             grid.rows.iter().map(|row| row.cells.iter().map(cell).collect()).collect();
@@ -205,6 +228,24 @@ impl Paper {
         Shown { columns: &grid.columns, rows }
     }
 
+    /// A sign for each week: how much of it failed, or that nothing was rated.
+    fn spark(&self, weeks: &[(u64, u64)]) -> String {
+        const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+        let sign = |&(failed, rated): &(u64, u64)| {
+            if rated == 0 {
+                return ' ';
+            }
+            // Any failure shows: a week of one failed run in a thousand is not as good as one of none.
+            let eighths = (failed as f64 / rated as f64 * 8.0).ceil().clamp(0.0, 8.0) as usize;
+            match (self.is_plain, eighths) {
+                (_, 0) => '.',
+                (false, eighths) => BARS[eighths - 1],
+                (true, eighths) => char::from(b'0' + eighths as u8),
+            }
+        };
+        weeks.iter().map(sign).collect()
+    }
+
     /// The width of each column, or nothing for one that is left out: those that are always there, then rank by
     /// rank those that leave the others enough room. No text is so long that it keeps a whole rank out.
     fn lay_out(&self, columns: &[Column], natural: &[usize]) -> Vec<Option<usize>> {
@@ -213,7 +254,7 @@ impl Paper {
             Align::Text => natural[at].min(room.text),
             Align::Broken => natural[at].min(BROKEN),
             Align::Bar => natural[at].min(room.bar),
-            Align::Whole | Align::Number | Align::Share => natural[at],
+            Align::Whole | Align::Number | Align::Share | Align::Spark => natural[at],
         };
         let told: Vec<usize> = (0..columns.len()).filter(|&at| natural[at] > 0).collect();
         let mut drawn: Vec<usize> =
@@ -267,7 +308,7 @@ fn edge(columns: &[Column]) -> usize {
 
 fn side(align: Align) -> Side {
     match align {
-        Align::Text | Align::Broken | Align::Whole | Align::Bar => Side::Start,
+        Align::Text | Align::Broken | Align::Whole | Align::Bar | Align::Spark => Side::Start,
         Align::Number | Align::Share => Side::End,
     }
 }
@@ -342,7 +383,7 @@ mod tests {
         assert!(text.lines().count() < 320, "{}", text.lines().count());
         for expected in [
             "... and 85 more (archive query failure-rates)",
-            "... and 95 more (archive query error-changes)",
+            "... and 94 more (archive query error-changes)",
             "... and 4,319 more (archive query masked-failures)",
             "... and 85 more (archive query coverage)",
             "... and 95 more (archive query gaps)",

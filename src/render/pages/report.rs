@@ -4,18 +4,22 @@
 //! here, each with the query that gives all of it; empty sections are one sentence or left out. Nothing is
 //! computed but the wording.
 
+mod connections;
 mod coverage;
 mod errors;
+mod incidents;
 mod lists;
 mod rates;
 mod runs;
 
 use lists::{ROWS, beyond, label, more};
 
-use crate::render::document::{Document, Phrase, Section, Topic, html};
+use crate::render::document::{Document, Phrase, Section, Tone, Topic, html};
 use crate::render::render_count;
 use crate::render::wording::{self, counted, duration, moment, percent, relative, share};
-use crate::report::figures::{Alarm, ComparedRate, Direction, DurationChange, ErrorChange, Report, Timed};
+use crate::report::figures::{
+    Alarm, Attention, ComparedRate, ConnectionRate, Direction, DurationChange, ErrorChange, Report, Timed,
+};
 
 pub(crate) fn document(report: &Report) -> Document {
     Document(sections(report))
@@ -32,8 +36,10 @@ fn sections(report: &Report) -> Vec<Section> {
         sections.extend(coverage::empty(report));
         return sections;
     }
+    sections.extend(incidents::incidents(report));
+    sections.extend(connections::connections(report));
     if report.total.now.runs > 0 {
-        sections.push(changes(report));
+        sections.extend(changes(report));
         sections.push(rates::rates(report));
     }
     sections.extend(rates::failing(report));
@@ -52,6 +58,10 @@ fn sections(report: &Report) -> Vec<Section> {
 
 fn head(report: &Report) -> Section {
     let mut section = Section::new(Topic::Summary);
+    if let (Some(attention), Some(what)) = (report.verdict.attention, incidents::headline(report)) {
+        let (tone, word) = attention_word(attention);
+        section.headline(tone, word, what);
+    }
     section.verdict(wording::verdict(report));
     let period = Phrase::from(format!(
         "{} ({}), compared with {}",
@@ -82,6 +92,23 @@ fn head(report: &Report) -> Section {
     section
 }
 
+/// What there is to do, in a line of plain text; nothing where nothing is archived.
+pub(crate) fn headline(report: &Report) -> Option<String> {
+    let (_, word) = attention_word(report.verdict.attention?);
+    Some(format!("{word}: {}", incidents::headline(report)?.to_plain_text()))
+}
+
+fn attention_word(attention: Attention) -> (Tone, &'static str) {
+    match attention {
+        Attention::Act => (Tone::Act, "To do"),
+        Attention::Look => (Tone::Look, "To look into"),
+        Attention::Wait => (Tone::Wait, "Waiting"),
+        Attention::Unsure => (Tone::Unsure, "Not known"),
+        Attention::Over => (Tone::Over, "Over"),
+        Attention::Quiet => (Tone::Fine, "Quiet"),
+    }
+}
+
 fn describe_alarm(alarm: &Alarm) -> Phrase {
     let whose = match &alarm.connection {
         Some(name) => Phrase::default().data(name),
@@ -95,34 +122,40 @@ fn describe_alarm(alarm: &Alarm) -> Phrase {
         .words(format!(": {rate} failed, above {threshold}"))
 }
 
-fn changes(report: &Report) -> Section {
+/// What changed beside the incidents; absent where nothing did.
+fn changes(report: &Report) -> Option<Section> {
     let mut section = Section::new(Topic::Changes);
     let changes = &report.changes;
-    if changes.newly_failing.is_empty() && changes.recovered.is_empty() {
-        // No connection for itself, but all of them together.
-        let all = Phrase::from("all connections together");
-        match report.total.direction {
-            Direction::Worse => section.item(describe_rate_change("Fails more", all, &report.total)),
-            Direction::Better => section.item(describe_rate_change("Fails less", all, &report.total)),
-            Direction::NoClearChange | Direction::NotComparable => {}
-        }
-    }
+    let is_told = |connection: &ConnectionRate| {
+        report.incidents.iter().flat_map(|incident| &incident.connections).any(|subject| {
+            subject.kind == connection.kind && subject.connection_id == connection.connection_id
+        })
+    };
     for (label, connections) in [("Fails more", &changes.newly_failing), ("Fails less", &changes.recovered)] {
-        for connection in connections.iter().take(ROWS) {
+        let news: Vec<&ConnectionRate> =
+            connections.iter().filter(|connection| !is_told(connection)).collect();
+        for connection in news.iter().take(ROWS) {
             let name = Phrase::default().data(&connection.connection);
             section.item(describe_rate_change(label, name, &connection.rate));
         }
-        more(&mut section, beyond(connections.len(), ROWS), "failure-rates");
+        more(&mut section, beyond(news.len(), ROWS), "failure-rates");
     }
-    for (label, errors) in [
-        ("New error", &changes.new_errors),
-        ("Returned error", &changes.returned_errors),
-        ("Gone error", &changes.gone_errors),
+    let is_cause = |error: &ErrorChange| {
+        report.incidents.iter().filter_map(|incident| incident.cause.as_ref()).any(|cause| {
+            cause.error_code == error.error_code && cause.description_key == error.description_key
+        })
+    };
+    for (label, errors, is_news) in [
+        ("New error", &changes.new_errors, is_frequent as fn(&ErrorChange) -> bool),
+        ("Returned error", &changes.returned_errors, is_frequent),
+        ("Gone error", &changes.gone_errors, |error| error.runs >= GONE),
     ] {
-        for error in errors.iter().take(ROWS) {
+        let news: Vec<&ErrorChange> =
+            errors.iter().filter(|error| is_news(error) && !is_cause(error)).collect();
+        for error in news.iter().take(ROWS) {
             section.item(describe_error_change(label, error, report));
         }
-        more(&mut section, beyond(errors.len(), ROWS), "error-changes");
+        more(&mut section, beyond(news.len(), ROWS), "error-changes");
     }
     for change in changes.durations.iter().take(ROWS) {
         section.item(describe_duration_change(change));
@@ -132,10 +165,16 @@ fn changes(report: &Report) -> Section {
         section.say(
             "No run started in the period compared with, so rates and durations have nothing beside them.",
         );
-    } else if section.blocks.is_empty() {
-        section.say("Nothing changed that a test supports.");
     }
-    section
+    (!section.blocks.is_empty()).then_some(section)
+}
+
+/// Runs before an error is told as gone: one that came once did not go.
+const GONE: u64 = 4;
+
+/// Whether an error came to more than one run or connection: a single one comes and goes in most weeks.
+fn is_frequent(error: &ErrorChange) -> bool {
+    error.runs >= 2 || error.connections >= 2
 }
 
 fn describe_rate_change(text: &str, whose: Phrase, compared: &ComparedRate) -> Phrase {

@@ -177,6 +177,10 @@ pub(crate) struct Expected {
     pub most: Option<Excess>,
     /// The connection whose number of runs is in the middle, and what it takes to be named.
     pub sight: Option<Sight>,
+    /// Where the rate of all together moved and no connection's did beyond what was to be expected: the connection
+    /// that ran more often, or less, and moved it by that.
+    #[serde(default)]
+    pub moved_by: Option<Subject>,
 }
 
 /// A connection that failed more than was to be expected.

@@ -548,6 +548,8 @@ impl<'a> Answers<'a> {
                 "pruned": 0,
                 "pruned_before": null,
                 "pruned_at": null,
+                // Keys are given in the order of storing.
+                "connection_key": connection + 1,
             }));
             and(self.named(connection), more)
         };

@@ -459,7 +459,9 @@ fn coverage(now: &Answers<'_>) -> Value {
     let (rejects, without_start) = (sum("rejects"), sum("without_start"));
     for row in &mut rows {
         // What was pruned stands in a report only where something was.
-        for name in ["without_start", "clock_ahead_at", "pruned", "pruned_before", "pruned_at"] {
+        for name in
+            ["without_start", "clock_ahead_at", "pruned", "pruned_before", "pruned_at", "connection_key"]
+        {
             row.as_object_mut().unwrap().remove(name);
         }
     }

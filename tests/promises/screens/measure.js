@@ -64,7 +64,7 @@
   }
 
   // Charts: a size, words, numbers, and text that can be read.
-  for (const chart of document.querySelectorAll('svg[role="img"]')) {
+  for (const chart of document.querySelectorAll('figure svg[role="img"]')) {
     const told = (tag) => (chart.querySelector(`:scope > ${tag}`)?.textContent || "").trim();
     const which = `the chart "${told("title")}"`;
     if (!told("title") || !told("desc")) say(`${which} is not told in words`);

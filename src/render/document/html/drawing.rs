@@ -140,6 +140,26 @@ pub(super) fn fit(name: &str, note: &str) -> String {
     }
 }
 
+/// A bar for each week, as high as much of it failed; a dot where nothing was rated.
+pub(super) fn spark(weeks: &[(u64, u64)]) -> Markup {
+    const STEP: f64 = 7.0;
+    const HEIGHT: f64 = 18.0;
+    let width = STEP * weeks.len().max(1) as f64;
+    let failed = weeks.iter().map(|(failed, _)| failed.to_string()).collect::<Vec<_>>().join(", ");
+    html! {
+        svg class="spark" viewBox={ "0 0 " (n(width)) " " (n(HEIGHT)) } width=(n(width)) height=(n(HEIGHT)) role="img" aria-label={ "failed by week: " (failed) } {
+            @for (place, (failed, rated)) in weeks.iter().enumerate() {
+                @let x = STEP * place as f64;
+                @if *rated > 0 {
+                    @let share = (*failed as f64 / *rated as f64).clamp(0.0, 1.0);
+                    @let high = if *failed > 0 { (share * HEIGHT).max(2.0) } else { 1.0 };
+                    rect class=(if *failed > 0 { "failed" } else { "other" }) x=(n(x)) y=(n(HEIGHT - high)) width="5" height=(n(high)) {}
+                }
+            }
+        }
+    }
+}
+
 /// A coordinate, to a tenth of a unit.
 pub(super) fn n(value: f64) -> String {
     trimmed((value * 10.0).round() / 10.0)

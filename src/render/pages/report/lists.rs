@@ -6,6 +6,9 @@ use crate::render::render_count;
 /// Rows of a table of connections.
 pub(super) const CONNECTIONS: usize = 15;
 
+/// Incidents that are told in full.
+pub(super) const INCIDENTS: usize = 7;
+
 /// Rows of any other list.
 pub(super) const ROWS: usize = 5;
 

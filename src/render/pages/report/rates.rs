@@ -25,9 +25,13 @@ pub(super) fn rates(report: &Report) -> Section {
     // are none.
     let uncounted: Vec<Uncounted> = UNCOUNTED.into_iter().filter(|(_, of)| of(&total.now) > 0).collect();
     let has_partly = total.now.partly_succeeded > 0;
-    let mut grid = Grid::default()
-        .column("connection", Text, Table)
-        .column("failed", Share, Table)
+    // How many failed of how many stands in the table of connections above, where there is one.
+    let has_failed = report.states.is_empty();
+    let mut grid = Grid::default().column("connection", Text, Table);
+    if has_failed {
+        grid = grid.column("failed", Share, Table);
+    }
+    grid = grid
         .column("rate", Number, Table)
         .column("95% interval", Number, IfRoom(1))
         .column("before", Number, IfRoom(2))
@@ -42,6 +46,9 @@ pub(super) fn rates(report: &Report) -> Section {
     let cells = |name: Phrase, rate: &ComparedRate| {
         let now = &rate.now;
         let mut cells = compared_cells(name, rate);
+        if !has_failed {
+            cells.remove(1);
+        }
         if has_partly {
             cells.push(render_count(now.partly_succeeded).into());
         }
